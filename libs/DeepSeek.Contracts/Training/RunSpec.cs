@@ -1,0 +1,220 @@
+using System.Text.Json.Serialization;
+
+namespace DeepSeek.Contracts.Training;
+
+/// <summary>What a training run shall do: format <c>deepseek.run/1</c>. Every field but the first five has a default.</summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+public sealed record RunSpec
+{
+    /// <summary>The only version of this format.</summary>
+    public const int CurrentVersion = 1;
+
+    /// <summary>Format version; 1.</summary>
+    public required int SpecVersion { get; init; }
+
+    /// <summary>Name of the run for people, 1 to 100 characters.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>Name under which the registry files the model: lower-case letters, digits, dots and hyphens, at most 63.</summary>
+    public required string ModelName { get; init; }
+
+    /// <summary>The prepared dataset to learn from.</summary>
+    public required Guid DatasetId { get; init; }
+
+    /// <summary>Architecture and its sizes.</summary>
+    public required ModelSpec Model { get; init; }
+
+    /// <summary>How weights follow gradients.</summary>
+    public OptimizerSpec Optimizer { get; init; } = new();
+
+    /// <summary>How the learning rate moves over the run.</summary>
+    public ScheduleSpec Schedule { get; init; } = new();
+
+    /// <summary>Passes over the training split, 1 to 10000.</summary>
+    public int Epochs { get; init; } = 30;
+
+    /// <summary>Rows in one forward pass, 2 to 65536 (batch normalisation needs two).</summary>
+    public int BatchSize { get; init; } = 64;
+
+    /// <summary>Forward passes whose gradients are averaged into one optimiser step, 1 to 1024.</summary>
+    public int GradientAccumulation { get; init; } = 1;
+
+    /// <summary>Largest L2 norm of the whole gradient; 0 leaves gradients alone.</summary>
+    public double GradientClip { get; init; }
+
+    /// <summary>Ends the run when the validation split stops improving and restores the best weights; null trains all epochs.</summary>
+    public EarlyStoppingSpec? EarlyStopping { get; init; }
+
+    /// <summary>Weight of each class in the loss: "none", "balanced" or an object from class to weight.</summary>
+    public ClassWeights ClassWeights { get; init; } = ClassWeights.None;
+
+    /// <summary>Probability mass spread evenly over all classes in the targets, 0 to below 1.</summary>
+    public double LabelSmoothing { get; init; }
+
+    /// <summary>Seed of initial weights, order of rows and dropout; equal seeds give equal weights bit for bit on one CPU model.</summary>
+    public long Seed { get; init; } = 1;
+
+    /// <summary>Optimiser steps between checkpoints, 1 to 1000000.</summary>
+    public int CheckpointEvery { get; init; } = 200;
+
+    /// <summary>Priority of the job, 0 to 100; higher runs first.</summary>
+    public int Priority { get; init; } = 50;
+}
+
+/// <summary>The model family and its sizes; a size left out takes the family's default, one of another family is refused.</summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+public sealed record ModelSpec
+{
+    /// <summary>Which architecture.</summary>
+    public required ModelFamily Family { get; init; }
+
+    /// <summary>tabularMlp: width of the residual stream, 1 to 8192 (128). convNet: width of the hidden layer before the classes (128).</summary>
+    public int? Width { get; init; }
+
+    /// <summary>tabularMlp: residual blocks, 0 to 64 (2).</summary>
+    public int? Blocks { get; init; }
+
+    /// <summary>tabularMlp: hidden width of a block as a multiple of <see cref="Width"/>, 0.25 to 8 (2).</summary>
+    public double? Expansion { get; init; }
+
+    /// <summary>tabularMlp: normalisation before each block (batch).</summary>
+    public Normalization? Normalization { get; init; }
+
+    /// <summary>convNet: output channels of each convolution stage, 1 to 6 stages of 1 to 1024 ([32, 64]).</summary>
+    public IReadOnlyList<int>? Channels { get; init; }
+
+    /// <summary>convNet: adds random shifts by up to two pixels while training (false).</summary>
+    public bool? Augment { get; init; }
+
+    /// <summary>Share of hidden values dropped while training, 0 to below 1 (0.1 tabularMlp, 0.25 convNet).</summary>
+    public double? Dropout { get; init; }
+
+    /// <summary>Non-linearity (relu).</summary>
+    public ActivationName? Activation { get; init; }
+}
+
+/// <summary>Optimiser and its constants.</summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+public sealed record OptimizerSpec
+{
+    /// <summary>Which update rule.</summary>
+    public OptimizerName Name { get; init; } = OptimizerName.AdamW;
+
+    /// <summary>Peak learning rate, above 0 to 10.</summary>
+    public double LearningRate { get; init; } = 1e-3;
+
+    /// <summary>Decay of weight matrices per step in units of the learning rate, 0 to 10; biases and normalisation are exempt.</summary>
+    public double WeightDecay { get; init; } = 1e-2;
+
+    /// <summary>sgd: momentum, 0 to below 1 (0.9).</summary>
+    public double? Momentum { get; init; }
+
+    /// <summary>sgd: Nesterov's form of momentum (false).</summary>
+    public bool? Nesterov { get; init; }
+
+    /// <summary>adamW: decay of the two moments, each 0 to below 1 ([0.9, 0.999]).</summary>
+    public IReadOnlyList<double>? Betas { get; init; }
+
+    /// <summary>adamW: added to the root of the second moment, above 0 (1e-8).</summary>
+    public double? Epsilon { get; init; }
+}
+
+/// <summary>Course of the learning rate.</summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+public sealed record ScheduleSpec
+{
+    /// <summary>Shape of the course.</summary>
+    public ScheduleName Name { get; init; } = ScheduleName.Cosine;
+
+    /// <summary>Share of all steps over which the rate rises to its peak, 0 to 0.9 (oneCycle: 0 means its usual 0.3).</summary>
+    public double Warmup { get; init; }
+}
+
+/// <summary>When to stop early.</summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+public sealed record EarlyStoppingSpec
+{
+    /// <summary>Epochs without improvement before the run ends, 1 to 10000.</summary>
+    public required int Patience { get; init; }
+
+    /// <summary>Validation metric watched.</summary>
+    public MetricName Metric { get; init; } = MetricName.Loss;
+}
+
+/// <summary>Model families.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<ModelFamily>))]
+public enum ModelFamily
+{
+    /// <summary>Residual perceptron for tables.</summary>
+    [JsonStringEnumMemberName("tabularMlp")] TabularMlp = 1,
+    /// <summary>Convolutional net for images.</summary>
+    [JsonStringEnumMemberName("convNet")] ConvNet = 2,
+}
+
+/// <summary>Normalisation layers.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<Normalization>))]
+public enum Normalization
+{
+    /// <summary>None.</summary>
+    [JsonStringEnumMemberName("none")] None = 1,
+    /// <summary>Over the batch, per feature.</summary>
+    [JsonStringEnumMemberName("batch")] Batch = 2,
+    /// <summary>Over the features, per row.</summary>
+    [JsonStringEnumMemberName("layer")] Layer = 3,
+}
+
+/// <summary>Non-linearities.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<ActivationName>))]
+public enum ActivationName
+{
+    /// <summary>max(0, x).</summary>
+    [JsonStringEnumMemberName("relu")] Relu = 1,
+    /// <summary>x·Φ(x).</summary>
+    [JsonStringEnumMemberName("gelu")] Gelu = 2,
+    /// <summary>x·σ(x).</summary>
+    [JsonStringEnumMemberName("silu")] Silu = 3,
+    /// <summary>Hyperbolic tangent.</summary>
+    [JsonStringEnumMemberName("tanh")] Tanh = 4,
+}
+
+/// <summary>Optimisers.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<OptimizerName>))]
+public enum OptimizerName
+{
+    /// <summary>Adam with decoupled weight decay.</summary>
+    [JsonStringEnumMemberName("adamW")] AdamW = 1,
+    /// <summary>Stochastic gradient descent with momentum.</summary>
+    [JsonStringEnumMemberName("sgd")] Sgd = 2,
+}
+
+/// <summary>Learning-rate courses.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<ScheduleName>))]
+public enum ScheduleName
+{
+    /// <summary>Constant after warm-up.</summary>
+    [JsonStringEnumMemberName("constant")] Constant = 1,
+    /// <summary>Half a cosine down to zero after warm-up.</summary>
+    [JsonStringEnumMemberName("cosine")] Cosine = 2,
+    /// <summary>One cycle: from peak/25 up to the peak, then down to peak/250000, both by cosine.</summary>
+    [JsonStringEnumMemberName("oneCycle")] OneCycle = 3,
+}
+
+/// <summary>Metrics of a split; loss, logLoss, rmse and mae improve downwards, the others upwards.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<MetricName>))]
+public enum MetricName
+{
+    /// <summary>The training loss, without dropout.</summary>
+    [JsonStringEnumMemberName("loss")] Loss = 1,
+    /// <summary>Share of rows whose most probable class is right.</summary>
+    [JsonStringEnumMemberName("accuracy")] Accuracy = 2,
+    /// <summary>Area under the ROC curve, macro average of one class against the rest.</summary>
+    [JsonStringEnumMemberName("auc")] Auc = 3,
+    /// <summary>Mean negative log probability of the right class.</summary>
+    [JsonStringEnumMemberName("logLoss")] LogLoss = 4,
+    /// <summary>Root of the mean squared error.</summary>
+    [JsonStringEnumMemberName("rmse")] Rmse = 5,
+    /// <summary>Mean absolute error.</summary>
+    [JsonStringEnumMemberName("mae")] Mae = 6,
+    /// <summary>Share of variance explained.</summary>
+    [JsonStringEnumMemberName("r2")] R2 = 7,
+}
