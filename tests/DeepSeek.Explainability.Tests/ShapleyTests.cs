@@ -71,7 +71,7 @@ public sealed class ShapleyTests
         var game = TableGame.Of([.. Enumerable.Range(0, 1 << n).Select(_ => random.NextDouble())]);
         var exact = ExactShapley.Explain(game);
 
-        var sampled = PermutationShapley.Explain(game, seed: 3, maxPairs: 4000, targetError: 0.002);
+        var sampled = PermutationShapley.Explain(game, seed: 3, maxPairs: 40_000, targetError: 0.002);
 
         Assert.Equal(exact.Grand - exact.Base, sampled.Phi.Sum(), 1e-9);
         for (var i = 0; i < n; i++)
