@@ -1,0 +1,101 @@
+using DeepSeek.Contracts;
+using DeepSeek.ServiceDefaults;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Mvc.Testing;
+using Microsoft.Extensions.DependencyInjection;
+using Xunit;
+
+namespace DeepSeek.Testing;
+
+/// <summary>
+/// A service as it runs in production (Kestrel on a loopback port), with a database, a virtual host and a data folder of its own. Derive
+/// from it with a constructor without parameters to use it as a class fixture.
+/// </summary>
+public class ServiceFactory<TProgram> : WebApplicationFactory<TProgram>, IAsyncLifetime
+    where TProgram : class
+{
+    private readonly Dictionary<string, string?> _settings = [];
+    private readonly TestFolder _data = new();
+    private bool _started;
+
+    /// <param name="area">The service's area, for example <c>registry</c>; its database is <c>registrydb</c>.</param>
+    public ServiceFactory(string area)
+    {
+        Area = area;
+        UseKestrel(0);
+    }
+
+    public string Area { get; }
+    public TestDatabase Database { get; } = new();
+    public TestVhost Vhost { get; } = new();
+    public string DataFolder => _data.Path;
+
+    /// <summary>Address at which the running service listens.</summary>
+    public Uri Address
+    {
+        get
+        {
+            Start();
+            return new Uri(Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+        }
+    }
+
+    /// <summary>Sets a configuration value (<c>Section:Name</c>); before the service starts.</summary>
+    public ServiceFactory<TProgram> With(string key, string? value)
+    {
+        _settings[key] = value;
+        return this;
+    }
+
+    /// <summary>Tells the service where a peer listens.</summary>
+    public ServiceFactory<TProgram> WithPeer(string service, Uri address) => With($"services:{service}:http:0", address.AbsoluteUri);
+
+    /// <summary>A client of the service with this role; follows no redirects.</summary>
+    public HttpClient ClientOf(string role, string name = "tester") => Anonymous().As(role, name);
+
+    /// <summary>A client without any identity.</summary>
+    public HttpClient Anonymous() => new(new SocketsHttpHandler { AllowAutoRedirect = false }) { BaseAddress = Address };
+
+    /// <summary>A bus in the service's virtual host, to see and send messages.</summary>
+    public Task<TestBus> BusAsync() => TestBus.StartAsync(Vhost.ConnectionString);
+
+    public virtual async ValueTask InitializeAsync()
+    {
+        await Database.InitializeAsync();
+        await Vhost.InitializeAsync();
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync();
+        await Vhost.DisposeAsync();
+        await Database.DisposeAsync();
+        _data.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Starts the service unless it runs already.</summary>
+    public void Start()
+    {
+        if (!_started)
+        {
+            StartServer();
+            _started = true;
+        }
+    }
+
+    protected override void ConfigureWebHost(IWebHostBuilder builder)
+    {
+        builder.UseSetting($"ConnectionStrings:{Area}db", Database.ConnectionString);
+        builder.UseSetting($"ConnectionStrings:{ResourceNames.Messaging}", Vhost.ConnectionString);
+        builder.UseSetting($"ConnectionStrings:{ResourceNames.Cache}", TestServers.Redis);
+        builder.UseSetting("Identity:SigningKey", TestIdentity.SigningKey);
+        builder.UseSetting(DataDirectories.Variable, DataFolder);
+        foreach (var (key, value) in _settings)
+        {
+            builder.UseSetting(key, value);
+        }
+    }
+}

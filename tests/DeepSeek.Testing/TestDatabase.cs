@@ -1,0 +1,38 @@
+using Npgsql;
+using Xunit;
+
+namespace DeepSeek.Testing;
+
+/// <summary>A fresh, empty PostgreSQL database, dropped at the end.</summary>
+public sealed class TestDatabase : IAsyncLifetime
+{
+    private readonly string _name = "test_" + Guid.NewGuid().ToString("N");
+
+    /// <summary>Small pools: many test classes share one server.</summary>
+    public string ConnectionString => new NpgsqlConnectionStringBuilder(TestServers.Postgres)
+    {
+        Database = _name,
+        MaxPoolSize = 10,
+        IncludeErrorDetail = true,
+    }.ConnectionString;
+
+    public async ValueTask InitializeAsync() => await ExecuteAsync($"create database {_name}");
+
+    public async ValueTask DisposeAsync() => await ExecuteAsync($"drop database if exists {_name} with (force)");
+
+    /// <summary>Runs one statement in this database and returns its first value.</summary>
+    public async Task<T?> ScalarAsync<T>(string sql)
+    {
+        await using var database = NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(ConnectionString) { Pooling = false }.ConnectionString);
+        await using var command = database.CreateCommand(sql);
+        return await command.ExecuteScalarAsync() is T value ? value : default;
+    }
+
+    private static async Task ExecuteAsync(string sql)
+    {
+        var admin = new NpgsqlConnectionStringBuilder(TestServers.Postgres) { Database = "postgres", Pooling = false };
+        await using var database = NpgsqlDataSource.Create(admin.ConnectionString);
+        await using var command = database.CreateCommand(sql);
+        await command.ExecuteNonQueryAsync();
+    }
+}
