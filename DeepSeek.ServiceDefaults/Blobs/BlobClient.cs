@@ -8,8 +8,6 @@ namespace DeepSeek.ServiceDefaults;
 /// </summary>
 public sealed class BlobClient(IHttpClientFactory http, BlobCache cache, IOptions<BlobStoreOptions> options, TimeProvider clock)
 {
-    internal const string HttpName = "blobs";
-
     private static readonly TimeSpan LongestBackoff = TimeSpan.FromSeconds(10);
     private readonly BlobStoreOptions _options = options.Value;
 
@@ -151,7 +149,7 @@ public sealed class BlobClient(IHttpClientFactory http, BlobCache cache, IOption
         }
     }
 
-    private HttpClient Client() => http.CreateClient(HttpName);
+    private HttpClient Client() => http.CreateClient(BlobTransport.Name);
 
     private static string Checked(string sha256) =>
         BlobRef.IsSha256(sha256) ? sha256 : throw new ArgumentException($"'{sha256}' is not a SHA-256 in 64 lower-case hexadecimal digits.", nameof(sha256));

@@ -1,4 +1,6 @@
 using System.Net;
+using Polly.CircuitBreaker;
+using Polly.Timeout;
 
 namespace DeepSeek.ServiceDefaults;
 
@@ -22,7 +24,7 @@ internal static class BlobReply
         HttpRequestException { StatusCode: HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or HttpStatusCode.InternalServerError
             or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout } => true,
         HttpRequestException or BlobNotFoundException or BlobCorruptException => false,
-        IOException or TimeoutException or TaskCanceledException => true,
+        IOException or TimeoutException or TaskCanceledException or BrokenCircuitException or TimeoutRejectedException => true,
         _ => false,
     };
 }

@@ -21,9 +21,9 @@ public sealed class BlobStoreOptions
     [Range(typeof(TimeSpan), "00:00:00", "1.00:00:00")]
     public TimeSpan CacheKeep { get; set; } = TimeSpan.FromMinutes(10);
 
-    /// <summary>Tries of one transfer before it fails; a download goes on where the last try stopped. Default 8, 1 to 100.</summary>
+    /// <summary>Tries of one transfer before it fails; a download goes on where the last try stopped. Default 12 (about a minute of waiting in all), 1 to 100.</summary>
     [Range(1, 100)]
-    public int Attempts { get; set; } = 8;
+    public int Attempts { get; set; } = 12;
 
     /// <summary>Wait before the second try; it doubles up to 10 seconds. Default 200 ms, 0 to 10 s.</summary>
     [Range(typeof(TimeSpan), "00:00:00", "00:00:10")]
