@@ -1,3 +1,14 @@
+using DeepSeek.Scheduling;
+using DeepSeek.Scheduling.Jobs;
+using DeepSeek.Scheduling.Leases;
+using DeepSeek.ServiceDefaults;
+
 var builder = WebApplication.CreateBuilder(args);
+builder.AddServiceDefaults("scheduling");
+builder.AddServiceDatabase<SchedulingDb>("schedulingdb");
+builder.AddScheduling();
 var app = builder.Build();
+app.MapServiceDefaults();
+app.MapJobsApi();
+app.MapLeaseApi();
 app.Run();

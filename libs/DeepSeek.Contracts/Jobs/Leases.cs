@@ -28,12 +28,18 @@ public sealed record HeartbeatReply
     public required JobDirective Directive { get; init; }
 }
 
-/// <summary>Body of <c>POST /api/v1/jobs/{id}/lease/{leaseId}/end</c>: how a lease ended when no result was stored with it.</summary>
+/// <summary>
+/// Body of <c>POST /api/v1/jobs/{id}/lease/{leaseId}/end</c>: how the lease ended. What the worker committed travels by message too;
+/// whichever comes second changes nothing.
+/// </summary>
 public sealed record EndLease
 {
     public required LeaseOutcome Outcome { get; init; }
     public string? Error { get; init; }
     public bool Retryable { get; init; }
+
+    /// <summary>Where the result is read; of <see cref="LeaseOutcome.Completed"/> only.</summary>
+    public string? ResultUri { get; init; }
 }
 
 /// <summary>Stored and sent: append only.</summary>
@@ -45,4 +51,5 @@ public enum LeaseOutcome
 
     /// <summary>The worker had no free slot or was leaving; nothing was run.</summary>
     Declined = 3,
+    Completed = 4,
 }

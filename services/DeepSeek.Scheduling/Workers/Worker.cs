@@ -1,0 +1,12 @@
+namespace DeepSeek.Scheduling.Workers;
+
+/// <summary>One process that takes jobs of one kind, as it last told.</summary>
+public sealed class Worker
+{
+    public required string Id { get; init; }
+    public required string Kind { get; init; }
+    public int Slots { get; set; }
+    public int Busy { get; set; }
+    public required string Host { get; init; }
+    public DateTimeOffset SeenAt { get; set; }
+}
