@@ -1,6 +1,5 @@
 using DeepSeek.Scheduling.Jobs;
 using DeepSeek.Scheduling.Workers;
-using DeepSeek.ServiceDefaults;
 using Microsoft.EntityFrameworkCore;
 
 namespace DeepSeek.Scheduling;
@@ -22,6 +21,7 @@ public sealed class SchedulingDb(DbContextOptions<SchedulingDb> options) : DbCon
         model.Entity<Job>(job =>
         {
             job.ToTable("jobs");
+            job.Property(j => j.Id).ValueGeneratedNever();
             job.Property(j => j.Sequence).UseIdentityByDefaultColumn();
             job.HasMany(j => j.Attempts).WithOne().HasForeignKey(attempt => attempt.JobId);
             job.HasMany(j => j.Events).WithOne().HasForeignKey(entry => entry.JobId);
@@ -29,8 +29,7 @@ public sealed class SchedulingDb(DbContextOptions<SchedulingDb> options) : DbCon
         model.Entity<JobAttempt>().ToTable("job_attempts").HasKey(attempt => new { attempt.JobId, attempt.Dispatch });
         model.Entity<JobEvent>().ToTable("job_events").HasKey(entry => new { entry.JobId, entry.Seq });
         model.Entity<Worker>().ToTable("workers");
-        model.Entity<PlanningState>().ToTable("planning");
-        model.AddOutbox();
+        model.Entity<PlanningState>().ToTable("planning").Property(state => state.Id).ValueGeneratedNever();
     }
 }
 

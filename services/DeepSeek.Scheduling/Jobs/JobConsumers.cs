@@ -22,7 +22,8 @@ public sealed class SubmitJobConsumer(SchedulingDb db, TimeProvider clock) : Inb
 public sealed class JobCompletedConsumer(SchedulingDb db, JobReports reports) : InboxConsumer<SchedulingDb, JobCompleted>(db)
 {
     protected override Task HandleAsync(SchedulingDb db, JobCompleted message, CancellationToken cancellationToken) =>
-        reports.ApplyAsync(db, message.JobId, message.LeaseId, (job, now) => job.Complete(message.LeaseId, message.ResultUri.Storable(), now), cancellationToken);
+        reports.EndAsync(db, message.JobId, message.LeaseId,
+            new EndLease { Outcome = LeaseOutcome.Completed, ResultUri = message.ResultUri }, cancellationToken);
 }
 
 public sealed class JobFailedConsumer(SchedulingDb db, JobReports reports) : InboxConsumer<SchedulingDb, JobFailed>(db)
@@ -57,11 +58,12 @@ public sealed partial class JobReports(IOptions<SchedulingOptions> options, Time
                 options.Value.BackOff(job.Failures + 1)),
             LeaseOutcome.Yielded => job.Yield(leaseId, now),
             LeaseOutcome.Cancelled => job.Cancelled(leaseId, now),
+            LeaseOutcome.Completed => job.Complete(leaseId, (end.ResultUri ?? "").Storable(), now),
             LeaseOutcome.Declined => job.Reclaim(leaseId, "the worker had no free slot", now, DeclinePause),
             _ => throw new ArgumentOutOfRangeException(nameof(end)),
         }, cancellationToken);
 
-    public async Task ApplyAsync(
+    private async Task ApplyAsync(
         SchedulingDb db, Guid jobId, Guid leaseId, Func<Job, DateTimeOffset, bool> transition, CancellationToken cancellationToken)
     {
         var now = clock.GetUtcNow();
@@ -80,10 +82,10 @@ public sealed partial class JobReports(IOptions<SchedulingOptions> options, Time
     }
 
     [LoggerMessage(LogLevel.Information, "Job {JobId} ({Kind}) is {State}.")]
-    private static partial void LogChanged(ILogger logger, string kind, Guid jobId, Contracts.Jobs.JobState state);
+    private static partial void LogChanged(ILogger logger, string kind, Guid jobId, JobState state);
 
     [LoggerMessage(LogLevel.Information, "Report on job {JobId} under lease {LeaseId} ignored: the lease is over, the job is {State}.")]
-    private static partial void LogStale(ILogger logger, Guid jobId, Guid leaseId, Contracts.Jobs.JobState state);
+    private static partial void LogStale(ILogger logger, Guid jobId, Guid leaseId, JobState state);
 
     [LoggerMessage(LogLevel.Warning, "Report on job {JobId} ignored: no such job.")]
     private static partial void LogUnknown(ILogger logger, Guid jobId);
