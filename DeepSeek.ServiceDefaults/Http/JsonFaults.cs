@@ -29,16 +29,29 @@ public static partial class JsonFaults
     private static string Reason(JsonException fault)
     {
         var line = fault.LineNumber is { } number ? $" (line {number + 1}, byte {fault.BytePositionInLine + 1})" : "";
-        if (fault.Message.Contains("maximum configured depth", StringComparison.Ordinal)
-            || fault.Message.Contains("MaxDepth", StringComparison.Ordinal)
-            || fault.InnerException?.Message.Contains("depth", StringComparison.Ordinal) == true)
+        if (fault.Message.Contains("maximum configured depth", StringComparison.Ordinal))
         {
             return $"is nested deeper than {PlatformJson.MaxDepth} levels{line}; flatten it.";
+        }
+
+        if (fault.Message.Contains("doesn't allow setting null", StringComparison.Ordinal))
+        {
+            return "must not be null.";
+        }
+
+        if (fault.Message.StartsWith("Duplicate propert", StringComparison.Ordinal))
+        {
+            return $"occurs twice in the same object{line}; keep one.";
         }
 
         if (fault.Message.Contains("could not be converted", StringComparison.Ordinal))
         {
             return $"has the wrong type or a value that is not allowed{line}; see the schema in the OpenAPI document.";
+        }
+
+        if (fault.Message.Contains(FiniteNumbers.Refusal, StringComparison.Ordinal))
+        {
+            return $"{FiniteNumbers.Refusal}{line}.";
         }
 
         var text = fault.Message;

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using DeepSeek.ServiceDefaults.Http;
 
 namespace DeepSeek.ServiceDefaults;
 
@@ -11,7 +12,7 @@ public static class PlatformJson
     /// <summary>For writing, and for reading what another part of the platform wrote: unknown members are skipped so that messages can grow.</summary>
     public static JsonSerializerOptions Options { get; } = Configure(new JsonSerializerOptions(JsonSerializerDefaults.Web));
 
-    /// <summary>For reading what a client sent: unknown and duplicate members, numbers in strings and nulls in non-null places are refused.</summary>
+    /// <summary>For reading what a client sent: unknown and duplicate members, numbers in strings, infinities and nulls in non-null places are refused.</summary>
     public static JsonSerializerOptions Strict { get; } = MakeStrict(Configure(new JsonSerializerOptions(JsonSerializerDefaults.Web)));
 
     internal static JsonSerializerOptions Configure(JsonSerializerOptions options)
@@ -23,6 +24,8 @@ public static class PlatformJson
 
     internal static JsonSerializerOptions MakeStrict(JsonSerializerOptions options)
     {
+        options.Converters.Add(new FiniteNumbers.Double());
+        options.Converters.Add(new FiniteNumbers.Single());
         options.UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow;
         options.AllowDuplicateProperties = false;
         options.NumberHandling = JsonNumberHandling.Strict;

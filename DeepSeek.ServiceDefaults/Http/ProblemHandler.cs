@@ -64,7 +64,7 @@ internal sealed partial class ProblemHandler(IProblemDetailsService problems, IL
         ApiProblem problem => problem,
         BadHttpRequestException { InnerException: JsonException json } => JsonFaults.ToProblem(json),
         BadHttpRequestException { StatusCode: StatusCodes.Status413PayloadTooLarge } => Problems.TooLarge("The request body is larger than this endpoint accepts."),
-        BadHttpRequestException bad => new ApiProblem(bad.StatusCode, "The request is not valid", bad.Message),
+        BadHttpRequestException bad => BindingFaults.ToProblem(bad),
         BrokenCircuitException or TimeoutRejectedException => Problems.Unavailable("A service this one needs does not answer; try again shortly.", TimeSpan.FromSeconds(5)),
         HttpRequestException { StatusCode: null } => Problems.Unavailable("A service this one needs cannot be reached; try again shortly.", TimeSpan.FromSeconds(5)),
         _ when IsDatabaseAway(exception) => Problems.Unavailable("The service's database cannot be reached; try again shortly.", TimeSpan.FromSeconds(5)),

@@ -44,15 +44,6 @@ public static class IdentityExtensions
             .SetFallbackPolicy(new AuthorizationPolicyBuilder(Scheme).RequireAuthenticatedUser().Build());
     }
 
-    /// <summary>The name under which this principal owns and does things; a service that acts for a person is that person.</summary>
-    public static string Actor(this ClaimsPrincipal principal) =>
-        principal.FindFirstValue(OnBehalfOfClaim)
-        ?? principal.FindFirstValue(ClaimTypes.NameIdentifier)
-        ?? throw new InvalidOperationException("No authenticated principal here: the endpoint must not allow anonymous calls.");
-
-    /// <summary>Id of the API key behind the request; null for a service's own call.</summary>
-    public static string? ApiKeyId(this ClaimsPrincipal principal) => principal.FindFirstValue(KeyClaim);
-
     public static ClaimsPrincipal ToPrincipal(this PlatformIdentity identity)
     {
         var claims = new List<Claim>

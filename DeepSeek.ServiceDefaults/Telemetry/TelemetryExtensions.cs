@@ -56,7 +56,13 @@ internal static class TelemetryExtensions
         ("Microsoft.AspNetCore.Diagnostics.ExceptionHandlerMiddleware", LogLevel.None),
         ("System.Net.Http.HttpClient", LogLevel.Warning),
         ("Polly", LogLevel.Warning),
-        ("MassTransit", LogLevel.Warning),
+        // A send that fails is told by the outbox, which knows whether it matters.
+        ("MassTransit", LogLevel.None),
+        ("MassTransit.ReceiveTransport", LogLevel.Error),
+        // A command that fails throws, and whoever catches it knows whether it matters.
+        ("Microsoft.EntityFrameworkCore.Database.Command", LogLevel.None),
+        ("Microsoft.EntityFrameworkCore.Update", LogLevel.None),
+        ("Microsoft.EntityFrameworkCore.Query", LogLevel.Error),
         ("Npgsql", LogLevel.Warning),
         ("Yarp", LogLevel.Warning),
     ];

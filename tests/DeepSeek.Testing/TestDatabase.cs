@@ -28,6 +28,10 @@ public sealed class TestDatabase : IAsyncLifetime
         return await command.ExecuteScalarAsync() is T value ? value : default;
     }
 
+    /// <summary>Breaks every connection to this database, as a restart of the server would.</summary>
+    public async Task TerminateConnectionsAsync() =>
+        await ExecuteAsync($"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{_name}'");
+
     private static async Task ExecuteAsync(string sql)
     {
         var admin = new NpgsqlConnectionStringBuilder(TestServers.Postgres) { Database = "postgres", Pooling = false };

@@ -32,6 +32,17 @@ public sealed class TestVhost : IAsyncLifetime
         return response.IsSuccessStatusCode ? (await response.Content.ReadFromJsonAsync<object[]>())!.Length : null;
     }
 
+    /// <summary>Breaks every connection to this virtual host, as a restart of the broker would.</summary>
+    public async Task CloseConnectionsAsync()
+    {
+        foreach (var connection in (await s_management.GetFromJsonAsync<Connection[]>($"api/vhosts/{_name}/connections"))!)
+        {
+            await s_management.DeleteAsync($"api/connections/{Uri.EscapeDataString(connection.Name)}");
+        }
+    }
+
+    private sealed record Connection(string Name);
+
     private static HttpClient Management()
     {
         var credentials = Convert.ToBase64String(Encoding.UTF8.GetBytes(Uri.UnescapeDataString(TestServers.RabbitMq.UserInfo)));
