@@ -65,4 +65,4 @@ public sealed record ExplainedRow(
     long Evaluations);
 
 /// <summary>One image's heat map: drop of the output per pixel, [height, width] row-major; the pixels as bytes [C, H, W] in base64.</summary>
-public sealed record ExplainedImage(int Index, string? Target, double Score, int Channels, int Height, int Width, byte[] Pixels, double[] Heat);
+public sealed record ExplainedImage(int Index, string? Target, string Output, double Score, int Channels, int Height, int Width, byte[] Pixels, double[] Heat);

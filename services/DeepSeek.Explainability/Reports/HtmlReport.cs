@@ -34,7 +34,7 @@ public static class HtmlReport
 
         foreach (var image in report.Images)
         {
-            page.Append(CultureInfo.InvariantCulture, $"<h2>Image {image.Index}{(image.Target is null ? "" : $" ({Svg.Escape(image.Target)})")}: {Svg.Number(image.Score)}</h2>").Append(HeatMapPlot.Draw(image));
+            page.Append(CultureInfo.InvariantCulture, $"<h2>Image {image.Index}{(image.Target is null ? "" : $" ({Svg.Escape(image.Target)})")}: {Svg.Escape(image.Output)} {Svg.Number(image.Score)}</h2>").Append(HeatMapPlot.Draw(image));
         }
 
         return page.Append("</body></html>").ToString();
