@@ -5,8 +5,6 @@ using DeepSeek.Data;
 using DeepSeek.Explainability.Explanations;
 using DeepSeek.Explainability.Reports;
 using DeepSeek.ServiceDefaults;
-using DeepSeek.ServiceDefaults.Blobs;
-using DeepSeek.ServiceDefaults.Http;
 using DeepSeek.ServiceDefaults.Identity;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;

@@ -3,7 +3,6 @@ using DeepSeek.Contracts.Jobs;
 using DeepSeek.Explainability;
 using DeepSeek.Explainability.Explanations;
 using DeepSeek.ServiceDefaults;
-using DeepSeek.ServiceDefaults.Blobs;
 using DeepSeek.ServiceDefaults.Jobs;
 using MassTransit;
 

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using DeepSeek.ServiceDefaults;
-using DeepSeek.ServiceDefaults.Http;
 using DeepSeek.ServiceDefaults.Jobs;
 using Microsoft.EntityFrameworkCore;
 

@@ -4,7 +4,7 @@ using DeepSeek.Explainability.Images;
 using DeepSeek.Explainability.Models;
 using DeepSeek.Explainability.Reports;
 using DeepSeek.Explainability.Shapley;
-using DeepSeek.ServiceDefaults.Blobs;
+using DeepSeek.ServiceDefaults;
 
 namespace DeepSeek.Explainability.Explanations;
 

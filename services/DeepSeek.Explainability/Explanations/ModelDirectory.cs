@@ -1,6 +1,5 @@
 using System.Net;
 using DeepSeek.ServiceDefaults;
-using DeepSeek.ServiceDefaults.Http;
 
 namespace DeepSeek.Explainability.Explanations;
 

@@ -1,0 +1,120 @@
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.Json;
+
+namespace DeepSeek.Client;
+
+/// <summary>What to make of uploaded data; members left null take the platform's defaults.</summary>
+public sealed record DatasetSpec
+{
+    public required string Name { get; init; }
+
+    /// <summary><c>csv</c>, <c>jsonl</c>, <c>parquet</c>, <c>idx</c> or <c>imageZip</c>.</summary>
+    public required string Format { get; init; }
+
+    public string? Target { get; init; }
+
+    /// <summary><c>classification</c> or <c>regression</c>; inferred from the target by default.</summary>
+    public string? Task { get; init; }
+
+    /// <summary>Overrides of inferred columns, by name.</summary>
+    public IReadOnlyDictionary<string, DatasetColumn>? Columns { get; init; }
+
+    public DatasetSplitSpec? Split { get; init; }
+    public DatasetPrivacySpec? Privacy { get; init; }
+
+    /// <summary><c>standard</c>, <c>minMax</c> or <c>none</c>.</summary>
+    public string? Scaling { get; init; }
+
+    public int? Priority { get; init; }
+}
+
+/// <summary>Type (<c>numeric</c>, <c>categorical</c>, <c>boolean</c>, <c>dateTime</c>, <c>text</c>, <c>image</c>) and role (<c>feature</c>, <c>target</c>, <c>ignore</c>, <c>group</c>, <c>time</c>, <c>id</c>) of a column.</summary>
+public sealed record DatasetColumn(string? Type = null, string? Role = null);
+
+/// <summary>How rows are divided; fractions add up to 1.</summary>
+public sealed record DatasetSplitSpec
+{
+    /// <summary><c>stratified</c>, <c>random</c>, <c>grouped</c> or <c>time</c>.</summary>
+    public string? Method { get; init; }
+    public string? Column { get; init; }
+    public double? Train { get; init; }
+    public double? Validation { get; init; }
+    public double? Test { get; init; }
+    public int? Seed { get; init; }
+}
+
+/// <summary>What is masked: columns by name (<c>hash</c>, <c>redact</c>, <c>generalise</c>, <c>keep</c>) and whatever is detected.</summary>
+public sealed record DatasetPrivacySpec(bool? Detect = null, IReadOnlyDictionary<string, string>? Columns = null);
+
+/// <summary>A dataset and where its preparation stands.</summary>
+public sealed record Dataset
+{
+    public Guid Id { get; init; }
+    public Guid JobId { get; init; }
+    public string Name { get; init; } = "";
+    public string State { get; init; } = "";
+    public string? Error { get; init; }
+    public string? ManifestSha256 { get; init; }
+    public string? SourceSha256 { get; init; }
+    public long? Rows { get; init; }
+    public string? Kind { get; init; }
+    public string? Task { get; init; }
+    public DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>The manifest once the dataset is ready.</summary>
+    public JsonElement? Manifest { get; init; }
+}
+
+/// <summary>A file to upload: its name and how to open it (anew for every attempt).</summary>
+public sealed record UploadFile(string Name, Func<Stream> Open)
+{
+    /// <summary>A file on disk.</summary>
+    public static UploadFile Of(string path) => new(Path.GetFileName(path), () => File.OpenRead(path));
+}
+
+/// <summary>Datasets: <c>/api/v1/datasets</c>.</summary>
+public sealed class DatasetsClient
+{
+    private readonly ApiTransport _api;
+    internal DatasetsClient(ApiTransport api) => _api = api;
+
+    /// <summary>Uploads files and has them prepared; returns at once with the job that does it.</summary>
+    /// <param name="spec">What to make of them.</param>
+    /// <param name="files">The files, streamed.</param>
+    /// <param name="progress">Told of the bytes sent.</param>
+    /// <param name="cancellationToken">Ends the upload.</param>
+    public async Task<Dataset> CreateAsync(DatasetSpec spec, IReadOnlyList<UploadFile> files, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
+    {
+        var key = Guid.NewGuid().ToString();
+        using var response = await _api.SendAsync(
+            () =>
+            {
+                var form = new MultipartFormDataContent();
+                form.Add(JsonContent.Create(spec, options: ApiTransport.Json), "spec");
+                foreach (var file in files)
+                {
+                    var content = new StreamContent(new CountingStream(file.Open(), progress));
+                    content.Headers.ContentType = new MediaTypeHeaderValue("application/octet-stream");
+                    form.Add(content, "file", file.Name);
+                }
+
+                var request = new HttpRequestMessage(HttpMethod.Post, "api/v1/datasets") { Content = form };
+                request.Headers.Add("Idempotency-Key", key);
+                return request;
+            },
+            cancellationToken);
+        return (await response.Content.ReadFromJsonAsync<Dataset>(ApiTransport.Json, cancellationToken))!;
+    }
+
+    public IAsyncEnumerable<Dataset> ListAsync(CancellationToken cancellationToken = default) => _api.ListAsync<Dataset>("api/v1/datasets", cancellationToken);
+
+    public Task<Dataset> GetAsync(Guid id, CancellationToken cancellationToken = default) => _api.GetAsync<Dataset>($"api/v1/datasets/{id}", cancellationToken);
+
+    /// <summary>Statistics of every column.</summary>
+    public Task<JsonElement> GetProfileAsync(Guid id, CancellationToken cancellationToken = default) => _api.GetAsync<JsonElement>($"api/v1/datasets/{id}/profile", cancellationToken);
+
+    public Task<JsonElement> GetManifestAsync(Guid id, CancellationToken cancellationToken = default) => _api.GetAsync<JsonElement>($"api/v1/datasets/{id}/manifest", cancellationToken);
+
+    public Task DeleteAsync(Guid id, CancellationToken cancellationToken = default) => _api.SendAsync(HttpMethod.Delete, $"api/v1/datasets/{id}", null, cancellationToken);
+}

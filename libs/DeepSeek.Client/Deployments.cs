@@ -1,0 +1,72 @@
+using System.Text.Json;
+
+namespace DeepSeek.Client;
+
+/// <summary>What to serve under a deployment's name.</summary>
+public sealed record DeploymentSpec
+{
+    public required string Model { get; init; }
+
+    /// <summary>Alias to follow, or a version number to stay on.</summary>
+    public required string Ref { get; init; }
+
+    public int? MaxBatch { get; init; }
+    public int? MaxDelayMs { get; init; }
+    public int? MaxQueue { get; init; }
+}
+
+/// <summary>A deployment and the versions it serves.</summary>
+public sealed record Deployment
+{
+    public string Name { get; init; } = "";
+    public string Model { get; init; } = "";
+    public string Ref { get; init; } = "";
+    public IReadOnlyList<DeployedVersion> Versions { get; init; } = [];
+}
+
+/// <summary>A version on a replica: <c>loading</c>, <c>ready</c> or <c>failed</c>.</summary>
+public sealed record DeployedVersion(int Version, string State, string? Error = null);
+
+/// <summary>Predictions for a batch of rows; one id a row.</summary>
+public sealed record PredictionReply(IReadOnlyList<string> PredictionIds, string Model, int Version, IReadOnlyList<PredictedRow> Predictions);
+
+/// <summary>A class with its probabilities, or a number.</summary>
+public sealed record PredictedRow(string? Label = null, IReadOnlyDictionary<string, double>? Probabilities = null, double? Prediction = null);
+
+/// <summary>Deployments: <c>/api/v1/deployments</c>.</summary>
+public sealed class DeploymentsClient
+{
+    private readonly ApiTransport _api;
+    internal DeploymentsClient(ApiTransport api) => _api = api;
+
+    /// <summary>Creates or changes a deployment.</summary>
+    public Task<Deployment> PutAsync(string name, DeploymentSpec spec, CancellationToken cancellationToken = default) =>
+        _api.SendAsync<Deployment>(HttpMethod.Put, Path(name), spec, cancellationToken);
+
+    public IAsyncEnumerable<Deployment> ListAsync(CancellationToken cancellationToken = default) => _api.ListAsync<Deployment>("api/v1/deployments", cancellationToken);
+    public Task<Deployment> GetAsync(string name, CancellationToken cancellationToken = default) => _api.GetAsync<Deployment>(Path(name), cancellationToken);
+    public Task DeleteAsync(string name, CancellationToken cancellationToken = default) => _api.SendAsync(HttpMethod.Delete, Path(name), null, cancellationToken);
+
+    /// <summary>Predicts raw rows by column name; null is a missing value.</summary>
+    public Task<PredictionReply> PredictAsync(string name, IReadOnlyList<IReadOnlyDictionary<string, object?>> rows, CancellationToken cancellationToken = default) =>
+        _api.SendAsync<PredictionReply>(HttpMethod.Post, $"{Path(name)}/predict", new { rows }, cancellationToken);
+
+    /// <summary>Predicts raw rows given as JSON objects.</summary>
+    public Task<PredictionReply> PredictAsync(string name, IReadOnlyList<JsonElement> rows, CancellationToken cancellationToken = default) =>
+        _api.SendAsync<PredictionReply>(HttpMethod.Post, $"{Path(name)}/predict", new { rows }, cancellationToken);
+
+    private static string Path(string name) => $"api/v1/deployments/{Uri.EscapeDataString(name)}";
+}
+
+/// <summary>Predictions that were made: <c>/api/v1/predictions</c>.</summary>
+public sealed class PredictionsClient
+{
+    private readonly ApiTransport _api;
+    internal PredictionsClient(ApiTransport api) => _api = api;
+
+    public Task<JsonElement> GetAsync(string id, CancellationToken cancellationToken = default) => _api.GetAsync<JsonElement>($"api/v1/predictions/{Uri.EscapeDataString(id)}", cancellationToken);
+
+    /// <summary>From the prediction over model version, run and dataset to the source's hash.</summary>
+    public Task<JsonElement> GetLineageAsync(string id, CancellationToken cancellationToken = default) =>
+        _api.GetAsync<JsonElement>($"api/v1/predictions/{Uri.EscapeDataString(id)}/lineage", cancellationToken);
+}

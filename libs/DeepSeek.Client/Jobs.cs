@@ -1,0 +1,153 @@
+using System.Net;
+using System.Net.ServerSentEvents;
+using System.Runtime.CompilerServices;
+using System.Text.Json;
+
+namespace DeepSeek.Client;
+
+/// <summary>A job: <c>queued</c>, <c>leased</c>, <c>running</c>, <c>yielding</c>, <c>succeeded</c>, <c>failed</c> or <c>cancelled</c>.</summary>
+public sealed record Job
+{
+    public Guid Id { get; init; }
+    public string Kind { get; init; } = "";
+    public Guid SubjectId { get; init; }
+    public string Name { get; init; } = "";
+    public string Owner { get; init; } = "";
+    public string State { get; init; } = "";
+    public int Priority { get; init; }
+    public int Attempt { get; init; }
+    public int MaxAttempts { get; init; }
+    public double Progress { get; init; }
+    public string? Message { get; init; }
+
+    /// <summary>Why it does not run yet, in words.</summary>
+    public string? WaitingFor { get; init; }
+
+    public string? Error { get; init; }
+    public string? Result { get; init; }
+    public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset? StartedAt { get; init; }
+    public DateTimeOffset? EndedAt { get; init; }
+
+    public bool HasEnded => State is "succeeded" or "failed" or "cancelled";
+    public bool Succeeded => State == "succeeded";
+}
+
+/// <summary>One event of a job: its sequence number, type (<c>state</c>, <c>progress</c>, <c>log</c>) and JSON data.</summary>
+public sealed record JobEvent(string? Id, string Type, JsonElement Data);
+
+/// <summary>Jobs: <c>/api/v1/jobs</c>.</summary>
+public sealed class JobsClient
+{
+    private static readonly TimeSpan s_reconnect = TimeSpan.FromMilliseconds(300);
+
+    // A job is made known to its owner by a message, which travels as long as the broker is away.
+    private static readonly TimeSpan s_arrival = TimeSpan.FromMinutes(2);
+    private readonly ApiTransport _api;
+    internal JobsClient(ApiTransport api) => _api = api;
+
+    public IAsyncEnumerable<Job> ListAsync(string? kind = null, string? state = null, CancellationToken cancellationToken = default) =>
+        _api.ListAsync<Job>($"api/v1/jobs?{(kind is null ? "" : $"kind={kind}&")}{(state is null ? "" : $"state={state}")}".TrimEnd('&', '?'), cancellationToken);
+
+    public Task<Job> GetAsync(Guid id, CancellationToken cancellationToken = default) => _api.GetAsync<Job>($"api/v1/jobs/{id}", cancellationToken);
+    public Task CancelAsync(Guid id, CancellationToken cancellationToken = default) => _api.SendAsync(HttpMethod.Post, $"api/v1/jobs/{id}/cancel", null, cancellationToken);
+    public Task RetryAsync(Guid id, CancellationToken cancellationToken = default) => _api.SendAsync(HttpMethod.Post, $"api/v1/jobs/{id}/retry", null, cancellationToken);
+
+    /// <summary>The job's log lines as text.</summary>
+    public async Task<string> GetLogsAsync(Guid id, CancellationToken cancellationToken = default)
+    {
+        using var response = await _api.SendAsync(() => new HttpRequestMessage(HttpMethod.Get, $"api/v1/jobs/{id}/logs"), cancellationToken);
+        return await response.Content.ReadAsStringAsync(cancellationToken);
+    }
+
+    /// <summary>The job's events from its beginning to its end; a broken stream is taken up where it broke.</summary>
+    public async IAsyncEnumerable<JobEvent> WatchAsync(Guid id, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        string? last = null;
+        var arrival = DateTimeOffset.UtcNow + s_arrival;
+        while (true)
+        {
+            var events = ReadAsync(id, last, cancellationToken).GetAsyncEnumerator(cancellationToken);
+            await using (events)
+            {
+                while (await NextAsync(events))
+                {
+                    last = events.Current.Id ?? last;
+                    yield return events.Current;
+                }
+            }
+
+            if (await FindAsync(id, arrival, cancellationToken) is { HasEnded: true })
+            {
+                yield break;
+            }
+
+            await Task.Delay(s_reconnect, cancellationToken);
+        }
+    }
+
+    /// <summary>Waits for the job's end, telling <paramref name="progress"/> of the job on the way; returns the ended job.</summary>
+    public async Task<Job> WaitAsync(Guid id, Action<Job>? progress = null, CancellationToken cancellationToken = default)
+    {
+        await foreach (var _ in WatchAsync(id, cancellationToken))
+        {
+            if (progress is not null)
+            {
+                progress(await GetAsync(id, cancellationToken));
+            }
+        }
+
+        return await GetAsync(id, cancellationToken);
+    }
+
+    private async IAsyncEnumerable<JobEvent> ReadAsync(Guid id, string? last, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        using var response = await _api.SendAsync(
+            () =>
+            {
+                var request = new HttpRequestMessage(HttpMethod.Get, $"api/v1/jobs/{id}/events");
+                request.Headers.Accept.ParseAdd("text/event-stream");
+                if (last is not null)
+                {
+                    request.Headers.Add("Last-Event-ID", last);
+                }
+
+                return request;
+            },
+            cancellationToken);
+        await using var stream = await response.Content.ReadAsStreamAsync(cancellationToken);
+        await foreach (var item in SseParser.Create(stream).EnumerateAsync(cancellationToken))
+        {
+            yield return new JobEvent(item.EventId, item.EventType, JsonSerializer.Deserialize<JsonElement>(item.Data));
+        }
+    }
+
+    private async Task<Job?> FindAsync(Guid id, DateTimeOffset arrival, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await GetAsync(id, cancellationToken);
+        }
+        catch (DeepSeekApiException missing) when (missing.Status == HttpStatusCode.NotFound && DateTimeOffset.UtcNow < arrival)
+        {
+            return null;
+        }
+    }
+
+    // A job just submitted may not have reached its owner yet; a stream may break when a part of the platform restarts.
+    private static async Task<bool> NextAsync(IAsyncEnumerator<JobEvent> events)
+    {
+        try
+        {
+            return await events.MoveNextAsync();
+        }
+        catch (Exception fault) when (fault is IOException or HttpRequestException)
+        {
+            return false;
+        }
+        catch (DeepSeekApiException missing) when (missing.Status == HttpStatusCode.NotFound)
+        {
+            return false;
+        }
+    }
+}

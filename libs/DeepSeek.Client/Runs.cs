@@ -1,0 +1,39 @@
+using System.Text.Json;
+
+namespace DeepSeek.Client;
+
+/// <summary>A training run and where it stands.</summary>
+public sealed record Run
+{
+    public Guid Id { get; init; }
+    public Guid JobId { get; init; }
+    public string Name { get; init; } = "";
+    public string ModelName { get; init; } = "";
+    public Guid DatasetId { get; init; }
+    public string State { get; init; } = "";
+    public string? Error { get; init; }
+
+    /// <summary>Final metrics on the test split.</summary>
+    public IReadOnlyDictionary<string, double>? Metrics { get; init; }
+
+    public DateTimeOffset CreatedAt { get; init; }
+}
+
+/// <summary>One point of a run's metric series.</summary>
+public sealed record MetricPoint(string Name, long Step, double? Value, int? Epoch = null, DateTimeOffset? At = null);
+
+/// <summary>Training runs: <c>/api/v1/runs</c>. A run spec is a JSON document of format <c>deepseek.run/1</c>.</summary>
+public sealed class RunsClient
+{
+    private readonly ApiTransport _api;
+    internal RunsClient(ApiTransport api) => _api = api;
+
+    /// <summary>Starts a run; <paramref name="spec"/> is any object that serialises to a run spec.</summary>
+    public Task<Run> CreateAsync(object spec, CancellationToken cancellationToken = default) => _api.SendAsync<Run>(HttpMethod.Post, "api/v1/runs", spec, cancellationToken);
+
+    public IAsyncEnumerable<Run> ListAsync(CancellationToken cancellationToken = default) => _api.ListAsync<Run>("api/v1/runs", cancellationToken);
+
+    public Task<Run> GetAsync(Guid id, CancellationToken cancellationToken = default) => _api.GetAsync<Run>($"api/v1/runs/{id}", cancellationToken);
+
+    public IAsyncEnumerable<MetricPoint> GetMetricsAsync(Guid id, CancellationToken cancellationToken = default) => _api.ListAsync<MetricPoint>($"api/v1/runs/{id}/metrics", cancellationToken);
+}
