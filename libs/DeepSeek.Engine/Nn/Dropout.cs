@@ -1,0 +1,14 @@
+using DeepSeek.Engine.Tensors;
+using DeepSeek.Onnx;
+
+namespace DeepSeek.Engine.Nn;
+
+/// <summary>Zeroes each element with probability p while training (Srivastava et al., JMLR 2014); the identity otherwise.</summary>
+public sealed class Dropout(double p) : Module
+{
+    /// <inheritdoc/>
+    public override Tensor Forward(Tensor x) => Training && p > 0 ? Functional.Dropout(x, p, true) : x;
+
+    /// <inheritdoc/>
+    public override string Export(OnnxGraph graph, string input) => input;
+}

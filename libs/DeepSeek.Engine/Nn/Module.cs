@@ -1,0 +1,78 @@
+using DeepSeek.Engine.Tensors;
+using DeepSeek.Onnx;
+
+namespace DeepSeek.Engine.Nn;
+
+/// <summary>A tensor of a module under its dotted path, such as <c>blocks.0.weight</c>.</summary>
+public readonly record struct NamedTensor(string Name, TensorHandle Tensor);
+
+/// <summary>A layer or net: a function with weights, which can also be written as ONNX nodes.</summary>
+public abstract class Module : IDisposable
+{
+    private readonly List<NamedTensor> _parameters = [];
+    private readonly List<NamedTensor> _buffers = [];
+    private readonly List<(string Name, Module Module)> _children = [];
+
+    /// <summary>Whether dropout drops and batch normalisation learns.</summary>
+    protected bool Training { get; private set; } = true;
+
+    /// <summary>Computes the output.</summary>
+    public abstract Tensor Forward(Tensor x);
+
+    /// <summary>Adds the nodes that compute, outside training, what <see cref="Forward"/> does; returns the name of their output.</summary>
+    public abstract string Export(OnnxGraph graph, string input);
+
+    /// <summary>Weights that are learned, in order of declaration.</summary>
+    public IEnumerable<NamedTensor> Parameters() => Collect("", m => m._parameters);
+
+    /// <summary>State that is kept but not learned, such as running means.</summary>
+    public IEnumerable<NamedTensor> Buffers() => Collect("", m => m._buffers);
+
+    /// <summary>Parameters and buffers: everything that makes up the trained module.</summary>
+    public IEnumerable<NamedTensor> State() => Parameters().Concat(Buffers());
+
+    /// <summary>Switches between training and use.</summary>
+    public void Train(bool training = true)
+    {
+        Training = training;
+        foreach (var (_, child) in _children)
+        {
+            child.Train(training);
+        }
+    }
+
+    /// <summary>Frees all tensors.</summary>
+    public void Dispose()
+    {
+        foreach (var (_, tensor) in State())
+        {
+            tensor.Dispose();
+        }
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Declares a weight.</summary>
+    protected TensorHandle Parameter(string name, TensorHandle tensor)
+    {
+        _parameters.Add(new NamedTensor(name, tensor.WithGrad()));
+        return tensor;
+    }
+
+    /// <summary>Declares state that is not learned.</summary>
+    protected TensorHandle Buffer(string name, TensorHandle tensor)
+    {
+        _buffers.Add(new NamedTensor(name, tensor));
+        return tensor;
+    }
+
+    /// <summary>Declares a part.</summary>
+    protected TModule Child<TModule>(string name, TModule module) where TModule : Module
+    {
+        _children.Add((name, module));
+        return module;
+    }
+
+    private IEnumerable<NamedTensor> Collect(string prefix, Func<Module, List<NamedTensor>> own) =>
+        own(this).Select(t => new NamedTensor(prefix + t.Name, t.Tensor))
+            .Concat(_children.SelectMany(c => c.Module.Collect($"{prefix}{c.Name}.", own)));
+}

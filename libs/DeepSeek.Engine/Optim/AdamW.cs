@@ -1,0 +1,49 @@
+using DeepSeek.Engine.Native;
+using DeepSeek.Engine.Nn;
+
+namespace DeepSeek.Engine.Optim;
+
+/// <summary>Adam with decoupled weight decay (Loshchilov &amp; Hutter, arXiv 1711.05101, algorithm 2).</summary>
+public sealed unsafe class AdamW : Optimizer
+{
+    private readonly double _weightDecay;
+    private readonly double _beta1;
+    private readonly double _beta2;
+    private readonly double _epsilon;
+    private readonly nint[] _first;
+    private readonly nint[] _second;
+
+    /// <summary>Starts with zero moments.</summary>
+    public AdamW(Module module, double weightDecay = 1e-2, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8) : base(module)
+    {
+        (_weightDecay, _beta1, _beta2, _epsilon) = (weightDecay, beta1, beta2, epsilon);
+        _first = AddState("first");
+        _second = AddState("second");
+    }
+
+    /// <inheritdoc/>
+    protected override void Update(double learningRate)
+    {
+        Update(learningRate, 0, Decayed, _weightDecay);
+        Update(learningRate, Decayed, Count, 0);
+    }
+
+    private void Update(double learningRate, int from, int to, double weightDecay)
+    {
+        var step = new NativeAdamW
+        {
+            Size = (uint)sizeof(NativeAdamW),
+            Count = to - from,
+            Step = Steps,
+            LearningRate = learningRate,
+            WeightDecay = weightDecay,
+            Beta1 = _beta1,
+            Beta2 = _beta2,
+            Epsilon = _epsilon,
+            Parameters = Handles + from,
+            First = Address(_first) + from,
+            Second = Address(_second) + from,
+        };
+        NativeMethods.Check(NativeMethods.ds_optim_adamw(&step));
+    }
+}

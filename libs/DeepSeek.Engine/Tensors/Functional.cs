@@ -1,0 +1,38 @@
+namespace DeepSeek.Engine.Tensors;
+
+/// <summary>Layers as functions of their weights.</summary>
+public static class Functional
+{
+    /// <summary>x·Wᵀ + b: [N, in] · [out, in] → [N, out].</summary>
+    public static Tensor Linear(Tensor x, Tensor weight, Tensor bias = default) => OperatorCall.To(Operators.Linear).Add(x).Add(weight).Add(bias).One();
+
+    /// <summary>Convolution: [N, C, H, W] with [out, C, kH, kW].</summary>
+    public static Tensor Conv2d(Tensor x, Tensor weight, Tensor bias, long stride, long padding) =>
+        OperatorCall.To(Operators.Conv2d).Add(x).Add(weight).Add(bias).Add([stride, stride]).Add([padding, padding]).One();
+
+    /// <summary>Normalisation over the batch, per channel; training uses and updates the batch's own statistics.</summary>
+    public static Tensor BatchNorm(Tensor x, Tensor weight, Tensor bias, Tensor runningMean, Tensor runningVariance, bool training, double momentum, double epsilon) =>
+        OperatorCall.To(Operators.BatchNorm).Add(x).Add(weight).Add(bias).Add(runningMean).Add(runningVariance).Add(training).Add(momentum).Add(epsilon).Add(false).One();
+
+    /// <summary>Normalisation over the last dimension.</summary>
+    public static Tensor LayerNorm(Tensor x, long features, Tensor weight, Tensor bias, double epsilon) =>
+        OperatorCall.To(Operators.LayerNorm).Add(x).Add([features]).Add(weight).Add(bias).Add(epsilon).Add(false).One();
+
+    /// <summary>Zeroes each element with probability p and scales the rest by 1/(1-p); the identity when not training.</summary>
+    public static Tensor Dropout(Tensor x, double p, bool training) => OperatorCall.To(Operators.Dropout).Add(x).Add(p).Add(training).One();
+
+    /// <summary>Rows of a table by int64 index: [..] → [.., width].</summary>
+    public static Tensor Embedding(Tensor table, Tensor indices) => OperatorCall.To(Operators.Embedding).Add(table).Add(indices).One();
+
+    /// <summary>Greatest element of each window.</summary>
+    public static Tensor MaxPool2d(Tensor x, long kernel, long stride, long padding = 0) =>
+        OperatorCall.To(Operators.MaxPool2d).Add(x).Add([kernel, kernel]).Add([stride, stride]).Add([padding, padding]).One();
+
+    /// <summary>Mean of each window.</summary>
+    public static Tensor AvgPool2d(Tensor x, long kernel, long stride, long padding = 0) =>
+        OperatorCall.To(Operators.AvgPool2d).Add(x).Add([kernel, kernel]).Add([stride, stride]).Add([padding, padding]).One();
+
+    /// <summary>Means over as many windows as the output has places.</summary>
+    public static Tensor AdaptiveAvgPool2d(Tensor x, long height, long width) =>
+        OperatorCall.To(Operators.AdaptiveAvgPool2d).Add(x).Add([height, width]).One();
+}

@@ -1,0 +1,45 @@
+using DeepSeek.Engine.Native;
+
+namespace DeepSeek.Engine.Tensors;
+
+/// <summary>Stops recording for differentiation on this thread until disposed.</summary>
+public readonly unsafe ref struct NoGrad
+{
+    private readonly int _previous;
+
+    private NoGrad(int previous) => _previous = previous;
+
+    /// <summary>Stops recording.</summary>
+    public static NoGrad Enter()
+    {
+        int previous;
+        NativeMethods.Check(NativeMethods.ds_autograd_set_recording(0, &previous));
+        return new NoGrad(previous);
+    }
+
+    /// <summary>Restores the former setting.</summary>
+    public void Dispose()
+    {
+        int ignored;
+        NativeMethods.Check(NativeMethods.ds_autograd_set_recording(_previous, &ignored));
+    }
+}
+
+/// <summary>Inference mode of this thread until disposed: no recording and no version counting; its tensors cannot enter training.</summary>
+public readonly unsafe ref struct InferenceMode
+{
+    private readonly nint _guard;
+
+    private InferenceMode(nint guard) => _guard = guard;
+
+    /// <summary>Enters inference mode.</summary>
+    public static InferenceMode Enter()
+    {
+        nint guard;
+        NativeMethods.Check(NativeMethods.ds_autograd_enter_inference(&guard));
+        return new InferenceMode(guard);
+    }
+
+    /// <summary>Leaves inference mode.</summary>
+    public void Dispose() => NativeMethods.Check(NativeMethods.ds_autograd_leave_inference(_guard));
+}

@@ -1,0 +1,168 @@
+using System.Text;
+using DeepSeek.Engine.Native;
+
+namespace DeepSeek.Engine.Tensors;
+
+/// <summary>An operator of libtorch by name, looked up on first use.</summary>
+internal sealed unsafe class Operator(string name, string overload = "")
+{
+    private int _number = -1;
+
+    internal int Number => _number >= 0 ? _number : Find();
+
+    private int Find()
+    {
+        int number;
+        fixed (byte* first = Encoding.UTF8.GetBytes($"aten::{name}\0"))
+        fixed (byte* second = Encoding.UTF8.GetBytes($"{overload}\0"))
+        {
+            NativeMethods.Check(NativeMethods.ds_op_find(first, second, &number));
+        }
+        return _number = number;
+    }
+}
+
+/// <summary>Arguments and results of one operator call; one per thread, reused, so that a call allocates nothing.</summary>
+internal sealed unsafe class OperatorCall
+{
+    private const int Capacity = 32;
+    private const int Scratch = 1024;
+
+    [ThreadStatic] private static OperatorCall? t_call;
+
+    private readonly NativeValue[] _values = GC.AllocateArray<NativeValue>(2 * Capacity, pinned: true);
+    private readonly long[] _scratch = GC.AllocateArray<long>(Scratch, pinned: true);
+    private readonly ITensorOwner?[] _owners = new ITensorOwner?[Capacity];
+    private readonly NativeValue* _arguments;
+    private readonly NativeValue* _results;
+    private readonly long* _lists;
+    private Operator? _operator;
+    private int _count;
+    private int _used;
+    private int _owned;
+
+    private OperatorCall()
+    {
+        fixed (NativeValue* values = _values)
+        {
+            _arguments = values;
+            _results = values + Capacity;
+        }
+        fixed (long* scratch = _scratch)
+        {
+            _lists = scratch;
+        }
+    }
+
+    internal static OperatorCall To(Operator target)
+    {
+        var call = t_call ??= new OperatorCall();
+        call._operator = target;
+        call._count = call._used = call._owned = 0;
+        return call;
+    }
+
+    internal OperatorCall Add(Tensor tensor)
+    {
+        if (tensor.IsNone)
+        {
+            return Push(ValueKind.None, 0);
+        }
+        Root(tensor);
+        return Push(ValueKind.Tensor, tensor.Handle);
+    }
+
+    internal OperatorCall Add(long value) => Push(ValueKind.Int, value);
+
+    internal OperatorCall Add(double value) => Push(ValueKind.Double, BitConverter.DoubleToInt64Bits(value));
+
+    internal OperatorCall Add(bool value) => Push(ValueKind.Bool, value ? 1 : 0);
+
+    internal OperatorCall Add(Dtype value) => Push(ValueKind.Int, (long)value);
+
+    internal OperatorCall Default() => Push(ValueKind.Default, 0);
+
+    internal OperatorCall None() => Push(ValueKind.None, 0);
+
+    internal OperatorCall Add(ReadOnlySpan<long> values)
+    {
+        var start = Reserve(values.Length);
+        values.CopyTo(new Span<long>(start, values.Length));
+        return Push(ValueKind.IntList, (nint)start, values.Length);
+    }
+
+    internal OperatorCall Add(ReadOnlySpan<Tensor> tensors)
+    {
+        var start = Reserve(tensors.Length);
+        for (var i = 0; i < tensors.Length; i++)
+        {
+            start[i] = tensors[i].Handle;
+        }
+        Push(ValueKind.TensorList, (nint)start, tensors.Length);
+        return this;
+    }
+
+    /// <summary>Calls an operator with one tensor as result.</summary>
+    internal Tensor One()
+    {
+        Invoke(1);
+        return Result(0);
+    }
+
+    /// <summary>Calls an operator with two tensors as results.</summary>
+    internal (Tensor First, Tensor Second) Two()
+    {
+        Invoke(2);
+        return (Result(0), Result(1));
+    }
+
+    /// <summary>Calls an operator that changes its first argument; the alias it returns is freed.</summary>
+    internal void InPlace()
+    {
+        Invoke(1);
+        NativeMethods.Check(NativeMethods.ds_tensor_free((nint)_results[0].Bits));
+    }
+
+    private void Invoke(int expected)
+    {
+        int count;
+        var status = NativeMethods.ds_op_call(_operator!.Number, _arguments, _count, _results, Capacity, &count);
+        // The owners are held in an array until here, so that no finaliser frees an argument during the call.
+        Array.Clear(_owners, 0, _owned);
+        NativeMethods.Check(status);
+        if (count != expected)
+        {
+            throw new InvalidOperationException($"The operator returned {count} results, not {expected}.");
+        }
+    }
+
+    private Tensor Result(int index) => _results[index].Kind switch
+    {
+        ValueKind.Tensor => TensorScope.Track((nint)_results[index].Bits),
+        ValueKind.None => default,
+        var kind => throw new InvalidOperationException($"Result {index} is of kind {kind}, not a tensor."),
+    };
+
+    private OperatorCall Push(ValueKind kind, long bits, int count = 0)
+    {
+        if (_count == Capacity)
+        {
+            throw new InvalidOperationException($"No operator takes more than {Capacity} arguments.");
+        }
+        _arguments[_count++] = new NativeValue { Kind = kind, Count = count, Bits = bits };
+        return this;
+    }
+
+    private void Root(Tensor tensor) => _owners[_owned++] = tensor.Owner;
+
+    private long* Reserve(int count)
+    {
+        if (_used + count > Scratch)
+        {
+            throw new ArgumentException($"Lists of one call hold at most {Scratch} entries together.");
+        }
+        var start = _lists + _used;
+        _used += count;
+        return start;
+    }
+}

@@ -1,0 +1,53 @@
+using DeepSeek.Engine.Data;
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Trainer;
+
+/// <summary>Measures the net on a split, outside training.</summary>
+internal sealed class Evaluator(TrainingPlan plan, Module net, PipelineTransform transform, Objective objective, TargetStatistics statistics)
+{
+    private const int BatchRows = 512;
+
+    /// <summary>loss and the task's metrics.</summary>
+    internal SortedDictionary<string, double> Measure(ShardSet split)
+    {
+        var outputs = plan.Outputs;
+        var logits = new float[split.Rows * outputs];
+        var classes = new long[split.Classes > 0 ? split.Rows : 0];
+        var numbers = new float[split.Classes > 0 ? 0 : split.Rows];
+        var loss = 0.0;
+        var row = 0;
+        net.Train(false);
+        using (NoGrad.Enter())
+        using (var loader = new BatchLoader(split, new BatchOptions { BatchSize = (int)Math.Min(BatchRows, split.Rows) }))
+        {
+            while (true)
+            {
+                using var scope = TensorScope.Open();
+                if (!loader.Next(out var batch))
+                {
+                    break;
+                }
+                var output = net.Forward(transform.Apply(batch.Features)); // [N, outputs]
+                loss += objective.Loss(output, batch.Target).Item() * batch.Rows;
+                output.Read(logits.AsSpan(row * outputs, batch.Rows * outputs));
+                if (split.Classes > 0)
+                {
+                    batch.Target.Read(classes.AsSpan(row, batch.Rows));
+                }
+                else
+                {
+                    batch.Target.Read(numbers.AsSpan(row, batch.Rows));
+                }
+                row += batch.Rows;
+            }
+        }
+        net.Train();
+        var metrics = split.Classes > 0
+            ? SplitMetrics.Classification(logits, classes, outputs)
+            : SplitMetrics.Regression([.. logits.Select(l => l * statistics.Deviation + statistics.Mean)], numbers);
+        metrics["loss"] = loss / split.Rows;
+        return metrics;
+    }
+}

@@ -1,0 +1,69 @@
+using DeepSeek.Contracts.Training;
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Optim;
+using DeepSeek.Models;
+
+namespace DeepSeek.Trainer;
+
+/// <summary>Makes the net and the optimiser that a spec asks for.</summary>
+internal static class NetFactory
+{
+    internal static Module Create(TrainingPlan plan) => plan.Spec.Model.Family == ModelFamily.TabularMlp ? Tabular(plan) : Convolutional(plan);
+
+    internal static Optimizer CreateOptimizer(Module net, OptimizerSpec spec) => spec.Name == OptimizerName.AdamW
+        ? new AdamW(net, spec.WeightDecay, spec.Betas?[0] ?? 0.9, spec.Betas?[1] ?? 0.999, spec.Epsilon ?? 1e-8)
+        : new Sgd(net, spec.WeightDecay, spec.Momentum ?? 0.9, spec.Nesterov ?? false);
+
+    internal static double Rate(RunSpec spec, long step, long total) => spec.Schedule.Name switch
+    {
+        ScheduleName.Constant => LearningRate.Constant(spec.Optimizer.LearningRate, step, total, spec.Schedule.Warmup),
+        ScheduleName.Cosine => LearningRate.Cosine(spec.Optimizer.LearningRate, step, total, spec.Schedule.Warmup),
+        _ => LearningRate.OneCycle(spec.Optimizer.LearningRate, step, total, spec.Schedule.Warmup),
+    };
+
+    /// <summary>The architecture with all defaults filled in, as model.json records it.</summary>
+    internal static object Architecture(TrainingPlan plan) => plan.Spec.Model.Family == ModelFamily.TabularMlp ? TabularConfig(plan) : ConvolutionalConfig(plan);
+
+    private static TabularMlp Tabular(TrainingPlan plan) => new(TabularConfig(plan));
+
+    private static TabularMlpConfig TabularConfig(TrainingPlan plan)
+    {
+        var model = plan.Spec.Model;
+        var config = new TabularMlpConfig { Inputs = plan.Dataset.FeatureShape[0], Outputs = plan.Outputs };
+        return config with
+        {
+            Width = model.Width ?? config.Width,
+            Blocks = model.Blocks ?? config.Blocks,
+            Expansion = model.Expansion ?? config.Expansion,
+            Dropout = model.Dropout ?? config.Dropout,
+            Normalization = (NormKind)(model.Normalization ?? Normalization.Batch),
+            Activation = (ActivationKind)(model.Activation ?? ActivationName.Relu),
+        };
+    }
+
+    private static ConvNet Convolutional(TrainingPlan plan)
+    {
+        try
+        {
+            return new ConvNet(ConvolutionalConfig(plan));
+        }
+        catch (ArgumentException fault)
+        {
+            throw new BadInputException("model.channels", fault.Message);
+        }
+    }
+
+    private static ConvNetConfig ConvolutionalConfig(TrainingPlan plan)
+    {
+        var model = plan.Spec.Model;
+        var shape = plan.Dataset.FeatureShape;
+        var config = new ConvNetConfig { Inputs = shape[0], Height = shape[1], Width = shape[2], Outputs = plan.Outputs };
+        return config with
+        {
+            Channels = model.Channels ?? config.Channels,
+            Hidden = model.Width ?? config.Hidden,
+            Dropout = model.Dropout ?? config.Dropout,
+            Activation = (ActivationKind)(model.Activation ?? ActivationName.Relu),
+        };
+    }
+}

@@ -1,0 +1,30 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace DeepSeek.Trainer;
+
+/// <summary>Tells the parent process what happens, one JSON object a line.</summary>
+internal sealed class TrainerEvents(TextWriter output)
+{
+    internal static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull };
+
+    internal void Started(int epochs, long steps, int threads, long resumedFrom) =>
+        Write(new { Event = "started", Epochs = epochs, Steps = steps, Threads = threads, ResumedFromStep = resumedFrom });
+
+    internal void Progress(int epoch, long step, double loss, IReadOnlyDictionary<string, double> metrics, double progress) =>
+        Write(new { Event = "progress", Epoch = epoch, Step = step, Loss = loss, Metrics = metrics, Progress = progress });
+
+    internal void Checkpoint(long step) => Write(new { Event = "checkpoint", Step = step });
+
+    internal void Warning(string message) => Write(new { Event = "warning", Message = message });
+
+    internal void Error(string message, IReadOnlyDictionary<string, string[]>? errors) => Write(new { Event = "error", Message = message, Errors = errors });
+
+    internal void Done(IReadOnlyDictionary<string, double> metrics) => Write(new { Event = "done", Metrics = metrics });
+
+    private void Write<T>(T what)
+    {
+        output.WriteLine(JsonSerializer.Serialize(what, Json));
+        output.Flush();
+    }
+}

@@ -1,0 +1,274 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using DeepSeek.Contracts.Training;
+using DeepSeek.Engine;
+using DeepSeek.Engine.Data;
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Optim;
+using DeepSeek.Engine.Storage;
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Trainer;
+
+/// <summary>
+/// One training run. Every step is a function of the spec, the data and the state that checkpoints hold, so a run taken up from a
+/// checkpoint ends with the same bits as one left alone:
+/// 1. seed, make net and optimiser; 2. load the newest checkpoint; 3. for each batch: loss, gradients, and at the end of an
+/// accumulation a step; 4. at the end of an epoch: validate, stop early; 5. checkpoint, yield; 6. restore the best weights, test, write.
+/// </summary>
+internal sealed class TrainingRun : IDisposable
+{
+    private const int ShiftPixels = 2;
+    private static readonly TimeSpan ProgressInterval = TimeSpan.FromSeconds(1);
+    private static readonly Dictionary<string, double> s_noMetrics = [];
+
+    private readonly TrainingPlan _plan;
+    private readonly RunSpec _spec;
+    private readonly WorkFolder _folder;
+    private readonly TrainerEvents _events;
+    private readonly StopSignal _stop;
+    private readonly CheckpointStore _checkpoints;
+    private readonly TargetStatistics _statistics;
+    private readonly Objective _objective;
+    private readonly PipelineTransform _transform;
+    private readonly Module _net;
+    private readonly Optimizer _optimizer;
+    private readonly Evaluator _evaluator;
+    private readonly List<NamedTensor> _best = [];
+    private readonly RunState _state;
+    private readonly long _resumedFrom;
+    private long _lastProgress = Stopwatch.GetTimestamp();
+
+    internal TrainingRun(TrainingPlan plan, WorkFolder folder, TrainerEvents events, StopSignal stop)
+    {
+        (_plan, _spec, _folder, _events, _stop) = (plan, plan.Spec, folder, events, stop);
+        _checkpoints = new CheckpointStore(folder.Checkpoints, $"{plan.SpecSha256} {plan.DatasetSha256}", events);
+        var saved = _checkpoints.Load();
+        _state = saved?.State ?? new RunState { Threads = ConfiguredThreads() };
+        EngineRuntime.Threads = _state.Threads;
+        EngineRuntime.RequireDeterminism();
+        EngineRuntime.Seed(_spec.Seed);
+        _statistics = TargetStatistics.Of(plan.Train, _spec, plan.Dataset.Classes);
+        _objective = new Objective(plan, _statistics);
+        _transform = new PipelineTransform(plan.Dataset, plan.Pipeline);
+        _net = NetFactory.Create(plan);
+        _optimizer = NetFactory.CreateOptimizer(_net, _spec.Optimizer);
+        _evaluator = new Evaluator(plan, _net, _transform, _objective, _statistics);
+        if (saved is { Content: var content })
+        {
+            using (content)
+            {
+                Restore(content);
+            }
+            _resumedFrom = _state.Step;
+        }
+    }
+
+    internal TrainerExit Execute()
+    {
+        _events.Started(_spec.Epochs, _plan.TotalSteps, _state.Threads, _resumedFrom);
+        if (!_state.Finished && Train() == TrainerExit.Yielded)
+        {
+            return TrainerExit.Yielded;
+        }
+        var test = (_plan.Test ?? _plan.Validation) is { } split ? _evaluator.Measure(split) : [];
+        new ModelOutput(_plan, _folder, _net, _statistics, _state).Write(test, _plan.Test is null ? "validation" : "test");
+        _events.Done(test);
+        return TrainerExit.Done;
+    }
+
+    public void Dispose()
+    {
+        _optimizer.Dispose();
+        _net.Dispose();
+        _transform.Dispose();
+        _objective.Dispose();
+        _best.ForEach(t => t.Tensor.Dispose());
+    }
+
+    private TrainerExit Train()
+    {
+        using var loader = new BatchLoader(_plan.Train, new BatchOptions
+        {
+            BatchSize = _spec.BatchSize,
+            Seed = _spec.Seed,
+            Epochs = _spec.Epochs,
+            LeastRows = TrainingPlan.LeastRows,
+            Start = (_state.Epoch, _state.Batch),
+        });
+        while (!_state.Finished && _state.Epoch < _spec.Epochs)
+        {
+            Step(loader);
+            if (_state.Batch == _plan.BatchesPerEpoch)
+            {
+                EndEpoch();
+            }
+            if (_state.Finished)
+            {
+                break;
+            }
+            if (_stop.IsRequested)
+            {
+                Save();
+                return TrainerExit.Yielded;
+            }
+            if (_state.Step % _spec.CheckpointEvery == 0)
+            {
+                Save();
+            }
+        }
+        Finish();
+        return TrainerExit.Done;
+    }
+
+    /// <summary>One optimiser step: as many batches as are accumulated, fewer at the end of an epoch.</summary>
+    private void Step(BatchLoader loader)
+    {
+        var batches = 0;
+        while (batches < _spec.GradientAccumulation && _state.Batch < _plan.BatchesPerEpoch)
+        {
+            using var scope = TensorScope.Open();
+            if (!loader.Next(out var batch))
+            {
+                throw new InvalidDataException("The shards hold fewer rows than their manifest says. Prepare the dataset again.");
+            }
+            var loss = _objective.Loss(_net.Forward(Augmented(_transform.Apply(batch.Features))), batch.Target);
+            loss.Backward();
+            var value = loss.Item();
+            if (!double.IsFinite(value))
+            {
+                throw new BadInputException("optimizer.learningRate", FormattableString.Invariant($"The loss left the range of numbers at step {_state.Step + 1}. Choose a lower learning rate, or a gradientClip."));
+            }
+            _state.LossSum += value * batch.Rows;
+            _state.LossRows += batch.Rows;
+            _state.Batch++;
+            batches++;
+        }
+        if (batches > 1)
+        {
+            _optimizer.ScaleGradients(1.0 / batches);
+        }
+        if (_spec.GradientClip > 0)
+        {
+            _optimizer.ClipGradients(_spec.GradientClip);
+        }
+        _optimizer.Step(NetFactory.Rate(_spec, _state.Step, _plan.TotalSteps));
+        _optimizer.ClearGradients();
+        _state.Step++;
+        if (Stopwatch.GetElapsedTime(_lastProgress) > ProgressInterval)
+        {
+            Report(s_noMetrics);
+        }
+    }
+
+    /// <summary>The batch moved by up to two pixels, by a draw that depends on the step alone.</summary>
+    private Tensor Augmented(Tensor features)
+    {
+        if (_spec.Model.Augment != true)
+        {
+            return features;
+        }
+        var random = new SeededRandom(_spec.Seed, _state.Step, _state.Batch, 2);
+        var height = _plan.Dataset.FeatureShape[1];
+        var width = _plan.Dataset.FeatureShape[2];
+        return features.Pad([ShiftPixels, ShiftPixels, ShiftPixels, ShiftPixels])
+            .Narrow(2, random.Below(2 * ShiftPixels + 1), height)
+            .Narrow(3, random.Below(2 * ShiftPixels + 1), width); // [N, C, H, W]
+    }
+
+    private void EndEpoch()
+    {
+        var validation = _plan.Validation is { } split ? _evaluator.Measure(split) : [];
+        _state.History.Add(new EpochRecord(_state.Epoch + 1, _state.Step, _state.LossSum / _state.LossRows,
+            NetFactory.Rate(_spec, _state.Step - 1, _plan.TotalSteps), validation));
+        Report(validation);
+        if (_spec.EarlyStopping is { } early)
+        {
+            if (validation.TryGetValue(Name(early.Metric), out var value) && _state.Improves(early.Metric, value))
+            {
+                RememberBest();
+            }
+            else if (_state.Epoch - _state.BestEpoch >= early.Patience)
+            {
+                _state.Finished = true;
+            }
+        }
+        _state.Epoch++;
+        _state.Batch = 0;
+        _state.LossSum = 0;
+        _state.LossRows = 0;
+    }
+
+    private void Report(IReadOnlyDictionary<string, double> metrics)
+    {
+        _lastProgress = Stopwatch.GetTimestamp();
+        _events.Progress(_state.Epoch + 1, _state.Step, _state.LossSum / Math.Max(1, _state.LossRows), metrics, (double)_state.Step / _plan.TotalSteps);
+    }
+
+    private void Finish()
+    {
+        foreach (var (current, best) in _net.State().Zip(_best))
+        {
+            best.Tensor.Bytes().CopyTo(current.Tensor.Bytes());
+        }
+        _state.Finished = true;
+        Save();
+    }
+
+    private void RememberBest()
+    {
+        if (_best.Count == 0)
+        {
+            _best.AddRange(_net.State().Select(t => new NamedTensor(t.Name, TensorHandle.Empty(t.Tensor.Tensor.Dtype, t.Tensor.Tensor.Shape()))));
+        }
+        foreach (var (current, best) in _net.State().Zip(_best))
+        {
+            current.Tensor.Bytes().CopyTo(best.Tensor.Bytes());
+        }
+    }
+
+    private void Save()
+    {
+        using var random = TensorHandle.From<byte>(EngineRuntime.RandomState(), EngineRuntime.RandomState().Length);
+        _checkpoints.Save(_state,
+        [
+            .. _net.State().Select(t => new NamedTensor($"net.{t.Name}", t.Tensor)),
+            .. _optimizer.State.Select(t => new NamedTensor($"optimizer.{t.Name}", t.Tensor)),
+            .. _best.Select(t => new NamedTensor($"best.{t.Name}", t.Tensor)),
+            new NamedTensor("random", random),
+        ]);
+    }
+
+    private void Restore(SafetensorsContent content)
+    {
+        if (_state.Best is not null)
+        {
+            RememberBest();
+        }
+        Copy(content, "net.", _net.State());
+        Copy(content, "optimizer.", _optimizer.State);
+        Copy(content, "best.", _best);
+        _optimizer.ContinueAfter(_state.Step);
+        EngineRuntime.RestoreRandomState(content.Tensors["random"].Bytes());
+    }
+
+    private static void Copy(SafetensorsContent content, string prefix, IEnumerable<NamedTensor> targets)
+    {
+        foreach (var (name, target) in targets)
+        {
+            content.Tensors[prefix + name].Bytes().CopyTo(target.Bytes());
+        }
+    }
+
+    private static string Name(MetricName metric)
+    {
+        var name = metric.ToString();
+        return new StringBuilder(name) { [0] = char.ToLowerInvariant(name[0]) }.ToString();
+    }
+
+    private static int ConfiguredThreads() =>
+        int.TryParse(Environment.GetEnvironmentVariable("DEEPSEEK_THREADS"), NumberStyles.None, CultureInfo.InvariantCulture, out var threads) && threads is > 0 and <= 1024
+            ? threads
+            : Environment.ProcessorCount;
+}
