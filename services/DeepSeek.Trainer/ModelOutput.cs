@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using DeepSeek.Contracts.Training;
 using DeepSeek.Engine;
 using DeepSeek.Engine.Export;
@@ -13,7 +14,7 @@ namespace DeepSeek.Trainer;
 internal sealed class ModelOutput(TrainingPlan plan, WorkFolder folder, Module net, TargetStatistics statistics, RunState state)
 {
     private const string MetadataKey = "deepseek.model";
-    private static readonly JsonSerializerOptions s_indented = new(TrainerEvents.Json) { WriteIndented = true };
+    private static readonly JsonSerializerOptions s_indented = new(TrainerEvents.Json) { WriteIndented = true, Converters = { new JsonStringEnumConverter(JsonNamingPolicy.CamelCase) } };
 
     internal void Write(IReadOnlyDictionary<string, double> test, string testSplit)
     {

@@ -1,0 +1,175 @@
+using DeepSeek.Contracts.Training;
+using DeepSeek.Trainer;
+
+namespace DeepSeek.Engine.Tests.Trainer;
+
+public sealed class TrainerTests
+{
+    private static readonly string[] s_outputs = ["model.onnx", "weights.safetensors", "model.json", "metrics.jsonl"];
+
+    [Fact]
+    public void Run_Classification_LearnsAndWritesOutput()
+    {
+        using var folder = TrainerFolder.Tabular();
+
+        var result = TrainerRunner.Run(folder);
+
+        Assert.Equal(0, result.ExitCode);
+        var metrics = result.Of("done").Single().GetProperty("metrics");
+        // The noise leaves the Bayes rate near 0.92 (two boundaries, noise 0.2 against slopes above 1); chance is 0.25.
+        Assert.InRange(metrics.GetProperty("accuracy").GetDouble(), 0.85, 1);
+        Assert.InRange(metrics.GetProperty("auc").GetDouble(), 0.97, 1);
+        Assert.All(s_outputs, name => Assert.True(File.Exists(folder.File("output", name)), name));
+        Assert.Equal(folder.Spec.Epochs, File.ReadLines(folder.File("output", "metrics.jsonl")).Count());
+    }
+
+    [Fact]
+    public void Run_Regression_LearnsAndWritesOutput()
+    {
+        using var folder = TrainerFolder.Tabular(classification: false, change: s => s with { Epochs = 12 });
+
+        var result = TrainerRunner.Run(folder);
+
+        Assert.Equal(0, result.ExitCode);
+        // Noise of 0.28 against a signal of deviation 1.8 leaves at most 1 - 0.08/3.33 = 0.976.
+        Assert.InRange(result.Of("done").Single().GetProperty("metrics").GetProperty("r2").GetDouble(), 0.93, 0.985);
+    }
+
+    [Fact]
+    public void Run_Twice_GivesEqualBytes()
+    {
+        using var first = TrainerFolder.Tabular();
+        using var second = TrainerFolder.Tabular();
+        TrainerRunner.Run(first);
+        TrainerRunner.Run(second);
+
+        AssertSameOutput(first, second);
+    }
+
+    [Fact]
+    public void Run_OtherSeed_GivesOtherWeights()
+    {
+        using var first = TrainerFolder.Tabular();
+        using var second = TrainerFolder.Tabular(change: s => s with { Seed = 12 });
+        TrainerRunner.Run(first);
+        TrainerRunner.Run(second);
+
+        Assert.NotEqual(Output(first, "weights.safetensors"), Output(second, "weights.safetensors"));
+    }
+
+    public static TheoryData<string> Variants => ["plain", "accumulation", "sgd", "early stopping", "layer norm", "regression"];
+
+    [Theory]
+    [MemberData(nameof(Variants))]
+    public void Resume_AfterYields_EndsAsUndisturbed(string variant)
+    {
+        var classification = variant != "regression";
+        using var undisturbed = TrainerFolder.Tabular(classification, change: s => Vary(s, variant));
+        using var disturbed = TrainerFolder.Tabular(classification, change: s => Vary(s, variant));
+        TrainerRunner.Run(undisturbed);
+
+        // Yields behind every single step for a while, then runs to the end.
+        for (var i = 0; i < 9; i++)
+        {
+            using var stop = new StopSignal();
+            stop.Request();
+            Assert.Equal(75, TrainerRunner.Run(disturbed, stop).ExitCode);
+        }
+        Assert.Equal(0, TrainerRunner.Run(disturbed).ExitCode);
+
+        AssertSameOutput(undisturbed, disturbed);
+    }
+
+    [Fact]
+    public void Resume_CorruptNewestCheckpoint_TakesTheOneBefore()
+    {
+        using var undisturbed = TrainerFolder.Tabular();
+        using var disturbed = TrainerFolder.Tabular();
+        TrainerRunner.Run(undisturbed);
+        for (var i = 0; i < 3; i++)
+        {
+            using var stop = new StopSignal();
+            stop.Request();
+            TrainerRunner.Run(disturbed, stop);
+        }
+        var newest = Directory.GetFiles(disturbed.File("checkpoints")).Order(StringComparer.Ordinal).Last();
+        var bytes = File.ReadAllBytes(newest);
+        bytes[bytes.Length / 2] ^= 1;
+        File.WriteAllBytes(newest, bytes);
+
+        var result = TrainerRunner.Run(disturbed);
+
+        Assert.Contains(Path.GetFileName(newest), result.Of("warning").Single().GetProperty("message").GetString());
+        Assert.Equal(2, result.Of("started").Single().GetProperty("resumedFromStep").GetInt64());
+        AssertSameOutput(undisturbed, disturbed);
+    }
+
+    [Fact]
+    public void Resume_OtherSpec_StartsAfresh()
+    {
+        using var folder = TrainerFolder.Tabular();
+        using (var stop = new StopSignal())
+        {
+            stop.Request();
+            TrainerRunner.Run(folder, stop);
+        }
+        folder.WriteSpec(s => s with { Seed = 99 });
+
+        var result = TrainerRunner.Run(folder);
+
+        Assert.Equal(0, result.Of("started").Single().GetProperty("resumedFromStep").GetInt64());
+        Assert.Single(result.Of("warning"));
+    }
+
+    [Fact]
+    public void EarlyStopping_NoImprovement_RestoresBestWeights()
+    {
+        // A rate that makes the loss jump about from epoch to epoch, so that the best epoch is not the last.
+        using var folder = TrainerFolder.Tabular(change: s => s with
+        {
+            Epochs = 40,
+            Optimizer = s.Optimizer with { LearningRate = 0.3 },
+            Schedule = new ScheduleSpec { Name = ScheduleName.Constant },
+            EarlyStopping = new EarlyStoppingSpec { Patience = 2 },
+        });
+
+        var result = TrainerRunner.Run(folder);
+
+        var epochs = result.Of("progress").Select(e => e.GetProperty("metrics")).Where(m => m.TryGetProperty("loss", out _)).Select(m => m.GetProperty("loss").GetDouble()).ToArray();
+        var best = Array.IndexOf(epochs, epochs.Min());
+        Assert.Equal(best + 2, epochs.Length - 1);
+        using var model = System.Text.Json.JsonDocument.Parse(File.ReadAllBytes(folder.File("output", "model.json")));
+        Assert.Equal(best + 1, model.RootElement.GetProperty("training").GetProperty("bestEpoch").GetInt32());
+    }
+
+    [Fact]
+    public void Diverging_LearningRate_EndsAsBadInput()
+    {
+        using var folder = TrainerFolder.Tabular(classification: false, change: s => s with
+        {
+            Epochs = 50,
+            Model = s.Model with { Normalization = Normalization.None },
+            Optimizer = new OptimizerSpec { Name = OptimizerName.Sgd, LearningRate = 10 },
+            Schedule = new ScheduleSpec { Name = ScheduleName.Constant },
+        });
+
+        var result = TrainerRunner.Run(folder);
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.True(result.Of("error").Single().GetProperty("errors").TryGetProperty("optimizer.learningRate", out _));
+    }
+
+    private static RunSpec Vary(RunSpec spec, string variant) => variant switch
+    {
+        "accumulation" => spec with { GradientAccumulation = 3, GradientClip = 0.5, ClassWeights = ClassWeights.Balanced, LabelSmoothing = 0.1 },
+        "sgd" => spec with { Optimizer = new OptimizerSpec { Name = OptimizerName.Sgd, LearningRate = 0.05, Nesterov = true }, Schedule = new ScheduleSpec { Name = ScheduleName.OneCycle } },
+        "early stopping" => spec with { EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Accuracy }, Epochs = 8 },
+        "layer norm" => spec with { Model = spec.Model with { Normalization = Normalization.Layer, Dropout = 0.3, Activation = ActivationName.Gelu } },
+        _ => spec,
+    };
+
+    private static void AssertSameOutput(TrainerFolder expected, TrainerFolder actual) =>
+        Assert.All(s_outputs, name => Assert.True(Output(expected, name).AsSpan().SequenceEqual(Output(actual, name)), $"{name} differs"));
+
+    private static byte[] Output(TrainerFolder folder, string name) => File.ReadAllBytes(folder.File("output", name));
+}
