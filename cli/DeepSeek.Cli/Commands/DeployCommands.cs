@@ -1,0 +1,88 @@
+using System.CommandLine;
+using System.Text.Json;
+using DeepSeek.Cli.Output;
+using DeepSeek.Client;
+
+namespace DeepSeek.Cli.Commands;
+
+/// <summary><c>deepseek deploy</c>, <c>deployments</c> and <c>predict</c>.</summary>
+internal static class DeployCommands
+{
+    private static readonly Argument<string> s_name = new("name") { Description = "Deployment name." };
+
+    public static void AddTo(Command root)
+    {
+        var list = new Command("list", "All deployments.");
+        list.Runs(context => context.Print.ListAsync(
+            context.Client.Deployments.ListAsync(context.Cancelled),
+            ("name", d => d.Name), ("model", d => d.Model), ("ref", d => d.Ref), ("versions", d => d.Versions.Select(v => $"{v.Version} {v.State}"))));
+        var delete = new Command("delete", "Stop serving.") { s_name };
+        delete.Runs(async context =>
+        {
+            await context.Client.Deployments.DeleteAsync(context.Arguments.GetRequiredValue(s_name), context.Cancelled);
+            context.Print.Say("Deleted.");
+        });
+        root.Add(Deploy());
+        root.Add(new Command("deployments", "What is served.") { list, delete });
+        root.Add(Predict());
+    }
+
+    private static Command Deploy()
+    {
+        var model = new Option<string>("--model") { Description = "Model name.", Required = true };
+        var reference = new Option<string>("--ref") { Description = "Alias to follow or version number.", DefaultValueFactory = _ => "production" };
+        var command = new Command("deploy", "Serve a model version; a running deployment changes without a failed request.") { s_name, model, reference };
+        command.Runs(async context =>
+        {
+            var name = context.Arguments.GetRequiredValue(s_name);
+            var deployment = await context.Client.Deployments.PutAsync(
+                name, new DeploymentSpec { Model = context.Arguments.GetRequiredValue(model), Ref = context.Arguments.GetRequiredValue(reference) }, context.Cancelled);
+            context.Print.Item(deployment, ("name", deployment.Name), ("model", deployment.Model), ("ref", deployment.Ref), ("versions", deployment.Versions.Select(v => $"{v.Version} {v.State}")));
+        });
+        return command;
+    }
+
+    private static Command Predict()
+    {
+        var row = new Option<string[]>("--row") { Description = "A row as a JSON object; may be given several times." };
+        var file = new Option<FileInfo?>("--file") { Description = "Rows as JSON Lines." };
+        var command = new Command("predict", "Predict raw rows.") { s_name, row, file };
+        command.Runs(async context =>
+        {
+            var rows = (context.Arguments.GetValue(row) ?? []).Select((text, index) => Parse(text, $"--row {index + 1}")).ToList();
+            if (context.Arguments.GetValue(file) is { } lines)
+            {
+                rows.AddRange((await File.ReadAllLinesAsync(lines.FullName, context.Cancelled)).Where(line => line.Length > 0).Select((line, index) => Parse(line, $"{lines.Name}, line {index + 1}")));
+            }
+
+            if (rows.Count == 0)
+            {
+                throw new UsageException("Give rows with --row '{…}' or --file rows.jsonl.");
+            }
+
+            var reply = await context.Client.Deployments.PredictAsync(context.Arguments.GetRequiredValue(s_name), rows, context.Cancelled);
+            if (context.Arguments.GetValue(GlobalOptions.Json))
+            {
+                context.Print.Item(reply);
+                return;
+            }
+
+            await context.Print.ListAsync(
+                reply.PredictionIds.Zip(reply.Predictions).ToAsyncEnumerable(),
+                ("prediction", p => (object?)p.Second.Label ?? p.Second.Prediction), ("probability", p => p.Second.Label is { } label ? p.Second.Probabilities?.GetValueOrDefault(label) : null), ("id", p => p.First));
+        });
+        return command;
+    }
+
+    private static JsonElement Parse(string text, string place)
+    {
+        try
+        {
+            return JsonElement.Parse(text);
+        }
+        catch (JsonException fault)
+        {
+            throw new UsageException($"{place} is no JSON: {fault.Message}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+using System.CommandLine;
+using System.Text.Json;
+using DeepSeek.Cli.Output;
+using DeepSeek.Client;
+
+namespace DeepSeek.Cli.Commands;
+
+/// <summary><c>deepseek runs …</c></summary>
+internal static class RunCommands
+{
+    private static readonly Argument<Guid> s_id = new("id") { Description = "Run id." };
+
+    public static void AddTo(Command root)
+    {
+        var list = new Command("list", "All runs, newest first.");
+        list.Runs(context => context.Print.ListAsync(
+            context.Client.Runs.ListAsync(context.Cancelled),
+            ("id", r => r.Id), ("name", r => r.Name), ("model", r => r.ModelName), ("state", r => r.State),
+            ("accuracy", r => r.Metrics?.GetValueOrDefault("accuracy")), ("created", r => r.CreatedAt)));
+        var show = new Command("show", "One run.") { s_id };
+        show.Runs(async context => Print(context, await context.Client.Runs.GetAsync(context.Arguments.GetValue(s_id), context.Cancelled)));
+        var metrics = new Command("metrics", "A run's metrics as a series.") { s_id };
+        metrics.Runs(context => context.Print.ListAsync(
+            context.Client.Runs.GetMetricsAsync(context.Arguments.GetValue(s_id), context.Cancelled),
+            ("step", m => m.Step), ("name", m => m.Name), ("value", m => m.Value)));
+        root.Add(new Command("runs", "Train models.") { Create(), list, show, metrics });
+    }
+
+    private static Command Create()
+    {
+        var spec = new Argument<FileInfo>("spec") { Description = "Run spec, a JSON file of format deepseek.run/1." };
+        var dataset = new Option<Guid?>("--dataset") { Description = "Dataset id; overrides the spec's." };
+        var noWait = new Option<bool>("--no-wait") { Description = "Return once the run is queued." };
+        var command = new Command("create", "Train a model.") { spec, dataset, noWait };
+        command.Runs(async context =>
+        {
+            var file = context.Arguments.GetRequiredValue(spec);
+            await using var stream = file.OpenRead();
+            var document = await JsonFile.ReadAsync<Dictionary<string, JsonElement>>(stream, file.Name, context.Cancelled);
+            if (context.Arguments.GetValue(dataset) is { } id)
+            {
+                document["datasetId"] = JsonSerializer.SerializeToElement(id);
+            }
+
+            var run = await context.Client.Runs.CreateAsync(document, context.Cancelled);
+            if (!context.Arguments.GetValue(noWait))
+            {
+                await context.SucceedAsync(run.JobId);
+                run = await context.Client.Runs.GetAsync(run.Id, context.Cancelled);
+            }
+
+            Print(context, run);
+        });
+        return command;
+    }
+
+    private static void Print(CommandContext context, Run run) => context.Print.Item(
+        run,
+        [("id", run.Id), ("name", run.Name), ("model", run.ModelName), ("state", run.State), ("job", run.JobId),
+            .. (run.Metrics ?? new Dictionary<string, double>()).Select(metric => (metric.Key, (object?)metric.Value)), ("error", run.Error)]);
+}
