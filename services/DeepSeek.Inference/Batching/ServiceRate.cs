@@ -1,0 +1,43 @@
+namespace DeepSeek.Inference.Batching;
+
+/// <summary>
+/// Rows a second that executions achieve, and from it when a refused sender should come back: after the queue before it
+/// and all senders refused before it are served. Not thread-safe: the batcher's lock guards it.
+/// </summary>
+internal sealed class ServiceRate(TimeProvider time)
+{
+    public const int MaxRetryAfterSeconds = 60;
+
+    /// <summary>Weight of the newest execution: old ones fade within some tens.</summary>
+    private const double Alpha = 0.1;
+
+    private double _rows;
+    private double _seconds;
+    private double _promisedUntil;
+
+    /// <summary>Rows a second; 0 before the first execution.</summary>
+    public double RowsPerSecond => _seconds > 0 ? _rows / _seconds : 0;
+
+    public void Record(long rows, double seconds)
+    {
+        var alpha = _seconds > 0 ? Alpha : 1;
+        _rows += alpha * (rows - _rows);
+        _seconds += alpha * (seconds - _seconds);
+    }
+
+    /// <summary>Whole seconds, at least 1, after which <paramref name="rows"/> more rows are expected to find room.</summary>
+    public int PromiseRetryAfter(long queuedRows, long rows)
+    {
+        var rate = RowsPerSecond;
+        if (rate <= 0)
+        {
+            return 1;
+        }
+
+        var now = time.GetTimestamp() / (double)time.TimestampFrequency;
+        var free = Math.Max(_promisedUntil, now + (queuedRows / rate)) + (rows / rate);
+        // Promises beyond the cap would only push later senders further away without any of them being served sooner.
+        _promisedUntil = Math.Min(free, now + MaxRetryAfterSeconds);
+        return (int)Math.Clamp(Math.Ceiling(_promisedUntil - now), 1, MaxRetryAfterSeconds);
+    }
+}

@@ -1,0 +1,90 @@
+using DeepSeek.Inference.Data;
+using DeepSeek.Inference.Serving;
+using Microsoft.EntityFrameworkCore;
+using Npgsql;
+
+namespace DeepSeek.Inference.Deployments;
+
+/// <summary>The database as the serving side sees it.</summary>
+internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, NpgsqlDataSource database)
+{
+    /// <summary>A replica that said nothing for so long is gone.</summary>
+    public static readonly TimeSpan ReplicaLife = TimeSpan.FromSeconds(60);
+
+    public async Task<List<Deployment>> ListEnabledAsync(CancellationToken cancellationToken)
+    {
+        await using var db = await contexts.CreateDbContextAsync(cancellationToken);
+        return await db.Deployments.AsNoTracking().Include(d => d.Version).Where(d => d.Enabled).ToListAsync(cancellationToken);
+    }
+
+    public async Task<bool> IsEnabledAsync(string name, CancellationToken cancellationToken)
+    {
+        await using var db = await contexts.CreateDbContextAsync(cancellationToken);
+        return await db.Deployments.AnyAsync(d => d.Name == name && d.Enabled, cancellationToken);
+    }
+
+    /// <summary>Remembers the version for good, and as the deployment's last target.</summary>
+    public async Task RecordTargetAsync(Guid deploymentId, ServedModel model, CancellationToken cancellationToken)
+    {
+        await using var command = database.CreateCommand("""
+            with version as (
+                insert into served_versions (id, model, version, sha256, recorded_at)
+                values ($1, $2, $3, $4, now())
+                on conflict (id) do update set sha256 = excluded.sha256
+                returning id)
+            update deployments set version_id = version.id from version where deployments.id = $5
+            """);
+        command.Parameters.AddRange(new NpgsqlParameter[]
+        {
+            new() { Value = model.VersionId }, new() { Value = model.Name }, new() { Value = model.Version },
+            new() { Value = model.Sha256 }, new() { Value = deploymentId },
+        });
+        await command.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    /// <summary>Replaces what this replica said before; forgets replicas that are gone.</summary>
+    public async Task ReportAsync(
+        string replica, IEnumerable<(Guid Deployment, IReadOnlyList<VersionStatus> Versions)> slots, DateTimeOffset now,
+        CancellationToken cancellationToken)
+    {
+        var rows = slots.SelectMany(s => s.Versions.Select(v => (s.Deployment, Status: v))).ToList();
+        await using var connection = await database.OpenConnectionAsync(cancellationToken);
+        await using var batch = new NpgsqlBatch(connection)
+        {
+            BatchCommands =
+            {
+                new("delete from replica_versions where replica = $1 or seen_at < $2")
+                {
+                    Parameters = { new() { Value = replica }, new() { Value = (now - ReplicaLife).ToUniversalTime() } },
+                },
+                new("""
+                    insert into replica_versions (replica, deployment_id, version, state, error, seen_at)
+                    select $1, d.id, r.version, r.state, r.error, $6
+                    from unnest($2, $3, $4, $5) as r (deployment, version, state, error) join deployments d on d.id = r.deployment
+                    on conflict (replica, deployment_id, version) do update
+                    set state = excluded.state, error = excluded.error, seen_at = excluded.seen_at
+                    """)
+                {
+                    Parameters =
+                    {
+                        new() { Value = replica },
+                        new() { Value = rows.Select(r => r.Deployment).ToArray() },
+                        new() { Value = rows.Select(r => r.Status.Version).ToArray() },
+                        new() { Value = rows.Select(r => r.Status.State.ToString().ToLowerInvariant()).ToArray() },
+                        new() { Value = rows.Select(r => r.Status.Error).ToArray(), NpgsqlDbType = NpgsqlTypes.NpgsqlDbType.Array | NpgsqlTypes.NpgsqlDbType.Text },
+                        new() { Value = now.ToUniversalTime() },
+                    },
+                },
+            },
+        };
+        await batch.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    /// <summary>Forgets this replica at its regular end.</summary>
+    public async Task LeaveAsync(string replica)
+    {
+        await using var command = database.CreateCommand("delete from replica_versions where replica = $1");
+        command.Parameters.Add(new() { Value = replica });
+        await command.ExecuteNonQueryAsync();
+    }
+}
