@@ -1,0 +1,3 @@
+namespace DeepSeek.Preprocessing.Splitting;
+
+internal enum SplitPart { Train, Validation, Test }

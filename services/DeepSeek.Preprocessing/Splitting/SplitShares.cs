@@ -1,0 +1,3 @@
+namespace DeepSeek.Preprocessing.Splitting;
+
+internal readonly record struct SplitShares(double Train, double Validation, double Test);
