@@ -10,6 +10,7 @@ namespace DeepSeek.Preprocessing.Columns;
 internal sealed class ColumnScan(TableColumn source)
 {
     public const int MaxClasses = 1000;
+    private const int MaxClassBytes = 1024;
 
     private readonly long[] _personal = new long[PersonalKinds.Count];
     private double _previous = double.NaN;
@@ -151,11 +152,15 @@ internal sealed class ColumnScan(TableColumn source)
 
     private void Class(ReadOnlySpan<byte> cell)
     {
-        if (Classes is null || Classes.Count > MaxClasses || cell.Length > 1024)
+        if (Classes is null || Classes.Count > MaxClasses)
         {
             return;
         }
-        Span<char> characters = stackalloc char[1024];
+        if (cell.Length > MaxClassBytes)
+        {
+            throw DataFault.At(Rows, Source.Name, $"a target value longer than {MaxClassBytes:N0} bytes is no class name.");
+        }
+        Span<char> characters = stackalloc char[MaxClassBytes];
         var text = characters[..Encoding.UTF8.GetChars(cell, characters)];
         var lookup = Classes.GetAlternateLookup<ReadOnlySpan<char>>();
         lookup[text] = lookup.TryGetValue(text, out var count) ? count + 1 : 1;

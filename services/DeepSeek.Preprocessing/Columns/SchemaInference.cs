@@ -15,6 +15,9 @@ internal sealed partial class SchemaInference(DatasetSpec spec, MaskingKey key)
     /// <summary>So is text that has fewer than two rows for each distinct value, once it has more than this many.</summary>
     public const int FewCategories = 20;
 
+    /// <summary>Inputs of a model carry their columns' names beside these.</summary>
+    private static readonly string[] ReservedNames = ["features", "logits", "label", "probabilities", "prediction"];
+
     private const int RegressionDistinct = 20;
     private readonly List<string> _warnings = [];
 
@@ -35,6 +38,10 @@ internal sealed partial class SchemaInference(DatasetSpec spec, MaskingKey key)
         {
             throw new DataFault("columns", "no column is left to learn from: "
                 + string.Join("; ", columns.Where(c => c.Role != ColumnRole.Target).Take(10).Select(c => $"'{DataFault.Shown(c.Name)}' {c.Reason ?? c.Role.ToString().ToLowerInvariant()}")) + ".");
+        }
+        if (columns.FirstOrDefault(c => c.IsFeature && ReservedNames.Contains(c.Name)) is { } reserved)
+        {
+            throw new DataFault($"columns.{reserved.Name}", $"the name '{reserved.Name}' is that of a model's own tensor; rename the column or give it the role ignore.");
         }
         return new TablePlan(columns, task, target, classes, classRows, _warnings);
     }

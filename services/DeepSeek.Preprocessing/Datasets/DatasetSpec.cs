@@ -90,7 +90,7 @@ internal sealed record SplitSpec
 
     public double Test { get; init; } = 0.2;
 
-    public ulong Seed { get; init; } = 7;
+    public int Seed { get; init; } = 7;
 }
 
 internal sealed record PrivacySpec

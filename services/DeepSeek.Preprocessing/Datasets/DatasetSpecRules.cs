@@ -64,6 +64,7 @@ internal static partial class DatasetSpecRules
         {
             throw new DataFault("split", "train, validation and test must add up to 1.");
         }
+        Range(split.Seed, 0, int.MaxValue, "split.seed");
         if (split.Method is { } method)
         {
             CheckDefined<SplitMethod>(method, "split.method");

@@ -63,8 +63,10 @@ internal sealed class ColumnPresence
         }
     }
 
-    public static DataFault MissingTarget(IEnumerable<string> names, string target) =>
-        new("target", $"the file has no column '{DataFault.Shown(target)}'. It has: {string.Join(", ", names.Take(20).Select(n => $"'{DataFault.Shown(n)}'"))}.");
+    public static DataFault MissingTarget(IEnumerable<string> names, string target) => MissingColumn("target", names, target);
+
+    public static DataFault MissingColumn(string field, IEnumerable<string> names, string wanted) =>
+        new(field, $"the file has no column '{DataFault.Shown(wanted)}'. It has: {string.Join(", ", names.Take(20).Select(n => $"'{DataFault.Shown(n)}'"))}.");
 
     public static DataFault NoValues(string name, string remedy) =>
         new($"columns.{DataFault.Shown(name)}", $"column '{DataFault.Shown(name)}' has no value in any row; {remedy}.");

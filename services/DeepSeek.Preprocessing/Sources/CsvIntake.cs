@@ -105,7 +105,7 @@ internal sealed class CsvIntake : ITableIntake
         // The beginning is held back until its first line is whole: it may open with a byte order mark and tells the delimiter.
         _firstLine.Write(bytes);
         var held = _firstLine.WrittenSpan;
-        var lineEnd = held.IndexOfAny((byte)'\n', (byte)'\r');
+        var lineEnd = held.TrimStart("\r\n"u8).IndexOfAny((byte)'\n', (byte)'\r');
         if (lineEnd < 0 && held.Length < _limits.MaxRowBytes)
         {
             return;
@@ -122,7 +122,8 @@ internal sealed class CsvIntake : ITableIntake
         }
         if (_delimiter == 0)
         {
-            var line = held.IndexOfAny((byte)'\n', (byte)'\r') is var end and >= 0 ? held[..end] : held;
+            var line = held.TrimStart("\r\n"u8);
+            line = line.IndexOfAny((byte)'\n', (byte)'\r') is var end and >= 0 ? line[..end] : line;
             var best = (byte)',';
             var most = 0;
             foreach (var candidate in ",;\t|"u8)

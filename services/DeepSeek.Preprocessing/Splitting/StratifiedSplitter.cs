@@ -22,9 +22,11 @@ internal sealed class StratifiedSplitter : ISplitter
             var validation = Quota(classRows[c], shares.Validation, ref carriedValidation);
             var test = Quota(classRows[c], shares.Test, ref carriedTest);
             var train = classRows[c] - validation - test;
-            if (train < 0)
+            while (train < 1 && classRows[c] > 0)
             {
-                (test, train) = (test + train, 0);
+                // Nothing can be learnt of a class the train part lacks: it gives up its rarer parts first.
+                _ = test > 0 ? test-- : validation--;
+                train++;
             }
             _left[c, 0] = train;
             _left[c, 1] = validation;
