@@ -22,7 +22,7 @@ public class RegistryFixture : ServiceFactory<Program>
 
     public HttpClient Admin => ClientOf(Roles.Admin, "root");
 
-    public string BlobFolder => Path.Combine(DataFolder, "registry", "blobs");
+    public string BlobFolder => Directory.CreateDirectory(Path.Combine(DataFolder, "registry", "blobs")).FullName;
 
     /// <summary>Files of stored blobs and of uploads under way.</summary>
     public string[] BlobFilesOnDisk => [.. Directory.EnumerateFiles(BlobFolder, "*", SearchOption.AllDirectories).Where(f => Path.GetFileName(f) != "audit.head")];

@@ -87,8 +87,7 @@ internal static class VersionHandlers
             Metrics = request.Metrics,
             Note = request.Note,
         }, cancellationToken);
-        await audit.CommitAsync(db, transaction, [audit.Draft(http.User.Actor(), "version.registered", $"model/{name}/{version.Version}",
-            new { versionId = version.Id, version.SourceKind, artifacts })], cancellationToken);
+        await audit.CommitAsync(db, transaction, [VersionAudit.Draft(audit, version)], cancellationToken);
         return TypedResults.Created($"/api/v1/models/{name}/versions/{version.Version}",
             queries.View(await queries.VersionAsync(name, version.Version, cancellationToken)));
     }
