@@ -1,5 +1,6 @@
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.ServiceDefaults;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 
 namespace DeepSeek.Scheduling.Jobs;
@@ -11,6 +12,8 @@ public sealed class SubmitJobConsumer(SchedulingDb db, TimeProvider clock) : Inb
 {
     protected override async Task HandleAsync(SchedulingDb db, SubmitJob message, CancellationToken cancellationToken)
     {
+        // The same job under two message ids, at once: the second waits here and then finds the first one's row.
+        await db.Database.ExecuteSqlAsync($"select pg_advisory_xact_lock(hashtextextended({message.JobId.ToString()}, 0))", cancellationToken);
         if (await db.Jobs.FindAsync([message.JobId], cancellationToken) is null)
         {
             db.Jobs.Add(Job.Create(message, clock.GetUtcNow()));
