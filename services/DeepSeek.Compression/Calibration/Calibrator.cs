@@ -8,7 +8,12 @@ namespace DeepSeek.Compression.Calibration;
 public sealed class Calibrator(ModelProto model, IReadOnlyList<ModelBatch> batches)
 {
     /// <summary>The ranges of tensors; every range holds zero, which padding and ReLU need represented exactly.</summary>
-    public IReadOnlyDictionary<string, TensorRange> Ranges(IReadOnlyCollection<string> tensors, CalibrationMethod method, CancellationToken cancelled = default)
+    /// <param name="tensors">Their names.</param>
+    /// <param name="method">How the range follows from the values.</param>
+    /// <param name="whole">Tensors that keep their whole range under any method: inputs of the net are bounded by the data and often
+    /// have spikes (the background of images), from which the entropy method would learn to clip what matters.</param>
+    /// <param name="cancelled">Stops between batches.</param>
+    public IReadOnlyDictionary<string, TensorRange> Ranges(IReadOnlyCollection<string> tensors, CalibrationMethod method, IReadOnlySet<string>? whole = null, CancellationToken cancelled = default)
     {
         var seen = tensors.ToDictionary(t => t, _ => new TensorRange(0, 0), StringComparer.Ordinal);
         Run(tensors, (name, values, _) =>
@@ -23,7 +28,7 @@ public sealed class Calibrator(ModelProto model, IReadOnlyList<ModelBatch> batch
             }
             seen[name] = new TensorRange(min, max);
         }, cancelled);
-        return method == CalibrationMethod.MinMax ? seen : Clipped(seen, cancelled);
+        return method == CalibrationMethod.MinMax ? seen : Clipped(seen, whole, cancelled);
     }
 
     /// <summary>Mean of each channel of tensors whose channel axis is given (−1 = last).</summary>
@@ -46,9 +51,9 @@ public sealed class Calibrator(ModelProto model, IReadOnlyList<ModelBatch> batch
         return ranks;
     }
 
-    private Dictionary<string, TensorRange> Clipped(Dictionary<string, TensorRange> seen, CancellationToken cancelled)
+    private Dictionary<string, TensorRange> Clipped(Dictionary<string, TensorRange> seen, IReadOnlySet<string>? whole, CancellationToken cancelled)
     {
-        var histograms = seen.Where(s => s.Value.Max > s.Value.Min)
+        var histograms = seen.Where(s => s.Value.Max > s.Value.Min && whole?.Contains(s.Key) != true)
             .ToDictionary(s => s.Key, s => new Histogram(Math.Max(s.Value.Max, -s.Value.Min)), StringComparer.Ordinal);
         Run(histograms.Keys.ToArray(), (name, values, _) => histograms[name].Add(values), cancelled);
         return seen.ToDictionary(s => s.Key, s =>

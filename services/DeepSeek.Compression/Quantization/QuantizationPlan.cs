@@ -11,7 +11,8 @@ namespace DeepSeek.Compression.Quantization;
 /// 3. Upwards from such a value, an operator that ONNX Runtime can run in 8 bits has its inputs quantised too, so that values
 ///    stay in 8 bits from layer to layer; a value that a float operator makes is quantised where it is read.
 /// 4. A ReLU or Clip right after a quantised operator becomes part of it: only its output is quantised.
-/// 5. A Conv's output is quantised in any case, because its 8-bit kernel has no float output.
+/// 5. A Conv's output is quantised in any case, because its 8-bit kernel has no float output, and so is that of a dense layer
+///    which ONNX Runtime would rather fuse with the activation after it in float.
 /// </summary>
 public sealed class QuantizationPlan
 {
@@ -20,10 +21,15 @@ public sealed class QuantizationPlan
 
     private static readonly HashSet<string> Arithmetic = ["Add", "AveragePool", "GlobalAveragePool", "Concat", "LeakyRelu"];
 
+    /// <summary>What ONNX Runtime fuses into a float Gemm.</summary>
+    private static readonly HashSet<string> GemmActivations =
+        ["Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "HardSigmoid", "Selu", "Softplus", "Softsign", "ThresholdedRelu", "ScaledTanh", "ParametricSoftplus"];
+
     private readonly GraphEditor _editor;
     private readonly Func<NodeProto, bool> _keep;
     private readonly HashSet<NodeProto> _layers = [];
     private readonly OrderedDictionary<string, string> _values = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _given = new(StringComparer.Ordinal);
 
     private QuantizationPlan(GraphEditor editor, Func<NodeProto, bool> keep)
     {
@@ -32,6 +38,9 @@ public sealed class QuantizationPlan
     }
 
     public required IReadOnlyList<WeightedLayer> Layers { get; init; }
+
+    /// <summary>Quantised values that the net does not make itself: what the pipeline or the caller gives.</summary>
+    public IReadOnlySet<string> Given => _given;
 
     /// <summary>Quantised values → the value whose range gives their scale.</summary>
     public IReadOnlyDictionary<string, string> Values => _values;
@@ -52,7 +61,7 @@ public sealed class QuantizationPlan
         plan._layers.UnionWith(layers.Select(l => l.Node));
         foreach (var layer in layers)
             plan.Need(layer.Node.Input[0]);
-        foreach (var layer in layers.Where(l => l.Node.OpType == "Conv"))
+        foreach (var layer in layers.Where(l => l.Node.OpType == "Conv" || plan.WouldFuseInFloat(l.Node)))
             plan.Need(plan.AfterActivation(layer.Node));
         return plan;
     }
@@ -63,6 +72,8 @@ public sealed class QuantizationPlan
             return;
         _values[value] = value;
         var producer = _editor.Producer(value);
+        if (producer is null || _keep(producer))
+            _given.Add(value);
         if (producer is null || producer.Domain.Length > 0 || _keep(producer))
             return;
         if (IsFusedActivation(producer, out var inner))
@@ -80,6 +91,9 @@ public sealed class QuantizationPlan
                 Need(input);
         }
     }
+
+    private bool WouldFuseInFloat(NodeProto node) =>
+        _editor.HasSingleUse(node.Output[0]) && _editor.Consumers(node.Output[0]) is [var next] && GemmActivations.Contains(next.OpType);
 
     /// <summary>The value that stands for a layer's output: after its ReLU or Clip when it has one.</summary>
     private string AfterActivation(NodeProto node) =>

@@ -38,7 +38,7 @@ public static class StaticQuantizer
 
         progress?.Invoke(0.1, $"calibrating {plan.Values.Count} values");
         var calibrator = new Calibrator(folded.Clone(), calibration);
-        var ranges = calibrator.Ranges([.. plan.Values.Values.Distinct()], options.Calibration, cancelled);
+        var ranges = calibrator.Ranges([.. plan.Values.Values.Distinct()], options.Calibration, plan.Given, cancelled);
         var means = options.BiasCorrection
             ? calibrator.Means(plan.Layers.ToDictionary(l => l.Node.Output[0], l => l.OutputAxis), cancelled)
             : null;

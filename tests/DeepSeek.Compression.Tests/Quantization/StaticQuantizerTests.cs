@@ -95,8 +95,7 @@ public sealed class StaticQuantizerTests(FashionNet net) : IClassFixture<Fashion
         Assert.Equal(["c1", "logits"], quantized.FloatLayers);
         Assert.Equal(["c2", "h"], quantized.Layers);
         var ops = OptimizedOps(quantized.Model);
-        Assert.Equal(1, ops.GetValueOrDefault("QLinearConv"));
-        Assert.Equal(1, ops.GetValueOrDefault("QGemm"));
+        Assert.True(ops is { } && ops.GetValueOrDefault("QLinearConv") == 1 && ops.GetValueOrDefault("QGemm") == 1, string.Join(", ", ops));
     }
 
     [Fact]
