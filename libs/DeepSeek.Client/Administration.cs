@@ -29,6 +29,10 @@ public sealed record AuditVerification(bool Valid, long Entries, AuditFault? Fir
 /// <summary>The first entry that does not hold, and why.</summary>
 public sealed record AuditFault(long Sequence, string Reason);
 
+/// <summary>One entry of the audit log: who did what to what, and its place in the chain of hashes.</summary>
+public sealed record AuditEntry(
+    long Sequence, Guid EntryId, DateTimeOffset At, DateTimeOffset RecordedAt, string Actor, string Action, string Subject, JsonElement Details, string PreviousHash, string Hash);
+
 /// <summary>The audit log: <c>/api/v1/audit</c>.</summary>
 public sealed class AuditClient
 {
@@ -36,5 +40,11 @@ public sealed class AuditClient
     internal AuditClient(ApiTransport api) => _api = api;
 
     public IAsyncEnumerable<JsonElement> ListAsync(CancellationToken cancellationToken = default) => _api.ListAsync<JsonElement>("api/v1/audit", cancellationToken);
+
+    /// <summary>Entries of one actor, action or subject (which may end in <c>*</c>), newest first.</summary>
+    public IAsyncEnumerable<AuditEntry> SearchAsync(string? actor = null, string? action = null, string? subject = null, CancellationToken cancellationToken = default) =>
+        _api.ListAsync<AuditEntry>("api/v1/audit?" + string.Join('&', from filter in new (string Name, string? Value)[] { ("actor", actor), ("action", action), ("subject", subject) }
+            where filter.Value is not null select $"{filter.Name}={Uri.EscapeDataString(filter.Value)}"), cancellationToken);
+
     public Task<AuditVerification> VerifyAsync(CancellationToken cancellationToken = default) => _api.GetAsync<AuditVerification>("api/v1/audit/verify", cancellationToken);
 }

@@ -133,7 +133,7 @@ internal sealed class ApiTransport(HttpClient http)
     private static bool MayPass(HttpResponseMessage response) => response.StatusCode
         is HttpStatusCode.TooManyRequests or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout;
 
-    private static TimeSpan Backoff(int attempt) => TimeSpan.FromMilliseconds(Math.Min(200 << attempt, 5000) * (0.5 + Random.Shared.NextDouble() / 2));
+    internal static TimeSpan Backoff(int attempt) => TimeSpan.FromMilliseconds(Math.Min(200 << attempt, 5000) * (0.5 + Random.Shared.NextDouble() / 2));
 }
 
 /// <summary>A resource with its entity tag.</summary>

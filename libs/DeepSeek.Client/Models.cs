@@ -6,7 +6,14 @@ namespace DeepSeek.Client;
 public sealed record Model
 {
     public string Name { get; init; } = "";
+
+    /// <summary>Newest version; 0 when all are deleted.</summary>
     public int LatestVersion { get; init; }
+
+    /// <summary>How many versions there are.</summary>
+    public int Versions { get; init; }
+
+    public string CreatedBy { get; init; } = "";
 
     /// <summary>Alias to version.</summary>
     public IReadOnlyDictionary<string, int>? Aliases { get; init; }
@@ -37,13 +44,46 @@ public sealed record ModelVersion
     public string? DatasetManifestSha256 { get; init; }
     public IReadOnlyList<ModelArtifact> Artifacts { get; init; } = [];
     public IReadOnlyDictionary<string, double> Metrics { get; init; } = new Dictionary<string, double>();
+
+    /// <summary><c>pending</c>, <c>approved</c> or <c>rejected</c>; <c>@production</c> takes only approved versions.</summary>
+    public string ApprovalState { get; init; } = "";
+
     public IReadOnlyList<Approval> Approvals { get; init; } = [];
     public IReadOnlyList<string> Aliases { get; init; } = [];
+
+    /// <summary>Where it comes from, in words.</summary>
+    public string Note { get; init; } = "";
+
     public DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>Null while the version exists.</summary>
+    public DateTimeOffset? DeletedAt { get; init; }
 
     /// <summary>The file of that name.</summary>
     public ModelArtifact Artifact(string name) => Artifacts.Single(artifact => artifact.Name == name);
 }
+
+/// <summary>A version to register by hand from blobs that are in the store; one file must be <c>model.onnx</c>.</summary>
+public sealed record NewModelVersion
+{
+    public required IReadOnlyList<NewArtifact> Artifacts { get; init; }
+    public IReadOnlyDictionary<string, double>? Metrics { get; init; }
+    public int? ParentVersion { get; init; }
+    public Guid? DatasetId { get; init; }
+    public string? DatasetManifestSha256 { get; init; }
+    public string? Note { get; init; }
+}
+
+/// <summary>A file of a version to register; the media type is by default the one it was uploaded with.</summary>
+public sealed record NewArtifact(string Name, string Sha256, string? MediaType = null);
+
+/// <summary>One move of an alias; <see cref="Version"/> is null when it was removed.</summary>
+public sealed record AliasMove(string Alias, int? Version, Guid? VersionId, int? PreviousVersion, string Actor, DateTimeOffset At);
+
+/// <summary>What an alias pointed to at a time, since when and until when, who put it there, who had decided what about it by then, and its metrics.</summary>
+public sealed record AliasState(
+    string Alias, DateTimeOffset At, int? Version, Guid? VersionId, string? MovedBy, DateTimeOffset? Since, DateTimeOffset? Until,
+    IReadOnlyList<Approval> Approvals, IReadOnlyDictionary<string, double> Metrics);
 
 /// <summary>Models and their versions: <c>/api/v1/models</c>.</summary>
 public sealed class ModelsClient
@@ -102,6 +142,22 @@ public sealed class ModelsClient
         var current = await _api.GetTaggedAsync<JsonElement>(path, cancellationToken);
         await _api.SendAsync(HttpMethod.Delete, path, null, cancellationToken, current.ETag);
     }
+
+    /// <summary>All moves of the alias, newest first.</summary>
+    public IAsyncEnumerable<AliasMove> ListAliasMovesAsync(string model, string alias, CancellationToken cancellationToken = default) =>
+        _api.ListAsync<AliasMove>($"{Path(model)}/aliases/{Uri.EscapeDataString(alias)}/history", cancellationToken);
+
+    /// <summary>What the alias pointed to at that time, and on whose word.</summary>
+    public Task<AliasState> GetAliasAtAsync(string model, string alias, DateTimeOffset at, CancellationToken cancellationToken = default) =>
+        _api.GetAsync<AliasState>($"{Path(model)}/aliases/{Uri.EscapeDataString(alias)}/history?at={Uri.EscapeDataString(at.ToUniversalTime().ToString("O"))}", cancellationToken);
+
+    /// <summary>Registers a version by hand; upload its files with <see cref="BlobsClient.UploadAsync"/> first.</summary>
+    public Task<ModelVersion> RegisterAsync(string model, NewModelVersion version, CancellationToken cancellationToken = default) =>
+        _api.SendAsync<ModelVersion>(HttpMethod.Post, $"{Path(model)}/versions", version, cancellationToken);
+
+    /// <summary>Deletes a model that has no aliases, with all its versions.</summary>
+    public Task DeleteAsync(string model, CancellationToken cancellationToken = default) =>
+        _api.SendAsync(HttpMethod.Delete, Path(model), null, cancellationToken);
 
     public Task DeleteVersionAsync(string model, int version, CancellationToken cancellationToken = default) =>
         _api.SendAsync(HttpMethod.Delete, $"{Path(model)}/versions/{version}", null, cancellationToken);

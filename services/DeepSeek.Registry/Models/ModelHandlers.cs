@@ -11,14 +11,14 @@ internal static class ModelHandlers
     public static async Task<Ok<Page<ModelView>>> ListAsync(string? search, [AsParameters] PageRequest page, RegistryDb db, CancellationToken cancellationToken)
     {
         var models = Search.Apply(db.Models.AsNoTracking().AsSplitQuery().Where(m => m.DeletedAt == null), search)
-            .Include(m => m.Versions.Where(v => v.DeletedAt == null)).Include(m => m.Aliases).ThenInclude(a => a.Move);
+            .Include(m => m.Versions.Where(v => v.DeletedAt == null)).Include(m => m.Aliases);
         return TypedResults.Ok(await models.ToPageAsync(m => m.Name, page, ViewOf, cancellationToken, descending: false));
     }
 
     public static async Task<Ok<ModelView>> GetAsync(string name, RegistryDb db, CancellationToken cancellationToken)
     {
         var model = await db.Models.AsNoTracking().AsSplitQuery()
-            .Include(m => m.Versions.Where(v => v.DeletedAt == null)).Include(m => m.Aliases).ThenInclude(a => a.Move)
+            .Include(m => m.Versions.Where(v => v.DeletedAt == null)).Include(m => m.Aliases)
             .SingleOrDefaultAsync(m => m.Name == name && m.DeletedAt == null, cancellationToken)
             ?? throw Problems.NotFound("model", Names.Shorten(name));
         return TypedResults.Ok(ViewOf(model));
@@ -33,9 +33,7 @@ internal static class ModelHandlers
     private static ModelView ViewOf(Model model)
     {
         var numbers = model.Versions.ToDictionary(v => v.Id, v => v.Version);
-        return new ModelView(model.Id, model.Name, model.CreatedBy, model.CreatedAt,
-            model.Versions.Count == 0 ? null : model.Versions.Max(v => v.Version), model.Versions.Count,
-            [.. model.Aliases.OrderBy(a => a.Alias, StringComparer.Ordinal)
-                .Select(a => new AliasView(a.Alias, numbers[a.VersionId], a.VersionId, a.Move!.Actor, a.Move.At))]);
+        return new ModelView(model.Id, model.Name, model.CreatedBy, model.CreatedAt, numbers.Values.DefaultIfEmpty().Max(), numbers.Count,
+            model.Aliases.OrderBy(a => a.Alias, StringComparer.Ordinal).ToDictionary(a => a.Alias, a => numbers[a.VersionId]));
     }
 }

@@ -2,9 +2,9 @@ using DeepSeek.Contracts.Registry;
 
 namespace DeepSeek.Registry.Models;
 
-/// <summary>A model as the API shows it.</summary>
+/// <summary>A model as the API shows it: its newest version (0 when all are deleted), how many there are, and what its aliases point to.</summary>
 public sealed record ModelView(
-    Guid Id, string Name, string CreatedBy, DateTimeOffset CreatedAt, int? LatestVersion, int Versions, IReadOnlyList<AliasView> Aliases);
+    Guid Id, string Name, string CreatedBy, DateTimeOffset CreatedAt, int LatestVersion, int Versions, IReadOnlyDictionary<string, int> Aliases);
 
 /// <summary>An alias and the version it points to.</summary>
 public sealed record AliasView(string Alias, int Version, Guid VersionId, string MovedBy, DateTimeOffset MovedAt);
