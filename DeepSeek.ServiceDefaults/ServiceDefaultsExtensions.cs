@@ -27,11 +27,15 @@ public static class ServiceDefaultsExtensions
         return builder;
     }
 
-    public static WebApplication MapServiceDefaults(this WebApplication app)
+    /// <summary>Problems, authentication, authorization, health and OpenAPI.</summary>
+    /// <param name="app">The service.</param>
+    /// <param name="afterAuthentication">Middleware that needs to know the caller but not what it may do.</param>
+    public static WebApplication MapServiceDefaults(this WebApplication app, Action<WebApplication>? afterAuthentication = null)
     {
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.UseAuthentication();
+        afterAuthentication?.Invoke(app);
         app.UseAuthorization();
         app.MapHealth();
         app.MapOpenApi("/openapi/{documentName}.json").AllowAnonymous();

@@ -13,6 +13,11 @@ internal static partial class BindingFaults
             return Problems.Invalid(Name(unreadable), $"'{unreadable.Groups["value"].Value}' cannot be read as {Kind(unreadable.Groups["type"].Value)}.");
         }
 
+        if (fault.Message.Contains("no body was provided", StringComparison.Ordinal))
+        {
+            return Problems.Invalid("body", "is required.");
+        }
+
         return Absent().Match(fault.Message) is { Success: true } absent
             ? Problems.Invalid(Name(absent), $"is required ({absent.Groups["source"].Value}).")
             : new ApiProblem(fault.StatusCode, "The request is not valid", fault.Message);

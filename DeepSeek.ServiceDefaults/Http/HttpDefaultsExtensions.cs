@@ -1,5 +1,6 @@
 using System.Text.Json;
 using DeepSeek.ServiceDefaults.Http;
+using Microsoft.AspNetCore.Authorization;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -19,7 +20,9 @@ public static class HttpDefaultsExtensions
         builder.Services.AddExceptionHandler<ProblemHandler>();
         // Binding faults must reach ProblemHandler, which names the field; the default answers an empty 400.
         builder.Services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
-        builder.Services.AddOpenApi("v1");
+        // Endpoints between services are nobody else's business.
+        builder.Services.AddOpenApi("v1", options => options.ShouldInclude = api =>
+            !api.ActionDescriptor.EndpointMetadata.OfType<IAuthorizeData>().Any(policy => policy.Policy == Policies.Service));
     }
 
     /// <summary>Writes the problem as the response of a middleware or handler that cannot throw.</summary>

@@ -23,7 +23,7 @@ public static class IdentityExtensions
     public const string Scheme = "DeepSeek";
 
     internal const string OnBehalfOfClaim = "obo";
-    internal const string KeyClaim = "key";
+    public const string KeyClaim = "key";
 
     internal static void AddPlatformIdentity(this WebApplicationBuilder builder)
     {
@@ -41,7 +41,7 @@ public static class IdentityExtensions
             .AddPolicy(Policies.Approver, policy => policy.RequireRole(Roles.Approver, Roles.Admin))
             .AddPolicy(Policies.Admin, policy => policy.RequireRole(Roles.Admin))
             .AddPolicy(Policies.Service, policy => policy.RequireRole(Roles.Service))
-            .SetFallbackPolicy(new AuthorizationPolicyBuilder(Scheme).RequireAuthenticatedUser().Build());
+            .SetFallbackPolicy(new AuthorizationPolicyBuilder().RequireAuthenticatedUser().Build());
     }
 
     public static ClaimsPrincipal ToPrincipal(this PlatformIdentity identity)

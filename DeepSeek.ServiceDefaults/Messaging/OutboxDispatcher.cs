@@ -58,9 +58,9 @@ internal sealed partial class OutboxDispatcher<TDb>(
                 await Task.Delay(delay, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 delay = delay * 2 < TimeSpan.FromSeconds(5) ? delay * 2 : TimeSpan.FromSeconds(5);
             }
-            catch (OperationCanceledException)
+            catch (Exception) when (stoppingToken.IsCancellationRequested)
             {
-                return;
+                return; // Whatever broke, broke because the service stops; unsent rows wait for the next start.
             }
         }
     }

@@ -54,6 +54,7 @@ internal static class TelemetryExtensions
         ("Microsoft.Hosting.Lifetime", LogLevel.Information),
         // The exception handler already logs what is a fault and what is not.
         ("Microsoft.AspNetCore.Diagnostics.ExceptionHandlerMiddleware", LogLevel.None),
+        ("DeepSeek.ServiceDefaults.Identity.IdentityHandler", LogLevel.Warning),
         ("System.Net.Http.HttpClient", LogLevel.Warning),
         ("Polly", LogLevel.Warning),
         // A send that fails is told by the outbox, which knows whether it matters.
@@ -64,7 +65,7 @@ internal static class TelemetryExtensions
         ("Microsoft.EntityFrameworkCore.Update", LogLevel.None),
         ("Microsoft.EntityFrameworkCore.Query", LogLevel.Error),
         ("Npgsql", LogLevel.Warning),
-        ("Yarp", LogLevel.Warning),
+        ("Yarp", LogLevel.Error),
     ];
 
     private static ResourceBuilder Resource(IConfiguration configuration, ServiceArea area)

@@ -24,7 +24,7 @@ public sealed class ProblemTests(SampleFixture sample) : IClassFixture<SampleFix
     [InlineData("""{"text":"a","loudness":1e400}""", "loudness", "beyond the range")]
     [InlineData("""{"text":"a","loudness":"NaN"}""", "loudness", "wrong type")]
     [InlineData("""{"text":"a","loudness":NaN}""", "loudness", "not readable JSON")]
-    [InlineData("", "body", "not readable JSON")]
+    [InlineData("", "body", "required")]
     [InlineData("""{"text":"a" """, "body", "not readable JSON")]
     [InlineData("""nonsense""", "body", "not readable JSON")]
     public async Task Body_ThatIsWrong_Is400NamingTheField(string body, string field, string reason)
@@ -60,7 +60,11 @@ public sealed class ProblemTests(SampleFixture sample) : IClassFixture<SampleFix
     [Fact]
     public async Task Body_OverTheLimit_Is413()
     {
-        using var client = sample.Service.ClientOf(Roles.Operator);
+        // The server refuses by the header alone; a client that waits for its leave never sends the body.
+        using var client = new HttpClient(new SocketsHttpHandler { Expect100ContinueTimeout = TimeSpan.FromMinutes(1) })
+        {
+            BaseAddress = sample.Service.Address,
+        }.As(Roles.Operator);
         using var content = new StreamContent(Stream.Null);
         content.Headers.ContentLength = ServiceDefaultsExtensions.DefaultRequestBodyLimit + 1;
         content.Headers.ContentType = new("application/json");
