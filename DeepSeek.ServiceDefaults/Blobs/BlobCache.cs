@@ -105,18 +105,36 @@ public sealed partial class BlobCache
     {
         lock (_evicting)
         {
-            var files = new DirectoryInfo(_directory).GetFiles().Where(f => BlobRef.IsSha256(f.Name)).ToArray();
-            var total = files.Sum(f => f.Length);
+            var files = Snapshot();
+            var total = files.Sum(f => f.Bytes);
             var usedBefore = (_clock.GetUtcNow() - _options.CacheKeep).UtcDateTime;
-            foreach (var file in files.OrderBy(f => f.LastWriteTimeUtc))
+            foreach (var file in files.OrderBy(f => f.Used))
             {
-                if (total <= _options.CacheBytes || file.LastWriteTimeUtc > usedBefore)
+                if (total <= _options.CacheBytes || file.Used > usedBefore)
                     break;
-                file.Delete();
-                _verified.TryRemove(file.Name, out _);
-                total -= file.Length;
+                File.Delete(PathOf(file.Sha256));
+                _verified.TryRemove(file.Sha256, out _);
+                total -= file.Bytes;
             }
         }
+    }
+
+    private List<(string Sha256, long Bytes, DateTime Used)> Snapshot()
+    {
+        var files = new List<(string, long, DateTime)>();
+        foreach (var file in new DirectoryInfo(_directory).EnumerateFiles().Where(f => BlobRef.IsSha256(f.Name)))
+        {
+            try
+            {
+                files.Add((file.Name, file.Length, file.LastWriteTimeUtc));
+            }
+            catch (FileNotFoundException)
+            {
+                // Evicted by another process meanwhile.
+            }
+        }
+
+        return files;
     }
 
     /// <summary>Temporary files of processes that died; a living download touches its file all the time.</summary>

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.ServerSentEvents;
 using System.Runtime.CompilerServices;
+using System.Text;
 using System.Text.Json;
 
 namespace DeepSeek.Client;
@@ -36,6 +37,12 @@ public sealed record Job
 /// <summary>One event of a job: its sequence number, type (<c>state</c>, <c>progress</c>, <c>log</c>) and JSON data.</summary>
 public sealed record JobEvent(string? Id, string Type, JsonElement Data);
 
+/// <summary>A line that a worker logged.</summary>
+public sealed record JobLogLine(long Seq, DateTimeOffset At, string Line);
+
+/// <summary>One lease that a worker held, and why it ended without a result.</summary>
+public sealed record JobAttempt(int Dispatch, string WorkerId, DateTimeOffset StartedAt, DateTimeOffset? EndedAt, string? Outcome, string? Cause);
+
 /// <summary>Jobs: <c>/api/v1/jobs</c>.</summary>
 public sealed class JobsClient
 {
@@ -53,11 +60,31 @@ public sealed class JobsClient
     public Task CancelAsync(Guid id, CancellationToken cancellationToken = default) => _api.SendAsync(HttpMethod.Post, $"api/v1/jobs/{id}/cancel", null, cancellationToken);
     public Task RetryAsync(Guid id, CancellationToken cancellationToken = default) => _api.SendAsync(HttpMethod.Post, $"api/v1/jobs/{id}/retry", null, cancellationToken);
 
-    /// <summary>The job's log lines as text.</summary>
+    /// <summary>The job's log lines as text, oldest first.</summary>
     public async Task<string> GetLogsAsync(Guid id, CancellationToken cancellationToken = default)
     {
-        using var response = await _api.SendAsync(() => new HttpRequestMessage(HttpMethod.Get, $"api/v1/jobs/{id}/logs"), cancellationToken);
-        return await response.Content.ReadAsStringAsync(cancellationToken);
+        var text = new StringBuilder();
+        await foreach (var line in ListLogsAsync(id, cancellationToken))
+        {
+            text.AppendLine(line.Line);
+        }
+
+        return text.ToString();
+    }
+
+    /// <summary>The job's log lines, oldest first.</summary>
+    public IAsyncEnumerable<JobLogLine> ListLogsAsync(Guid id, CancellationToken cancellationToken = default) =>
+        _api.ListAsync<JobLogLine>($"api/v1/jobs/{id}/logs?limit=200", cancellationToken);
+
+    /// <summary>The leases that workers held on the job, in order, and why each ended.</summary>
+    public Task<IReadOnlyList<JobAttempt>> GetAttemptsAsync(Guid id, CancellationToken cancellationToken = default) =>
+        _api.GetAsync<IReadOnlyList<JobAttempt>>($"api/v1/jobs/{id}/attempts", cancellationToken);
+
+    /// <summary>Changes the job's priority (0 to 100); refused (412) when somebody else has changed the job since it was read.</summary>
+    public async Task<Job> SetPriorityAsync(Guid id, int priority, CancellationToken cancellationToken = default)
+    {
+        var current = await _api.GetTaggedAsync<Job>($"api/v1/jobs/{id}", cancellationToken);
+        return await _api.SendAsync<Job>(HttpMethod.Patch, $"api/v1/jobs/{id}", new { priority }, cancellationToken, current.ETag);
     }
 
     /// <summary>The job's events from its beginning to its end; a broken stream is taken up where it broke.</summary>

@@ -75,6 +75,7 @@ public sealed class CollectorTests : IAsyncLifetime
     [Fact]
     public async Task Collect_WhileVersionsAreRegistered_NeverLosesABlob()
     {
+        _registry.Start();
         using var stop = new CancellationTokenSource();
         var collecting = Task.Run(async () =>
         {

@@ -132,7 +132,8 @@ public sealed class VersionTests(RegistryFixture registry) : IClassFixture<Regis
 
         Assert.Equal(HttpStatusCode.Conflict, refused.StatusCode);
         Assert.Contains("@staging", await refused.Content.ReadAsStringAsync());
-        Assert.Equal(HttpStatusCode.Gone, gone.StatusCode);
+        Assert.Equal(HttpStatusCode.NotFound, gone.StatusCode);
+        Assert.Contains("was deleted by ann", await gone.Content.ReadAsStringAsync());
         Assert.NotNull((await registry.GetAsync<VersionView>($"/api/v1/models/versions/{version.Id}")).DeletedAt);
         Assert.Equal(2, (await registry.RegisterAsync("held")).Version);
     }

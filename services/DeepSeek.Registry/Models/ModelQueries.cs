@@ -22,7 +22,7 @@ public sealed class ModelQueries(RegistryDb db, IOptions<RegistryOptions> option
     {
         var version = await Whole.SingleOrDefaultAsync(v => v.Model!.Name == name && v.Version == number, cancellationToken)
             ?? throw Problems.NotFound("model version", $"{Names.Shorten(name)}/{number}");
-        return version.DeletedAt is { } at ? throw Gone(version, at) : version;
+        return version.DeletedAt is { } at ? throw Deleted(version, at) : version;
     }
 
     /// <summary>The version a reference means now: a number, an alias (with or without <c>@</c>), or <c>latest</c>.</summary>
@@ -42,8 +42,8 @@ public sealed class ModelQueries(RegistryDb db, IOptions<RegistryOptions> option
             ?? throw Problems.NotFound("alias", $"{model.Name}@{Names.Shorten(text)}");
     }
 
-    /// <summary>410: it was there, and what it was is still known under its id.</summary>
-    private static ApiProblem Gone(ModelVersion version, DateTimeOffset at) =>
-        new(StatusCodes.Status410Gone, "Gone",
+    /// <summary>It was there, and what it was is still known under its id.</summary>
+    private static ApiProblem Deleted(ModelVersion version, DateTimeOffset at) =>
+        new(StatusCodes.Status404NotFound, "Not found",
             $"Version {version.Version} of '{version.Model!.Name}' was deleted by {version.DeletedBy} at {at:O}; GET /api/v1/models/versions/{version.Id} still tells what it was.");
 }
