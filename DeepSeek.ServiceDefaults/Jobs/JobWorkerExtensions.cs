@@ -22,7 +22,7 @@ public static class JobWorkerExtensions
             builder.AddServiceClient<LeaseClient>("scheduling", client => (client.AttemptTimeout, client.Retries) = (TimeSpan.FromSeconds(5), 1));
         }
         builder.Services.AddScoped<THandler>();
-        builder.Services.AddKeyedSingleton(kind, (services, _) => new JobRunner(
+        builder.Services.AddSingleton(services => new JobRunner(
             services.GetRequiredService<IServiceScopeFactory>(),
             scope => scope.GetRequiredService<THandler>(),
             kind,
@@ -30,14 +30,14 @@ public static class JobWorkerExtensions
             services.GetRequiredService<TimeProvider>(),
             services.GetRequiredService<ILogger<JobRunner>>()));
         builder.Services.AddSingleton<IHostedService>(services => new JobWorker(
-            services.GetRequiredKeyedService<JobRunner>(kind),
+            services.Runner(kind),
             services.GetRequiredService<IBus>(),
             services.GetRequiredService<IOptionsMonitor<JobWorkerOptions>>().Get(kind),
             services.GetRequiredService<TimeProvider>(),
             services.GetRequiredService<ILogger<JobWorker>>()));
         builder.Services.AddBusEndpoint((context, rabbit) => rabbit.ReceiveEndpoint(JobKinds.Queue(kind), endpoint =>
         {
-            var runner = context.GetRequiredKeyedService<JobRunner>(kind);
+            var runner = context.Runner(kind);
             // Scheduling sends to this queue by name; bound to the message type it would get every kind's jobs.
             endpoint.ConfigureConsumeTopology = false;
             endpoint.Handler<RunJob>(offer =>
@@ -48,4 +48,8 @@ public static class JobWorkerExtensions
         }));
         return builder;
     }
+
+    /// <summary>Not a keyed service: the bus registration's provider has no keys.</summary>
+    private static JobRunner Runner(this IServiceProvider services, string kind) =>
+        services.GetServices<JobRunner>().Single(runner => runner.Kind == kind);
 }
