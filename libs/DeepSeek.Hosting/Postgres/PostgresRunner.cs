@@ -28,7 +28,7 @@ internal sealed class PostgresRunner(PostgresServerResource server, LocalData da
             User = User,
             // Smart shutdown, which SIGTERM asks for, would wait for every client to leave.
             StopSignal = Signals.Interrupt,
-            StopsGroup = false,
+            StopsChildren = false,
         };
     }
 

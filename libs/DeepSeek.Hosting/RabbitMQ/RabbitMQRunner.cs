@@ -22,7 +22,7 @@ internal sealed class RabbitMQRunner(RabbitMQServerResource broker, LocalData da
         File.WriteAllText(definitions, RabbitMQDefinitions.Write(userName, broker.PasswordParameter.Value));
         File.WriteAllText(Path.Combine(folder, "rabbitmq.conf"), Configuration(definitions), Encoding.ASCII);
         File.WriteAllText(Path.Combine(folder, "enabled_plugins"), broker.ManagementEndpoint.Exists ? "[rabbitmq_management].\n" : "[].\n", Encoding.ASCII);
-        return new ProcessSpec(program, [], folder) { Environment = Variables(folder), StopsGroup = false };
+        return new ProcessSpec(program, [], folder) { Environment = Variables(folder), StopsChildren = false };
     }
 
     private string Configuration(string definitions)

@@ -12,7 +12,7 @@ internal sealed class RedisRunner(RedisResource server, LocalData data) : ILocal
         var folder = data.PrivateFolder("servers", server.Name);
         var path = Path.Combine(folder, "redis.conf");
         File.WriteAllText(path, Configuration(folder), Encoding.ASCII);
-        return Task.FromResult(new ProcessSpec(program, [path], folder) { StopsGroup = false });
+        return Task.FromResult(new ProcessSpec(program, [path], folder) { StopsChildren = false });
     }
 
     // In a file of a private folder: arguments could be read by every user of the machine.

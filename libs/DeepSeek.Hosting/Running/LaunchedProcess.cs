@@ -47,13 +47,13 @@ internal sealed class LaunchedProcess
     /// <summary>Asks the process and its children to stop; kills what is left after <paramref name="grace"/>.</summary>
     public async Task StopAsync(TimeSpan grace)
     {
-        if (_spec.StopsGroup)
+        Signals.Send(Id, _spec.StopSignal);
+        foreach (var descendant in _spec.StopsChildren ? ProcessMarker.Find(_mark) : [])
         {
-            Signals.SendToGroup(Id, _spec.StopSignal);
-        }
-        else
-        {
-            Signals.Send(Id, _spec.StopSignal);
+            if (descendant != Id)
+            {
+                Signals.Send(descendant, _spec.StopSignal);
+            }
         }
 
         var end = Stopwatch.GetTimestamp() + (long)(grace.TotalSeconds * Stopwatch.Frequency);

@@ -16,5 +16,5 @@ internal sealed record ProcessSpec(string FileName, IReadOnlyList<string> Argume
     public int StopSignal { get; init; } = Signals.Terminate;
 
     /// <summary>Whether its children are asked to stop at the same time.</summary>
-    public bool StopsGroup { get; init; } = true;
+    public bool StopsChildren { get; init; } = true;
 }
