@@ -1,0 +1,62 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using DeepSeek.Contracts.Jobs;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace DeepSeek.Explainability.Tests;
+
+/// <summary>The borders this service sees of its peers, on one loopback port: the registry's versions and blobs, a deployment, and leases that are always granted.</summary>
+internal sealed class PlatformPeers : IAsyncDisposable
+{
+    private readonly ConcurrentDictionary<string, byte[]> _blobs = new();
+    private readonly WebApplication _app;
+
+    private PlatformPeers(WebApplication app) => _app = app;
+
+    public Uri Address => new(_app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+
+    /// <summary>The answer to <c>…/models/scores/resolve?ref=1</c>.</summary>
+    public object? Version { get; set; }
+
+    /// <summary>What heartbeats are answered with.</summary>
+    public JobDirective Directive { get; set; } = JobDirective.Continue;
+
+    public static async Task<PlatformPeers> StartAsync()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        var peers = new PlatformPeers(builder.Build());
+        peers.Map();
+        await peers._app.StartAsync();
+        return peers;
+    }
+
+    public string Add(byte[] bytes)
+    {
+        var sha256 = Convert.ToHexStringLower(SHA256.HashData(bytes));
+        _blobs[sha256] = bytes;
+        return sha256;
+    }
+
+    public ValueTask DisposeAsync() => _app.DisposeAsync();
+
+    private void Map()
+    {
+        _app.MapMethods("/api/v1/blobs/{sha}", ["GET", "HEAD"], (string sha) =>
+            _blobs.TryGetValue(sha, out var bytes) ? Results.Bytes(bytes, enableRangeProcessing: true) : Results.NotFound());
+        _app.MapGet("/api/v1/models/{model}/resolve", (string model, string @ref) =>
+            model == "scores" && @ref is "1" or "production" && Version is not null ? Results.Json(Version) : Results.NotFound());
+        _app.MapGet("/api/v1/deployments/{name}", (string name) =>
+            name == "live" ? Results.Json(new { name, model = "scores", @ref = "production", versions = Array.Empty<object>() }) : Results.NotFound());
+        _app.MapPost("/api/v1/jobs/{id:guid}/lease", () => Results.Ok());
+        _app.MapPut("/api/v1/jobs/{id:guid}/lease/{lease:guid}", () => Results.Json(new { directive = Directive.ToString().ToLowerInvariant() }));
+        _app.MapPost("/api/v1/jobs/{id:guid}/lease/{lease:guid}/end", () => Results.Ok());
+    }
+}
