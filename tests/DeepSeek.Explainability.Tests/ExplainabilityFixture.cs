@@ -7,7 +7,7 @@ using DeepSeek.Testing;
 
 namespace DeepSeek.Explainability.Tests;
 
-/// <summary>The service with its database and broker, beside peers that hold one small model: p = σ(2a − b + city), city: Paris 1, Rome −1.</summary>
+/// <summary>The service with its database and broker, beside peers that hold one small model: p = σ(2a − b + city), city: Paris 1, Rome −1, b unknown 1.</summary>
 public sealed class ExplainabilityFixture : ServiceFactory<Program>
 {
     public const int TrainRows = 30;
@@ -56,6 +56,7 @@ public sealed class ExplainabilityFixture : ServiceFactory<Program>
         var graph = new OnnxGraph("scores").Import(OnnxGraph.MlDomain, 3);
         var a = graph.Node("Cast", [graph.Input("a", OnnxType.Double, "N", 1)], OnnxAttribute.Of("to", (long)OnnxType.Float));
         var b = graph.Node("Cast", [graph.Input("b", OnnxType.Double, "N", 1)], OnnxAttribute.Of("to", (long)OnnxType.Float));
+        b = graph.Node("Where", [graph.Node("IsNaN", [b]), graph.Scalar("unknown", 1f), b]);
         var city = graph.MlNode(
             "LabelEncoder", [graph.Input("city", OnnxType.String, "N", 1)],
             OnnxAttribute.Of("keys_strings", ["Paris", "Rome"]), OnnxAttribute.Of("values_floats", [1f, -1f]), OnnxAttribute.Of("default_float", 0f));

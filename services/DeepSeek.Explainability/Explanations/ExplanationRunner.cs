@@ -59,6 +59,11 @@ public sealed class ExplanationRunner(BlobClient blobs)
                 ? ExactShapley.Explain(game, cancellationToken)
                 : PermutationShapley.Explain(game, spec.Background.Seed + row, spec.Sampling.MaxPairs, spec.Sampling.TargetError, cancellationToken);
             model.Predict(rows.Take([row]), fx);
+            if (!double.IsFinite(fx[0]) || !attribution.Phi.All(double.IsFinite))
+            {
+                throw new InvalidDataException($"The model gives no finite output for row {row} or for its mixtures with the background, so it has no attribution. Look for values far outside the training data, or for missing values the pipeline does not fill.");
+            }
+
             baseValue = attribution.Base; // the same for every row: it only sees the background
             explained.Add(new ExplainedRow(
                 RowTable.Inputs(rows, row), fx[0], attribution.Phi, attribution.StandardErrors,
