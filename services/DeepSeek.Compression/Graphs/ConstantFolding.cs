@@ -25,10 +25,20 @@ public static class ConstantFolding
         {
             var mask = node.Output.Count > 1 && node.Output[1].Length > 0 && editor.Consumers(node.Output[1]).Count > 0;
             var training = node.OpType == "Dropout" && node.Input.Count > 2 && node.Input[2].Length > 0 && !(editor.Constant(node.Input[2]) is { } mode && mode.RawData.Span is [0]);
-            if (mask || training || editor.IsPinned(node.Output[0]))
+            if (mask || training)
                 continue;
-            editor.ReplaceUses(node.Output[0], node.Input[0]);
-            editor.Remove(node);
+            var (input, output) = (node.Input[0], node.Output[0]);
+            if (editor.HasSingleUse(input) && editor.Producer(input) is { Output.Count: 1 } producer && !keep(producer))
+            {
+                // The later name is the one that others know, as "logits".
+                editor.Remove(node);
+                editor.SetOutput(producer, output);
+            }
+            else if (!editor.IsPinned(output))
+            {
+                editor.ReplaceUses(output, input);
+                editor.Remove(node);
+            }
         }
     }
 

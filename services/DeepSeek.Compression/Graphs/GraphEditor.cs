@@ -86,7 +86,8 @@ public sealed class GraphEditor
 
     public void SetOutput(NodeProto node, string value)
     {
-        _producers.Remove(node.Output[0]);
+        if (_producers.GetValueOrDefault(node.Output[0]) == node)
+            _producers.Remove(node.Output[0]);
         node.Output[0] = value;
         _producers[value] = node;
     }

@@ -66,6 +66,7 @@ public static class StaticQuantizer
         editor = new GraphEditor(copy);
         LinearNormalization.Run(editor, keep, v => ranks.GetValueOrDefault(v));
         BatchNormFolding.Run(editor, keep);
+        ActivationOrder.Run(editor, keep);
         editor.Sweep();
         editor.Apply();
         return copy;

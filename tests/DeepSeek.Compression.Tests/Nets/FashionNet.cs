@@ -102,7 +102,7 @@ public sealed class FashionNet
         }
         net.NodeTo("h", "Gemm", ["flat", net.Initializer(OnnxTensors.Of("w1", head.First.W, Hidden, head.First.Inputs)), net.Initializer(OnnxTensors.Of("b1", head.First.B, Hidden))], OnnxAttribute.Of("transB", 1));
         net.NodeTo("r", "Relu", ["h"]);
-        net.NodeTo("logits", "Gemm", ["r", net.Initializer(OnnxTensors.Of("w2", head.Second.W, 10, Hidden)), net.Initializer(OnnxTensors.Of("b2", head.Second.B, 10))], OnnxAttribute.Of("transB", 1));
+        net.NodeTo("logits", "Identity", [net.Node("Gemm", ["r", net.Initializer(OnnxTensors.Of("w2", head.Second.W, 10, Hidden)), net.Initializer(OnnxTensors.Of("b2", head.Second.B, 10))], OnnxAttribute.Of("transB", 1))]);
         net.NodeTo("probabilities", "Softmax", ["logits"], OnnxAttribute.Of("axis", 1));
         net.NodeTo("index", "ArgMax", ["logits"], OnnxAttribute.Of("axis", 1), OnnxAttribute.Of("keepdims", 0));
         net.Import(OnnxGraph.MlDomain, 3).Nodes("LabelEncoder", OnnxGraph.MlDomain, ["index"], ["label"],
@@ -118,7 +118,8 @@ public sealed class FashionNet
         var n = bn.Mean.Length;
         var normal = net.Node("BatchNormalization", [input, net.Initializer(OnnxTensors.Of("gamma", Enumerable.Repeat(1f, n).ToArray(), n)),
             net.Initializer(OnnxTensors.Of("beta", new float[n], n)), net.Initializer(OnnxTensors.Of("mean", bn.Mean, n)), net.Initializer(OnnxTensors.Of("variance", bn.Variance, n))]);
-        net.NodeTo(output, "MaxPool", [net.Node("Relu", [normal])], OnnxAttribute.Of("kernel_shape", [2L, 2L]), OnnxAttribute.Of("strides", [2L, 2L]));
+        var pooled = net.Node("MaxPool", [normal], OnnxAttribute.Of("kernel_shape", [2L, 2L]), OnnxAttribute.Of("strides", [2L, 2L]));
+        net.NodeTo(output, "Relu", [pooled]);
         return output;
     }
 
