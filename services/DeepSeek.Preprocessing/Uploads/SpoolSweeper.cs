@@ -1,0 +1,75 @@
+using DeepSeek.Preprocessing.Datasets;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
+
+namespace DeepSeek.Preprocessing.Uploads;
+
+/// <summary>
+/// Removes what killed processes left: at start every scratch folder and every upload no living dataset waits for, later uploads
+/// that have not grown for a while. Runs before the service listens, so no upload can be under way at start.
+/// </summary>
+internal sealed partial class SpoolSweeper(Spool spool, IDbContextFactory<PreprocessingDb> databases, IOptions<PreprocessingOptions> options, TimeProvider clock, ILogger<SpoolSweeper> logger) : BackgroundService
+{
+    private static readonly TimeSpan Pause = TimeSpan.FromMinutes(10);
+
+    public override async Task StartAsync(CancellationToken cancellationToken)
+    {
+        foreach (var directory in Directory.EnumerateDirectories(spool.Scratch))
+        {
+            Spool.Delete(directory);
+        }
+        await SweepAsync(TimeSpan.Zero, cancellationToken);
+        await base.StartAsync(cancellationToken);
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(Pause, clock);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                await SweepAsync(options.Value.OrphanAge, stoppingToken);
+            }
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // Stopping.
+        }
+    }
+
+    private async Task SweepAsync(TimeSpan age, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await using var db = await databases.CreateDbContextAsync(cancellationToken);
+            foreach (var directory in Directory.EnumerateDirectories(spool.Uploads))
+            {
+                var known = Guid.TryParseExact(Path.GetFileName(directory), "N", out var id);
+                if (known && await db.Datasets.AnyAsync(d => d.Id == id && (d.State == DatasetState.Queued || d.State == DatasetState.Running), cancellationToken))
+                {
+                    continue;
+                }
+                if (age == TimeSpan.Zero || clock.GetUtcNow() - Newest(directory) > age)
+                {
+                    Spool.Delete(directory);
+                    LogSwept(Path.GetFileName(directory));
+                }
+            }
+        }
+        catch (Npgsql.NpgsqlException fault) when (age > TimeSpan.Zero)
+        {
+            // The next round finds the same folders.
+            LogAway(fault.Message);
+        }
+    }
+
+    private static DateTimeOffset Newest(string directory) =>
+        Directory.EnumerateFiles(directory).Select(File.GetLastWriteTimeUtc).Append(Directory.GetLastWriteTimeUtc(directory)).Max();
+
+    [LoggerMessage(LogLevel.Information, "Removed the orphaned upload {Folder}")]
+    private partial void LogSwept(string folder);
+
+    [LoggerMessage(LogLevel.Warning, "Orphaned uploads were not looked for: {Reason}")]
+    private partial void LogAway(string reason);
+}
