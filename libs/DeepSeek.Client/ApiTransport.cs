@@ -69,7 +69,7 @@ internal sealed class ApiTransport(HttpClient http)
                 }
 
                 var wait = RetryAfter(response) ?? Backoff(attempt);
-                if (attempt >= attempts || !MayPass(response) || wait > s_longestWait)
+                if (attempt >= attempts || !(MayPass(response) || IsStillRunning(request, response, attempt)) || wait > s_longestWait)
                 {
                     throw await DeepSeekApiException.FromAsync(response, cancellationToken);
                 }
@@ -129,6 +129,10 @@ internal sealed class ApiTransport(HttpClient http)
             return request;
         };
     }
+
+    /// <summary>A repeat under its idempotency key gets 409 while the first try, whose reply was lost, still runs.</summary>
+    private static bool IsStillRunning(HttpRequestMessage request, HttpResponseMessage response, int attempt) =>
+        attempt > 1 && response.StatusCode == HttpStatusCode.Conflict && request.Headers.Contains("Idempotency-Key");
 
     private static bool MayPass(HttpResponseMessage response) => response.StatusCode
         is HttpStatusCode.TooManyRequests or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout;

@@ -86,11 +86,12 @@ public sealed class DatasetsClient
     /// <param name="cancellationToken">Ends the upload.</param>
     public async Task<Dataset> CreateAsync(DatasetSpec spec, IReadOnlyList<UploadFile> files, IProgress<long>? progress = null, CancellationToken cancellationToken = default)
     {
-        var key = Guid.NewGuid().ToString();
+        // The boundary is part of what makes a repeat the same request.
+        var (key, boundary) = (Guid.NewGuid().ToString(), $"deepseek-{Guid.NewGuid():N}");
         using var response = await _api.SendAsync(
             () =>
             {
-                var form = new MultipartFormDataContent();
+                var form = new MultipartFormDataContent(boundary);
                 form.Add(JsonContent.Create(spec, options: ApiTransport.Json), "spec");
                 foreach (var file in files)
                 {

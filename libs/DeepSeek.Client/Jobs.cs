@@ -49,7 +49,7 @@ public sealed class JobsClient
     private static readonly TimeSpan s_reconnect = TimeSpan.FromMilliseconds(300);
 
     // A job is made known to its owner by a message, which travels as long as the broker is away.
-    private static readonly TimeSpan s_arrival = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(2);
     private readonly ApiTransport _api;
     internal JobsClient(ApiTransport api) => _api = api;
 
@@ -87,26 +87,35 @@ public sealed class JobsClient
         return await _api.SendAsync<Job>(HttpMethod.Patch, $"api/v1/jobs/{id}", new { priority }, cancellationToken, current.ETag);
     }
 
-    /// <summary>The job's events from its beginning to its end; a broken stream is taken up where it broke.</summary>
+    /// <summary>
+    /// The job's events from its beginning to its end; a broken stream is taken up where it broke. A platform that cannot be reached is waited
+    /// for, two minutes at most.
+    /// </summary>
     public async IAsyncEnumerable<JobEvent> WatchAsync(Guid id, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         string? last = null;
-        var arrival = DateTimeOffset.UtcNow + s_arrival;
+        var patience = DateTimeOffset.UtcNow + s_patience;
         while (true)
         {
             var events = ReadAsync(id, last, cancellationToken).GetAsyncEnumerator(cancellationToken);
             await using (events)
             {
-                while (await NextAsync(events))
+                while (await NextAsync(events, patience))
                 {
                     last = events.Current.Id ?? last;
+                    patience = DateTimeOffset.UtcNow + s_patience;
                     yield return events.Current;
                 }
             }
 
-            if (await FindAsync(id, arrival, cancellationToken) is { HasEnded: true })
+            if (await FindAsync(id, patience, cancellationToken) is { } job)
             {
-                yield break;
+                if (job.HasEnded)
+                {
+                    yield break;
+                }
+
+                patience = DateTimeOffset.UtcNow + s_patience;
             }
 
             await Task.Delay(s_reconnect, cancellationToken);
@@ -118,9 +127,9 @@ public sealed class JobsClient
     {
         await foreach (var _ in WatchAsync(id, cancellationToken))
         {
-            if (progress is not null)
+            if (progress is not null && await FindAsync(id, DateTimeOffset.MaxValue, cancellationToken) is { } job)
             {
-                progress(await GetAsync(id, cancellationToken));
+                progress(job);
             }
         }
 
@@ -149,32 +158,32 @@ public sealed class JobsClient
         }
     }
 
-    private async Task<Job?> FindAsync(Guid id, DateTimeOffset arrival, CancellationToken cancellationToken)
+    /// <summary>The job; null when it, or the platform, is not to be found now and there is patience left.</summary>
+    private async Task<Job?> FindAsync(Guid id, DateTimeOffset patience, CancellationToken cancellationToken)
     {
         try
         {
             return await GetAsync(id, cancellationToken);
         }
-        catch (DeepSeekApiException missing) when (missing.Status == HttpStatusCode.NotFound && DateTimeOffset.UtcNow < arrival)
+        catch (Exception fault) when (MayPass(fault) && DateTimeOffset.UtcNow < patience)
         {
             return null;
         }
     }
 
-    // A job just submitted may not have reached its owner yet; a stream may break when a part of the platform restarts.
-    private static async Task<bool> NextAsync(IAsyncEnumerator<JobEvent> events)
+    private static async Task<bool> NextAsync(IAsyncEnumerator<JobEvent> events, DateTimeOffset patience)
     {
         try
         {
             return await events.MoveNextAsync();
         }
-        catch (Exception fault) when (fault is IOException or HttpRequestException)
-        {
-            return false;
-        }
-        catch (DeepSeekApiException missing) when (missing.Status == HttpStatusCode.NotFound)
+        catch (Exception fault) when (MayPass(fault) && DateTimeOffset.UtcNow < patience)
         {
             return false;
         }
     }
+
+    // A job just submitted may not have reached its owner yet; a stream may break when a part of the platform restarts.
+    private static bool MayPass(Exception fault) =>
+        fault is IOException or HttpRequestException or DeepSeekApiException { Status: HttpStatusCode.NotFound or >= HttpStatusCode.InternalServerError };
 }

@@ -17,6 +17,7 @@ internal static class RegistryServices
         builder.Services.AddScoped<BlobStore>();
         builder.Services.AddScoped<BlobCollector>();
         builder.Services.AddHostedService<CollectorService>();
+        builder.Services.AddHealthChecks().AddCheck<BlobHealthCheck>("blobs");
 
         builder.Services.AddSingleton<AuditChain>();
         builder.Services.AddSingleton<AuditLog>();
