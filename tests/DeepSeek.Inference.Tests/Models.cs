@@ -100,12 +100,13 @@ internal static class Models
         return OnnxModels.ToBytes(g.ToModel());
     }
 
-    /// <summary>total [1] = sum of x [N, 2]: its rows cannot be told apart.</summary>
-    public static byte[] Total()
+    /// <summary>y [2N] = x [N] twice over: its rows cannot be told apart.</summary>
+    public static byte[] Twice()
     {
-        var g = new OnnxGraph("total");
-        g.NodeTo("total", "ReduceSum", [g.Input("x", OnnxType.Float, "N", 2)], OnnxAttribute.Of("keepdims", 0L));
-        g.Output("total", OnnxType.Float, "M");
+        var g = new OnnxGraph("twice");
+        var x = g.Input("x", OnnxType.Float, "N");
+        g.NodeTo("y", "Concat", [x, x], OnnxAttribute.Of("axis", 0L));
+        g.Output("y", OnnxType.Float, "M");
         return OnnxModels.ToBytes(g.ToModel());
     }
 

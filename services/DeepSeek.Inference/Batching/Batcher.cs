@@ -16,7 +16,7 @@ internal sealed class Batcher(BatchLimits limits, ExecuteBatch execute, ModelSta
 {
     private readonly Lock _gate = new();
     private readonly LinkedList<Pending> _queue = new();
-    private readonly ServiceRate _rate = new(time);
+    private readonly ServiceRate _rate = new(time, limits.MaxQueue);
     private readonly SemaphoreSlim _full = new(0);
     private long _queuedRows;
     private bool _running;

@@ -4,12 +4,19 @@ namespace DeepSeek.Inference.Batching;
 /// Rows a second that executions achieve, and from it when a refused sender should come back: after the queue before it
 /// and all senders refused before it are served. Not thread-safe: the batcher's lock guards it.
 /// </summary>
-internal sealed class ServiceRate(TimeProvider time)
+/// <param name="maxQueue">Requests that may wait. Senders told the same second come back at once: no more than fit may be told it.</param>
+internal sealed class ServiceRate(TimeProvider time, int maxQueue)
 {
     public const int MaxRetryAfterSeconds = 60;
 
     /// <summary>Weight of the newest execution: old ones fade within some tens.</summary>
     private const double Alpha = 0.1;
+
+    /// <summary>Share of the queue that is promised to the senders of one second.</summary>
+    private const double PromisedShare = 0.75;
+
+    /// <summary>Sums of doubles land a little beside the whole second.</summary>
+    private const double Rounding = 1e-6;
 
     private double _rows;
     private double _seconds;
@@ -35,9 +42,9 @@ internal sealed class ServiceRate(TimeProvider time)
         }
 
         var now = time.GetTimestamp() / (double)time.TimestampFrequency;
-        var free = Math.Max(_promisedUntil, now + (queuedRows / rate)) + (rows / rate);
+        var free = Math.Max(_promisedUntil, now + (queuedRows / rate)) + Math.Max(rows / rate, 1 / (PromisedShare * maxQueue));
         // Promises beyond the cap would only push later senders further away without any of them being served sooner.
         _promisedUntil = Math.Min(free, now + MaxRetryAfterSeconds);
-        return (int)Math.Clamp(Math.Ceiling(_promisedUntil - now), 1, MaxRetryAfterSeconds);
+        return (int)Math.Clamp(Math.Ceiling(_promisedUntil - now - Rounding), 1, MaxRetryAfterSeconds);
     }
 }

@@ -3,7 +3,6 @@ using DeepSeek.Contracts.Inference;
 using DeepSeek.Inference.Data;
 using DeepSeek.Inference.Serving;
 using DeepSeek.ServiceDefaults;
-using DeepSeek.ServiceDefaults.Identity;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;

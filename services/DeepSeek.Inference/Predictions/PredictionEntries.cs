@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using DeepSeek.Inference.Data;
 using DeepSeek.Inference.Serving;
-using DeepSeek.ServiceDefaults.Identity;
+using DeepSeek.ServiceDefaults;
 
 namespace DeepSeek.Inference.Predictions;
 

@@ -10,7 +10,7 @@ namespace DeepSeek.Inference.Serving;
 internal sealed class OnnxSession : IDisposable
 {
     private readonly InferenceSession _session;
-    private readonly RunOptions _runOptions = new();
+    private readonly RunOptions _runOptions = new() { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL };
     private readonly string[] _inputNames;
 
     private OnnxSession(InferenceSession session)
@@ -36,7 +36,8 @@ internal sealed class OnnxSession : IDisposable
             ExecutionMode = ExecutionMode.ORT_SEQUENTIAL,
             // Batches differ in size: a pattern of one size would be planned anew for each.
             EnableMemoryPattern = false,
-            LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
+            // Errors come as exceptions; the native log would only repeat them, values of requests included.
+            LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL,
         };
         // Threads that spin between requests would take the cores from everything else on the machine.
         options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
