@@ -1,6 +1,7 @@
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace DeepSeek.Client;
 
@@ -20,17 +21,27 @@ public sealed record DatasetSpec
     /// <summary>Overrides of inferred columns, by name.</summary>
     public IReadOnlyDictionary<string, DatasetColumn>? Columns { get; init; }
 
+    public DatasetCsvSpec? Csv { get; init; }
     public DatasetSplitSpec? Split { get; init; }
     public DatasetPrivacySpec? Privacy { get; init; }
+    public DatasetMissingSpec? Missing { get; init; }
 
     /// <summary><c>standard</c>, <c>minMax</c> or <c>none</c>.</summary>
     public string? Scaling { get; init; }
+
+    /// <summary>Most categories of one column that get a feature of their own, 2 to 1000.</summary>
+    public int? MaxCategories { get; init; }
 
     public int? Priority { get; init; }
 }
 
 /// <summary>Type (<c>numeric</c>, <c>categorical</c>, <c>boolean</c>, <c>dateTime</c>, <c>text</c>, <c>image</c>) and role (<c>feature</c>, <c>target</c>, <c>ignore</c>, <c>group</c>, <c>time</c>, <c>id</c>) of a column.</summary>
-public sealed record DatasetColumn(string? Type = null, string? Role = null);
+/// <param name="Type">Null to infer it.</param>
+/// <param name="Role">Null for a feature, or the target the spec names.</param>
+/// <param name="Missing"><c>median</c>, <c>mean</c>, <c>mode</c> or <c>constant</c>.</param>
+/// <param name="Fill">The constant.</param>
+/// <param name="Scaling"><c>standard</c>, <c>minMax</c> or <c>none</c>.</param>
+public sealed record DatasetColumn(string? Type = null, string? Role = null, string? Missing = null, string? Fill = null, string? Scaling = null);
 
 /// <summary>How rows are divided; fractions add up to 1.</summary>
 public sealed record DatasetSplitSpec
@@ -47,24 +58,51 @@ public sealed record DatasetSplitSpec
 /// <summary>What is masked: columns by name (<c>hash</c>, <c>redact</c>, <c>generalise</c>, <c>keep</c>) and whatever is detected.</summary>
 public sealed record DatasetPrivacySpec(bool? Detect = null, IReadOnlyDictionary<string, string>? Columns = null);
 
+/// <summary>How a CSV file is written; members left null are found out or take the usual.</summary>
+public sealed record DatasetCsvSpec(string? Delimiter = null, string? Quote = null, bool? Header = null, string? Encoding = null);
+
+/// <summary>What stands for a missing value: <c>median</c>, <c>mean</c> or <c>constant</c> in numbers; <c>mode</c> or <c>constant</c> in categories.</summary>
+public sealed record DatasetMissingSpec(string? Numeric = null, string? Categorical = null);
+
 /// <summary>A dataset and where its preparation stands.</summary>
 public sealed record Dataset
 {
     public Guid Id { get; init; }
     public Guid JobId { get; init; }
     public string Name { get; init; } = "";
+    public string Owner { get; init; } = "";
     public string State { get; init; } = "";
-    public string? Error { get; init; }
+
+    /// <summary>The raw bytes that were uploaded.</summary>
+    public DatasetSource? Source { get; init; }
+
+    /// <summary>Why it failed; null otherwise.</summary>
+    public DatasetProblem? Problem { get; init; }
+
+    /// <summary>Hash of the manifest: the dataset's own hash, once it is ready.</summary>
     public string? ManifestSha256 { get; init; }
-    public string? SourceSha256 { get; init; }
+
     public long? Rows { get; init; }
     public string? Kind { get; init; }
     public string? Task { get; init; }
-    public DateTimeOffset CreatedAt { get; init; }
 
-    /// <summary>The manifest once the dataset is ready.</summary>
-    public JsonElement? Manifest { get; init; }
+    /// <summary>The manifest in short, once the dataset is ready.</summary>
+    public JsonElement? Summary { get; init; }
+
+    public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset UpdatedAt { get; init; }
+
+    /// <summary>The problem in words.</summary>
+    [JsonIgnore] public string? Error => Problem?.Detail;
+
+    [JsonIgnore] public string? SourceSha256 => Source?.Sha256;
 }
+
+/// <summary>Uploaded bytes.</summary>
+public sealed record DatasetSource(string Name, string? Sha256, long Bytes);
+
+/// <summary>What is wrong with the data or its spec, and where.</summary>
+public sealed record DatasetProblem(string? Field, string Detail);
 
 /// <summary>A file to upload: its name and how to open it (anew for every attempt).</summary>
 public sealed record UploadFile(string Name, Func<Stream> Open)
