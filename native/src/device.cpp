@@ -3,16 +3,31 @@
 #include "guard.h"
 
 #include <cstdio>
+#include <dlfcn.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 using deepseek::guard;
 using deepseek::require;
 
+namespace {
+
+// libtorch does not pass its thread count on to OpenBLAS, which keeps threads of its own: small products would wake all of them.
+void set_blas_threads(int threads) {
+  static auto* const set = [] {
+    void* library = dlopen("libopenblas.so.0", RTLD_LAZY | RTLD_NOLOAD);
+    return library == nullptr ? nullptr : reinterpret_cast<void (*)(int)>(dlsym(library, "openblas_set_num_threads"));
+  }();
+  if (set != nullptr) set(threads);
+}
+
+}  // namespace
+
 ds_status ds_device_set_threads(int32_t threads) noexcept {
   return guard("ds_device_set_threads", [&] {
     require(threads >= 1 && threads <= 1024, "the thread count is not between 1 and 1024");
     at::set_num_threads(threads);
+    set_blas_threads(threads);
   });
 }
 

@@ -24,6 +24,13 @@ internal static class NetFactory
     /// <summary>The architecture with all defaults filled in, as model.json records it.</summary>
     internal static object Architecture(TrainingPlan plan) => plan.Spec.Model.Family == ModelFamily.TabularMlp ? TabularConfig(plan) : ConvolutionalConfig(plan);
 
+    /// <summary>Multiplications of one batch's forward pass.</summary>
+    internal static double TabularMultiplications(TrainingPlan plan)
+    {
+        var config = TabularConfig(plan);
+        return plan.Spec.BatchSize * (double)config.Width * (config.Inputs + config.Outputs + 2.0 * config.Blocks * config.Width * config.Expansion);
+    }
+
     private static TabularMlp Tabular(TrainingPlan plan) => new(TabularConfig(plan));
 
     private static TabularMlpConfig TabularConfig(TrainingPlan plan)

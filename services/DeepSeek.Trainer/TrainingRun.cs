@@ -20,6 +20,9 @@ namespace DeepSeek.Trainer;
 internal sealed class TrainingRun : IDisposable
 {
     private const int ShiftPixels = 2;
+
+    // Multiplications of a forward pass; about a millisecond on one core.
+    private const double SmallStep = 4e7;
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromSeconds(1);
     private static readonly Dictionary<string, double> s_noMetrics = [];
 
@@ -45,7 +48,7 @@ internal sealed class TrainingRun : IDisposable
         (_plan, _spec, _folder, _events, _stop) = (plan, plan.Spec, folder, events, stop);
         _checkpoints = new CheckpointStore(folder.Checkpoints, $"{plan.SpecSha256} {plan.DatasetSha256}", events);
         var saved = _checkpoints.Load();
-        _state = saved?.State ?? new RunState { Threads = ConfiguredThreads() };
+        _state = saved?.State ?? new RunState { Threads = Threads(plan) };
         EngineRuntime.Threads = _state.Threads;
         EngineRuntime.RequireDeterminism();
         EngineRuntime.Seed(_spec.Seed);
@@ -267,8 +270,13 @@ internal sealed class TrainingRun : IDisposable
         return new StringBuilder(name) { [0] = char.ToLowerInvariant(name[0]) }.ToString();
     }
 
-    private static int ConfiguredThreads() =>
-        int.TryParse(Environment.GetEnvironmentVariable("DEEPSEEK_THREADS"), NumberStyles.None, CultureInfo.InvariantCulture, out var threads) && threads is > 0 and <= 1024
-            ? threads
-            : Environment.ProcessorCount;
+    /// <summary>DEEPSEEK_THREADS, or all cores, but one for steps so small that waking threads costs more than they give.</summary>
+    private static int Threads(TrainingPlan plan)
+    {
+        if (int.TryParse(Environment.GetEnvironmentVariable("DEEPSEEK_THREADS"), NumberStyles.None, CultureInfo.InvariantCulture, out var threads) && threads is > 0 and <= 1024)
+        {
+            return threads;
+        }
+        return plan.Spec.Model.Family == ModelFamily.TabularMlp && NetFactory.TabularMultiplications(plan) < SmallStep ? 1 : Environment.ProcessorCount;
+    }
 }
