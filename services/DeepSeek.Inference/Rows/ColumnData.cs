@@ -92,13 +92,19 @@ internal abstract class ColumnData(RowColumn column)
 
     private sealed class DateTimeData(RowColumn column) : ColumnData(column)
     {
-        private const string Wanted = "it must be an ISO 8601 date or date-time such as \"2024-05-01T12:30:00Z\" (without an offset: UTC), or null when it is not known.";
+        private const string Wanted = "it must be an ISO 8601 date or date-time such as \"2024-05-01T12:30:00Z\" (without an offset: UTC), a number of seconds since 1970, or null when it is not known.";
 
         public override string? Read(ref Utf8JsonReader reader)
         {
             if (reader.TokenType == JsonTokenType.Null)
             {
                 Add(double.NaN);
+                return null;
+            }
+
+            if (reader.TokenType == JsonTokenType.Number && reader.TryGetDouble(out var seconds) && double.IsFinite(seconds))
+            {
+                Add(seconds);
                 return null;
             }
 

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using DeepSeek.Inference.Protocol;
 using DeepSeek.Inference.Serving;
 
@@ -57,7 +56,7 @@ internal sealed class RowModel
         var columns = new List<RowColumn>();
         foreach (var input in signature.Inputs)
         {
-            if (Column(input, card?.Inputs?.FirstOrDefault(i => i.Name == input.Name)?.Type) is not { } column)
+            if (Column(input, TypeOf(card?.Inputs?.FirstOrDefault(i => i.Name == input.Name)?.Type)) is not { } column)
             {
                 return Cannot($"its input '{input.Name}' ({input.DataType.Name()} {Shapes.Text(input.Shape)}) is no column of a table");
             }
@@ -98,7 +97,7 @@ internal sealed class RowModel
 
         try
         {
-            return JsonSerializer.Deserialize<Card>(json, CardJson);
+            return JsonSerializer.Deserialize<Card>(json, JsonSerializerOptions.Web);
         }
         catch (JsonException fault)
         {
@@ -106,12 +105,11 @@ internal sealed class RowModel
         }
     }
 
-    private static readonly JsonSerializerOptions CardJson = new(JsonSerializerDefaults.Web)
-    {
-        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.CamelCase) },
-    };
+    /// <summary>A type we do not know is no fault: the tensor's own type then decides.</summary>
+    private static ColumnType? TypeOf(string? name) =>
+        Enum.TryParse<ColumnType>(name, ignoreCase: true, out var type) && Enum.IsDefined(type) ? type : null;
 
     private sealed record Card(string? Task, string[]? Classes, CardInput[]? Inputs);
 
-    private sealed record CardInput(string? Name, ColumnType? Type);
+    private sealed record CardInput(string? Name, string? Type);
 }

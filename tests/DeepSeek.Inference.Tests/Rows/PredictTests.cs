@@ -50,6 +50,7 @@ public sealed class PredictTests(InferenceFixture service) : IClassFixture<Infer
     [InlineData("\"2024-05-01T12:30:00\"", 1714566600)] // without an offset: UTC
     [InlineData("\"2024-05-01T12:30:00+02:00\"", 1714559400)]
     [InlineData("\"1969-12-31T23:59:59Z\"", -1)]
+    [InlineData("86400.5", 86400.5)]
     public async Task DateTimes_BecomeSecondsSince1970InUtc(string value, double seconds)
     {
         // A model that returns its date-time: prediction = 1 · x.

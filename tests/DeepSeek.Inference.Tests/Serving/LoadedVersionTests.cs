@@ -5,6 +5,11 @@ using DeepSeek.Inference.Serving;
 
 namespace DeepSeek.Inference.Tests.Serving;
 
+/// <summary>Alone in the process while it runs: it measures the process's memory.</summary>
+[CollectionDefinition(nameof(Alone), DisableParallelization = true)]
+public sealed class Alone;
+
+[Collection(nameof(Alone))]
 public sealed class LoadedVersionTests
 {
     private static readonly BatchLimits Limits = new(8, TimeSpan.Zero, 100);

@@ -1,0 +1,159 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Http.Json;
+using System.Net.Sockets;
+using System.Text;
+using DeepSeek.Inference;
+using DeepSeek.Inference.Bench;
+using DeepSeek.Inference.Tests;
+using DeepSeek.ServiceDefaults;
+using DeepSeek.Testing;
+
+// Usage: DeepSeek.Inference.Bench [seconds per measurement]; needs the servers of the DEEPSEEK_TEST_* variables.
+var seconds = args is [var given] ? double.Parse(given, CultureInfo.InvariantCulture) : 5;
+await using var database = new AsyncResource<TestDatabase>(new());
+await using var vhost = new AsyncResource<TestVhost>(new());
+using var data = new TestFolder();
+await using var registry = await RegistryPeer.StartAsync();
+await database.Value.InitializeAsync();
+await vhost.Value.InitializeAsync();
+registry.Add("bench", Models.Classifier(bias: -5));
+
+using var service = ServiceProcess.Start(database.Value.ConnectionString, vhost.Value.ConnectionString, data.Path, registry.Address);
+await Eventually.True(service.IsHealthyAsync, TimeSpan.FromMinutes(2));
+(await service.Http.PutAsJsonAsync("/api/v1/deployments/bench", new { model = "bench", @ref = "1", maxQueue = 10_000 })).EnsureSuccessStatusCode();
+
+const string rows = """{"rows":[{"age":40,"member":true,"since":"2024-01-01T00:00:00Z","city":"Paris"}]}""";
+const string tensors = """
+    {"inputs":[{"name":"age","shape":[1,1],"datatype":"FP64","data":[40]},{"name":"member","shape":[1,1],"datatype":"FP64","data":[1]},
+    {"name":"since","shape":[1,1],"datatype":"FP64","data":[1704067200]},{"name":"city","shape":[1,1],"datatype":"BYTES","data":["Paris"]}]}
+    """;
+Console.WriteLine($"{Environment.ProcessorCount} cores, load average {(await File.ReadAllTextAsync("/proc/loadavg")).Trim()}, {seconds} s each");
+Console.WriteLine("| request | clients | requests/s | p50 ms | p95 ms | p99 ms | rows per execution |");
+Console.WriteLine("| --- | --- | --- | --- | --- | --- | --- |");
+foreach (var (name, path, body) in new[]
+{
+    ("one row, predict", "/api/v1/deployments/bench/predict", rows),
+    ("one row, /v2 infer", "/v2/models/bench/infer", tensors),
+})
+{
+    foreach (var clients in new[] { 1, 4, 16, 64 })
+    {
+        await Load.RunAsync(service.Http, path, body, clients, TimeSpan.FromSeconds(Math.Min(seconds, 2)));
+        var before = await service.StatisticsAsync("bench");
+        var reading = await Load.RunAsync(service.Http, path, body, clients, TimeSpan.FromSeconds(seconds));
+        var after = await service.StatisticsAsync("bench");
+        var batch = (after.Inferences - before.Inferences) / (double)(after.Executions - before.Executions);
+        Console.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"| {name} | {clients} | {reading.PerSecond:F0} | {reading.Percentile(0.5):F2} | {reading.Percentile(0.95):F2} | {reading.Percentile(0.99):F2} | {batch:F1} |"));
+    }
+}
+
+namespace DeepSeek.Inference.Bench
+{
+    /// <summary>Ends a fixture also when the measurement throws.</summary>
+    internal sealed class AsyncResource<T>(T value) : IAsyncDisposable
+        where T : IAsyncDisposable
+    {
+        public T Value { get; } = value;
+
+        public ValueTask DisposeAsync() => Value.DisposeAsync();
+    }
+
+    /// <summary>Clients that each send the next request when the last was answered.</summary>
+    internal static class Load
+    {
+        public static async Task<Reading> RunAsync(HttpClient http, string path, string body, int clients, TimeSpan duration)
+        {
+            var bytes = Encoding.UTF8.GetBytes(body);
+            var watch = Stopwatch.StartNew();
+            var times = await Task.WhenAll(Enumerable.Range(0, clients).Select(_ => Task.Run(async () =>
+            {
+                var own = new List<double>();
+                while (watch.Elapsed < duration)
+                {
+                    using var content = new ByteArrayContent(bytes) { Headers = { ContentType = new("application/json") } };
+                    var start = Stopwatch.GetTimestamp();
+                    using var response = await http.PostAsync(path, content);
+                    response.EnsureSuccessStatusCode();
+                    own.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+                }
+
+                return own;
+            })));
+            return new Reading([.. times.SelectMany(t => t).Order()], watch.Elapsed.TotalSeconds);
+        }
+    }
+
+    internal sealed record Reading(double[] Sorted, double Seconds)
+    {
+        public double PerSecond => Sorted.Length / Seconds;
+
+        public double Percentile(double p) => Sorted[(int)Math.Min(Sorted.Length - 1, p * Sorted.Length)];
+    }
+
+    /// <summary>The service as a process of its own, so that the clients do not share its runtime.</summary>
+    internal sealed class ServiceProcess : IDisposable
+    {
+        private readonly Process _process;
+
+        private ServiceProcess(Process process, Uri address)
+        {
+            _process = process;
+            Http = new HttpClient { BaseAddress = address }.As(Roles.Operator);
+        }
+
+        public HttpClient Http { get; }
+
+        public static ServiceProcess Start(string database, string messaging, string data, Uri registry)
+        {
+            using var listener = new TcpListener(IPAddress.Loopback, 0);
+            listener.Start();
+            var address = new Uri($"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}");
+            listener.Stop();
+            var process = Process.Start(new ProcessStartInfo("dotnet", [typeof(InferenceOptions).Assembly.Location])
+            {
+                Environment =
+                {
+                    ["ASPNETCORE_URLS"] = address.AbsoluteUri,
+                    ["Logging__LogLevel__Default"] = "Error",
+                    ["ConnectionStrings__inferencedb"] = database,
+                    ["ConnectionStrings__messaging"] = messaging,
+                    ["Identity__SigningKey"] = TestIdentity.SigningKey,
+                    ["DEEPSEEK_DATA"] = data,
+                    ["services__registry__http__0"] = registry.AbsoluteUri,
+                },
+            })!;
+            return new ServiceProcess(process, address);
+        }
+
+        public async Task<bool> IsHealthyAsync()
+        {
+            try
+            {
+                using var response = await Http.GetAsync("/health");
+                return response.StatusCode == HttpStatusCode.OK;
+            }
+            catch (HttpRequestException)
+            {
+                return false;
+            }
+        }
+
+        public async Task<(long Inferences, long Executions)> StatisticsAsync(string model)
+        {
+            var stats = (await Http.GetFromJsonAsync<System.Text.Json.JsonElement>($"/v2/models/{model}/stats")).GetProperty("model_stats")[0];
+            return (stats.GetProperty("inference_count").GetInt64(), stats.GetProperty("execution_count").GetInt64());
+        }
+
+        public void Dispose()
+        {
+            _process.Kill();
+            _process.WaitForExit();
+            _process.Dispose();
+            Http.Dispose();
+        }
+    }
+}
