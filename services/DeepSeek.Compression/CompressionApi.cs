@@ -1,0 +1,74 @@
+using System.Text.Json;
+using DeepSeek.Compression.Compressions;
+using DeepSeek.Contracts.Jobs;
+using DeepSeek.Data;
+using DeepSeek.ServiceDefaults;
+using DeepSeek.ServiceDefaults.Identity;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
+
+namespace DeepSeek.Compression;
+
+public static class CompressionApi
+{
+    public static IEndpointRouteBuilder MapCompressionApi(this IEndpointRouteBuilder app)
+    {
+        var compressions = app.MapGroup("/api/v1/compressions").WithTags("Compressions");
+        compressions.MapPost("/", Create).RequireAuthorization(Policies.Operator);
+        compressions.MapGet("/", List).RequireAuthorization(Policies.Reader);
+        compressions.MapGet("/{id:guid}", Get).RequireAuthorization(Policies.Reader);
+        return app;
+    }
+
+    private static async Task<Accepted<CompressionView>> Create(
+        CompressionSpec spec, HttpContext http, CompressionDb db, RegistryClient registry, BlobClient blobs, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        Refuse(CompressionRules.Check(spec));
+        var parent = await registry.ResolveAsync(spec.ModelName, spec.Version, cancellationToken)
+            ?? throw Problems.Invalid("version", $"There is no version '{spec.Version}' of model '{spec.ModelName}'.");
+        if (parent.Artifacts.All(a => a.Name != CompressionRunner.ModelFile))
+            throw Problems.Unprocessable($"Version {parent.Version} of model '{parent.ModelName}' has no {CompressionRunner.ModelFile} to compress.");
+        if (parent.DatasetManifestSha256 is not { } manifest)
+            throw Problems.Unprocessable($"Version {parent.Version} of model '{parent.ModelName}' tells of no dataset, so there are no rows to calibrate and measure with.");
+        Refuse(CompressionRules.Check(spec, DatasetManifest.Parse(await blobs.ReadAsync(manifest, cancellationToken))));
+
+        var compression = new CompressionRecord
+        {
+            Id = Guid.CreateVersion7(),
+            JobId = Guid.CreateVersion7(),
+            Owner = http.User.Actor(),
+            ModelName = parent.ModelName,
+            ParentVersion = parent.Version,
+            DatasetManifestSha256 = manifest,
+            ParentArtifacts = JsonSerializer.Serialize(parent.Artifacts.ToDictionary(a => a.Name, a => a.Sha256), PlatformJson.Options),
+            Spec = JsonSerializer.Serialize(spec, PlatformJson.Options),
+            CreatedAt = clock.GetUtcNow(),
+        };
+        db.Add(compression);
+        db.Publish(new SubmitJob
+        {
+            JobId = compression.JobId,
+            Kind = JobKinds.Compress,
+            SubjectId = compression.Id,
+            Name = $"compress {parent.ModelName} version {parent.Version}",
+            Owner = compression.Owner,
+            Priority = spec.Priority ?? 50,
+            SubmittedAt = compression.CreatedAt,
+        });
+        db.Audit(compression.Owner, "compression.requested", $"compression/{compression.Id}", new { parent.ModelName, parent.Version });
+        await db.SaveChangesAsync(cancellationToken);
+        return TypedResults.Accepted($"/api/v1/compressions/{compression.Id}", CompressionView.Of(compression));
+    }
+
+    private static Task<Page<CompressionView>> List(CompressionDb db, [AsParameters] PageRequest page, CancellationToken cancellationToken) =>
+        db.Compressions.AsNoTracking().ToPageAsync(row => row.Id, page, CompressionView.Of, cancellationToken);
+
+    private static async Task<CompressionView> Get(Guid id, CompressionDb db, CancellationToken cancellationToken) =>
+        CompressionView.Of(await db.Compressions.AsNoTracking().SingleOrDefaultAsync(row => row.Id == id, cancellationToken) ?? throw Problems.NotFound("compression", id));
+
+    private static void Refuse(Dictionary<string, string[]> errors)
+    {
+        if (errors.Count > 0)
+            throw Problems.Invalid(errors);
+    }
+}
