@@ -84,6 +84,7 @@ public sealed class BlobsClient
                 target.SetLength(0);
             }
 
+            target.Position = target.Length;
             await using var source = await response.Content.ReadAsStreamAsync(cancellationToken);
             await source.CopyToAsync(target, cancellationToken);
             return true;
@@ -92,7 +93,7 @@ public sealed class BlobsClient
         {
             return true; // it broke behind the last byte
         }
-        catch (HttpIOException) when (mayBreak)
+        catch (IOException) when (mayBreak)
         {
             return false;
         }
