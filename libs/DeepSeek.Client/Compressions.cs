@@ -14,6 +14,16 @@ public sealed record CompressionSpec
     public string Method { get; init; } = "int8Static";
 
     public CalibrationSpec? Calibration { get; init; }
+
+    /// <summary>One weight scale per output channel.</summary>
+    public bool? PerChannel { get; init; }
+
+    /// <summary>Keep each channel's mean output.</summary>
+    public bool? BiasCorrection { get; init; }
+
+    /// <summary>7-bit weights for CPUs without VNNI; by default where the worker's CPU lacks it.</summary>
+    public bool? ReduceRange { get; init; }
+
     public AccuracyBudget? Budget { get; init; }
     public int? Priority { get; init; }
 }
@@ -30,10 +40,16 @@ public sealed record Compression
     public Guid Id { get; init; }
     public Guid JobId { get; init; }
     public string ModelName { get; init; } = "";
+    public int ParentVersion { get; init; }
+    public string Owner { get; init; } = "";
+
+    /// <summary>Among them <c>refused</c>: over the budget, with its numbers in the report.</summary>
     public string State { get; init; } = "";
+
     public string? Error { get; init; }
     public JsonElement? Report { get; init; }
     public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset? EndedAt { get; init; }
 }
 
 /// <summary>Compressions: <c>/api/v1/compressions</c>.</summary>

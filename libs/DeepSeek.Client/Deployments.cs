@@ -11,7 +11,7 @@ public sealed record DeploymentSpec
     public required string Ref { get; init; }
 
     public int? MaxBatch { get; init; }
-    public int? MaxDelayMs { get; init; }
+    public double? MaxDelayMs { get; init; }
     public int? MaxQueue { get; init; }
 }
 
@@ -21,7 +21,21 @@ public sealed record Deployment
     public string Name { get; init; } = "";
     public string Model { get; init; } = "";
     public string Ref { get; init; } = "";
+
+    /// <summary>False after an unload: known, but served by no replica.</summary>
+    public bool Enabled { get; init; } = true;
+
+    public int MaxBatch { get; init; }
+    public double MaxDelayMs { get; init; }
+    public int MaxQueue { get; init; }
+
+    /// <summary>What the replica that answered holds.</summary>
     public IReadOnlyList<DeployedVersion> Versions { get; init; } = [];
+
+    /// <summary>What is wrong with the reference or the loading; null when nothing is.</summary>
+    public string? Error { get; init; }
+
+    public DateTimeOffset UpdatedAt { get; init; }
 }
 
 /// <summary>A version on a replica: <c>loading</c>, <c>ready</c> or <c>failed</c>.</summary>
