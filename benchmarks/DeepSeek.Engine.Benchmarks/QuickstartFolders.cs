@@ -74,10 +74,10 @@ internal static class QuickstartFolders
             Name = "breast cancer",
             ModelName = "breast-cancer",
             DatasetId = s_dataset,
-            Model = new ModelSpec { Family = ModelFamily.TabularMlp },
-            Epochs = 40,
+            Model = new ModelSpec { Family = ModelFamily.TabularMlp, Dropout = 0.3 },
+            LabelSmoothing = 0.1,
+            Epochs = 20,
             BatchSize = 32,
-            EarlyStopping = new EarlyStoppingSpec { Patience = 10 },
             Seed = 1,
         });
         return 0;

@@ -36,6 +36,19 @@ internal sealed class TrainerFolder : IDisposable
         return folder;
     }
 
+    /// <summary>Images of 12×12 pixels: a bright bar, lying or standing, on noise.</summary>
+    public static TrainerFolder Images(int rows = 320, Func<RunSpec, RunSpec>? change = null)
+    {
+        var folder = new TrainerFolder(0);
+        folder.WriteImages(rows);
+        folder.WriteSpec(s =>
+        {
+            s = s with { Model = new ModelSpec { Family = ModelFamily.ConvNet, Channels = [4, 8], Width = 16, Augment = true } };
+            return change?.Invoke(s) ?? s;
+        });
+        return folder;
+    }
+
     public void WriteSpec(Func<RunSpec, RunSpec>? change)
     {
         var spec = new RunSpec
@@ -60,6 +73,80 @@ internal sealed class TrainerFolder : IDisposable
 
     public void Dispose() => Directory.Delete(Root, recursive: true);
 
+    /// <summary>One image, 1×12×12, and whether its bar stands.</summary>
+    public static (byte[] Pixels, int Class) Image(ref SeededRandom random)
+    {
+        var pixels = new byte[144];
+        var standing = random.Below(2);
+        var at = random.Below(10) + 1;
+        for (var i = 0; i < pixels.Length; i++)
+        {
+            var onBar = (standing == 1 ? i % 12 : i / 12) == at;
+            pixels[i] = (byte)(random.Below(120) + (onBar ? 130 : 0));
+        }
+        return (pixels, standing);
+    }
+
+    private void WriteImages(int rows)
+    {
+        Directory.CreateDirectory(File("data"));
+        var random = new SeededRandom(6);
+        var splits = new Dictionary<string, DatasetSplit>();
+        foreach (var (name, count) in ((string, int)[])[("train", rows), ("validation", rows / 4), ("test", rows / 4)])
+        {
+            var pixels = new List<byte>();
+            var classes = new List<long>();
+            for (var i = 0; i < count; i++)
+            {
+                var (image, standing) = Image(ref random);
+                pixels.AddRange(image);
+                classes.Add(standing);
+            }
+            splits[name] = new DatasetSplit(count, [Shard(NpyArray.Of<byte>(pixels.ToArray(), count, 1, 12, 12), NpyArray.Of<long>(classes.ToArray(), count))], null);
+        }
+        var graph = new OnnxGraph("pipeline").Import(OnnxGraph.MlDomain, 3);
+        var cast = graph.Node("Cast", [graph.Input("image", OnnxType.UInt8, "N", 1, 12, 12)], OnnxAttribute.Of("to", (int)OnnxType.Float));
+        var unit = graph.Node("Div", [cast, graph.Scalar("scale", 255f)]);
+        var centred = graph.Node("Sub", [unit, graph.Initializer(OnnxTensors.Of("mean", [0.25f], 1, 1, 1, 1))]);
+        graph.NodeTo("features", "Mul", [centred, graph.Initializer(OnnxTensors.Of("factor", [4f], 1, 1, 1, 1))]);
+        graph.Output("features", OnnxType.Float, "N", 1, 12, 12);
+        WriteManifest(OnnxModels.ToBytes(graph.ToModel()), "image", "classification", ["lying", "standing"], [1, 12, 12],
+            [new DatasetInput("image", "image", "UINT8", [-1, 1, 12, 12])], splits);
+    }
+
+    private DatasetShard Shard(NpyArray features, NpyArray target)
+    {
+        using var stream = new MemoryStream();
+        using (var writer = new ShardWriter(stream))
+        {
+            writer.Write(new ShardBlock(features, target));
+        }
+        var hash = Convert.ToHexStringLower(SHA256.HashData(stream.ToArray()));
+        System.IO.File.WriteAllBytes(File("data", $"{hash}.tar"), stream.ToArray());
+        return new DatasetShard(hash, stream.Length, target.Shape[0]);
+    }
+
+    private void WriteManifest(byte[] pipeline, string kind, string task, string[] classes, int[] shape, DatasetInput[] inputs, Dictionary<string, DatasetSplit> splits)
+    {
+        System.IO.File.WriteAllBytes(File("pipeline.onnx"), pipeline);
+        System.IO.File.WriteAllBytes(File("dataset.json"), new DatasetManifest
+        {
+            Id = Guid.Parse("00000000-0000-0000-0000-000000000001"),
+            Name = "made-up",
+            Kind = kind,
+            Task = task,
+            Target = "y",
+            Classes = classes,
+            Rows = splits.Values.Sum(s => s.Rows),
+            Seed = 5,
+            Inputs = inputs,
+            FeatureNames = _columns,
+            FeatureShape = shape,
+            Pipeline = new DatasetBlob(Convert.ToHexStringLower(SHA256.HashData(pipeline)), pipeline.Length),
+            Splits = splits,
+        }.ToBytes());
+    }
+
     private void WriteData(bool classification, int rows, int features)
     {
         Directory.CreateDirectory(File("data"));
@@ -70,25 +157,8 @@ internal sealed class TrainerFolder : IDisposable
             ["validation"] = Split(ref random, classification, rows / 4, features, shards: 1),
             ["test"] = Split(ref random, classification, rows / 4, features, shards: 1),
         };
-        var pipeline = Pipeline();
-        System.IO.File.WriteAllBytes(File("pipeline.onnx"), pipeline);
-        var manifest = new DatasetManifest
-        {
-            Id = Guid.Parse("00000000-0000-0000-0000-000000000001"),
-            Name = "made-up",
-            Kind = "tabular",
-            Task = classification ? "classification" : "regression",
-            Target = "y",
-            Classes = classification ? ["none", "left", "right", "both"] : [],
-            Rows = rows,
-            Seed = 5,
-            Inputs = [.. _columns.Select(c => new DatasetInput(c, "numeric", "FP64", [-1, 1]))],
-            FeatureNames = _columns,
-            FeatureShape = [features],
-            Pipeline = new DatasetBlob(Convert.ToHexStringLower(SHA256.HashData(pipeline)), pipeline.Length),
-            Splits = splits,
-        };
-        System.IO.File.WriteAllBytes(File("dataset.json"), manifest.ToBytes());
+        WriteManifest(Pipeline(), "tabular", classification ? "classification" : "regression", classification ? ["none", "left", "right", "both"] : [],
+            [features], [.. _columns.Select(c => new DatasetInput(c, "numeric", "FP64", [-1, 1]))], splits);
     }
 
     private DatasetSplit Split(ref SeededRandom random, bool classification, int rows, int features, int shards)

@@ -1,0 +1,108 @@
+using System.Text;
+using DeepSeek.Contracts.Training;
+
+namespace DeepSeek.Engine.Tests.Trainer;
+
+public sealed class RunSpecTests
+{
+    private const string Least = """{"specVersion":1,"name":"n","modelName":"m","datasetId":"7f1c1f5e-0000-0000-0000-000000000001","model":{"family":"tabularMlp"}}""";
+
+    [Fact]
+    public void Read_LeastSpec_FillsDefaults()
+    {
+        var spec = RunSpecJson.Read(Encoding.UTF8.GetBytes(Least), out var faults);
+
+        Assert.Empty(faults);
+        Assert.Equal((30, 64, 1, 0.0, 50, 200), (spec!.Epochs, spec.BatchSize, spec.GradientAccumulation, spec.GradientClip, spec.Priority, spec.CheckpointEvery));
+        Assert.Equal(OptimizerName.AdamW, spec.Optimizer.Name);
+        Assert.Null(spec.EarlyStopping);
+    }
+
+    [Fact]
+    public void RoundTrip_FullSpec_KeepsEverything()
+    {
+        var json = Least[..^1] + """
+            ,"optimizer":{"name":"sgd","learningRate":0.1,"weightDecay":0,"momentum":0.8,"nesterov":true},"schedule":{"name":"oneCycle","warmup":0.2},
+            "epochs":3,"batchSize":16,"gradientAccumulation":2,"gradientClip":1,"earlyStopping":{"patience":4,"metric":"auc"},
+            "classWeights":{"B":1,"M":2.5},"labelSmoothing":0.05,"seed":-9,"checkpointEvery":10,"priority":80}
+            """;
+
+        var spec = RunSpecJson.Read(Encoding.UTF8.GetBytes(json), out _)!;
+        var again = RunSpecJson.Read(RunSpecJson.Write(spec), out _)!;
+
+        Assert.Equal(2.5, again.ClassWeights.Values!["M"]);
+        Assert.Equal(RunSpecJson.Write(spec), RunSpecJson.Write(again));
+        Assert.Equal(new EarlyStoppingSpec { Patience = 4, Metric = MetricName.Auc }, again.EarlyStopping);
+    }
+
+    [Theory]
+    [InlineData("", "not json", "")]
+    [InlineData("\"epochs\":0", null, "epochs")]
+    [InlineData("\"epochs\":\"5\"", null, "epochs")]
+    [InlineData("\"epochs\":99999999999999999999", null, "epochs")]
+    [InlineData("\"batchSize\":1", null, "batchSize")]
+    [InlineData("\"batchSize\":-1", null, "batchSize")]
+    [InlineData("\"gradientAccumulation\":0", null, "gradientAccumulation")]
+    [InlineData("\"gradientClip\":-1", null, "gradientClip")]
+    [InlineData("\"labelSmoothing\":1", null, "labelSmoothing")]
+    [InlineData("\"checkpointEvery\":0", null, "checkpointEvery")]
+    [InlineData("\"priority\":101", null, "priority")]
+    [InlineData("\"classWeights\":\"heavy\"", null, "classWeights")]
+    [InlineData("\"classWeights\":{\"B\":0}", null, "classWeights.B")]
+    [InlineData("\"optimizer\":null", null, "optimizer")]
+    [InlineData("\"optimizer\":{\"name\":\"adagrad\"}", null, "optimizer.name")]
+    [InlineData("\"optimizer\":{\"learningRate\":0}", null, "optimizer.learningRate")]
+    [InlineData("\"optimizer\":{\"learningRate\":1e999}", null, "optimizer.learningRate")]
+    [InlineData("\"optimizer\":{\"momentum\":0.5}", null, "optimizer.momentum")]
+    [InlineData("\"optimizer\":{\"betas\":[0.9]}", null, "optimizer.betas")]
+    [InlineData("\"optimizer\":{\"name\":\"sgd\",\"betas\":[0.9,0.99]}", null, "optimizer.betas")]
+    [InlineData("\"optimizer\":{\"name\":\"sgd\",\"momentum\":0,\"nesterov\":true}", null, "optimizer.nesterov")]
+    [InlineData("\"schedule\":{\"name\":\"cosine\",\"warmup\":1}", null, "schedule.warmup")]
+    [InlineData("\"earlyStopping\":{\"patience\":0}", null, "earlyStopping.patience")]
+    [InlineData("\"learningRate\":1", null, "learningRate")]
+    [InlineData("\"model\":{\"family\":\"convNet\",\"blocks\":2}", "replace", "model.blocks")]
+    [InlineData("\"model\":{\"family\":\"tabularMlp\",\"channels\":[1]}", "replace", "model.channels")]
+    [InlineData("\"model\":{\"family\":\"convNet\",\"channels\":[0]}", "replace", "model.channels")]
+    [InlineData("\"model\":{\"family\":\"transformer\"}", "replace", "model.family")]
+    [InlineData("\"modelName\":\"No Good\"", "replace", "modelName")]
+    [InlineData("\"specVersion\":2", "replace", "specVersion")]
+    public void Read_Fault_NamesTheField(string member, string? how, string field)
+    {
+        var json = how switch
+        {
+            "not json" => "{",
+            "replace" => Replace(member),
+            _ => Least[..^1] + "," + member + "}",
+        };
+
+        Assert.Null(RunSpecJson.Read(Encoding.UTF8.GetBytes(json), out var faults));
+        Assert.Contains(faults.Keys, key => key == field || (field.Length > 0 && faults[key].Any(f => f.Contains(field, StringComparison.Ordinal))));
+    }
+
+    [Fact]
+    public void Read_DeepJson_IsRefused() =>
+        Assert.Null(RunSpecJson.Read(Encoding.UTF8.GetBytes(new string('[', 1000)), out _));
+
+    [Fact]
+    public void ValidateAgainst_OtherKindOrTask_NamesTheField()
+    {
+        var spec = RunSpecJson.Read(Encoding.UTF8.GetBytes(Least), out _)! with
+        {
+            LabelSmoothing = 0.1,
+            ClassWeights = ClassWeights.Of(new Dictionary<string, double> { ["X"] = 1 }),
+            EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Rmse },
+        };
+
+        Assert.Equal(["model.family"], RunSpecValidator.ValidateAgainst(spec with { LabelSmoothing = 0, ClassWeights = ClassWeights.None, EarlyStopping = null }, "image", "classification", ["a"]).Keys);
+        Assert.Equal(["classWeights.X", "earlyStopping.metric"], RunSpecValidator.ValidateAgainst(spec, "tabular", "classification", ["a", "b"]).Keys.Order());
+        Assert.Equal(["classWeights", "classWeights.X", "labelSmoothing"], RunSpecValidator.ValidateAgainst(spec, "tabular", "regression", null).Keys.Order());
+    }
+
+    private static string Replace(string member)
+    {
+        var name = member[..member.IndexOf(':', StringComparison.Ordinal)];
+        var start = Least.IndexOf(name, StringComparison.Ordinal);
+        var end = name == "\"model\"" ? Least.Length - 1 : Least.IndexOf(',', start);
+        return Least[..start] + member + Least[end..];
+    }
+}

@@ -1,0 +1,124 @@
+using System.Text.Json;
+using DeepSeek.Contracts.Training;
+
+namespace DeepSeek.Engine.Tests.Trainer;
+
+/// <summary>The trainer as the process it is.</summary>
+public sealed class TrainerProcessTests
+{
+    [Fact]
+    public void Kill9_MidRun_ResumesToTheWeightsOfAnUndisturbedRun()
+    {
+        // Long enough that the kill falls into the run; a checkpoint every third step.
+        using var undisturbed = TrainerFolder.Tabular(change: Longer);
+        using var disturbed = TrainerFolder.Tabular(change: Longer);
+        Assert.Equal(0, TrainerRunner.Finish(TrainerRunner.Start(undisturbed)).ExitCode);
+
+        for (var kill = 1; kill <= 2; kill++)
+        {
+            using var process = TrainerRunner.Start(disturbed);
+            TrainerRunner.Await(process, "checkpoint", 3 * kill);
+            process.Kill();
+            process.WaitForExit();
+            Assert.Equal(137, process.ExitCode);
+            Assert.False(File.Exists(disturbed.File("output", "model.json")));
+        }
+        var result = TrainerRunner.Finish(TrainerRunner.Start(disturbed));
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.True(result.Of("started").Single().GetProperty("resumedFromStep").GetInt64() >= 9);
+        foreach (var name in (string[])["weights.safetensors", "model.onnx", "model.json", "metrics.jsonl"])
+        {
+            Assert.Equal(File.ReadAllBytes(undisturbed.File("output", name)), File.ReadAllBytes(disturbed.File("output", name)));
+        }
+    }
+
+    [Theory]
+    [InlineData("yield")]
+    [InlineData("SIGTERM")]
+    public void StopRequest_MidRun_CheckpointsAndExits75(string how)
+    {
+        using var folder = TrainerFolder.Tabular(change: s => s with { Epochs = 10_000, CheckpointEvery = 1_000_000 });
+        using var process = TrainerRunner.Start(folder);
+        TrainerRunner.Await(process, "progress", 1);
+        if (how == "yield")
+        {
+            process.StandardInput.WriteLine("yield");
+            process.StandardInput.Flush();
+        }
+        else
+        {
+            Assert.Equal(0, Posix.Kill(process.Id, Posix.Terminate));
+        }
+
+        var result = TrainerRunner.Finish(process);
+
+        Assert.Equal(75, result.ExitCode);
+        Assert.Single(result.Of("checkpoint"));
+        Assert.Single(Directory.GetFiles(folder.File("checkpoints")));
+    }
+
+    [Theory]
+    [InlineData("spec", "epochs")]
+    [InlineData("no spec", "spec.json")]
+    [InlineData("manifest", "dataset")]
+    [InlineData("shard missing", "dataset")]
+    [InlineData("shard damaged", "dataset")]
+    [InlineData("pipeline", "dataset")]
+    [InlineData("family", "model.family")]
+    public void BadInput_Exits2NamingTheField(string damage, string field)
+    {
+        using var folder = TrainerFolder.Tabular();
+        switch (damage)
+        {
+            case "spec":
+                folder.WriteSpec(s => s with { Epochs = 0 });
+                break;
+            case "no spec":
+                File.Delete(folder.File("spec.json"));
+                break;
+            case "manifest":
+                File.WriteAllText(folder.File("dataset.json"), "{}");
+                break;
+            case "shard missing":
+                File.Delete(Directory.GetFiles(folder.File("data"))[0]);
+                break;
+            case "shard damaged":
+                Array.ForEach(Directory.GetFiles(folder.File("data")), f => File.WriteAllBytes(f, File.ReadAllBytes(f)[..2000]));
+                break;
+            case "pipeline":
+                File.WriteAllText(folder.File("pipeline.onnx"), "nonsense");
+                break;
+            case "family":
+                folder.WriteSpec(s => s with { Model = new ModelSpec { Family = ModelFamily.ConvNet } });
+                break;
+        }
+
+        var result = TrainerRunner.Run(folder);
+
+        Assert.Equal(2, result.ExitCode);
+        var error = result.Of("error").Single();
+        Assert.True(error.GetProperty("errors").TryGetProperty(field, out _), error.GetRawText());
+        Assert.NotEqual(JsonValueKind.Undefined, error.GetProperty("message").ValueKind);
+    }
+
+    [Fact]
+    public void WithoutArguments_Exits2()
+    {
+        using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "DeepSeek.Trainer.dll")]) { RedirectStandardError = true })!;
+
+        Assert.Contains("--work", process.StandardError.ReadToEnd());
+        process.WaitForExit();
+        Assert.Equal(2, process.ExitCode);
+    }
+
+    private static RunSpec Longer(RunSpec spec) => spec with { Epochs = 12, CheckpointEvery = 3, EarlyStopping = new EarlyStoppingSpec { Patience = 6 } };
+}
+
+internal static partial class Posix
+{
+    internal const int Terminate = 15;
+
+    [System.Runtime.InteropServices.LibraryImport("libc", EntryPoint = "kill")]
+    internal static partial int Kill(int pid, int signal);
+}
