@@ -7,6 +7,19 @@ namespace DeepSeek.Cli.Output;
 /// <summary>Tables and progress bars for people.</summary>
 internal sealed class TextPrinter : IPrinter
 {
+    private const int PipeWidth = 250;
+
+    public TextPrinter()
+    {
+        if (Console.IsOutputRedirected)
+        {
+            // Whoever reads the pipe wants whole ids and no escape sequences.
+            AnsiConsole.Profile.Width = PipeWidth;
+            AnsiConsole.Profile.Capabilities.Ansi = false;
+            AnsiConsole.Profile.Capabilities.ColorSystem = ColorSystem.NoColors;
+        }
+    }
+
     public async Task ListAsync<T>(IAsyncEnumerable<T> items, params (string Header, Func<T, object?> Value)[] columns)
     {
         var table = new Table().Border(TableBorder.Simple);
