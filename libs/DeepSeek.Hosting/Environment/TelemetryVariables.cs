@@ -10,6 +10,8 @@ namespace Aspire.Hosting;
 /// </summary>
 internal static class TelemetryVariables
 {
+    private static readonly string[] Receivers = ["ASPIRE_DASHBOARD_OTLP_ENDPOINT_URL", "DOTNET_DASHBOARD_OTLP_ENDPOINT_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
     public const string InstanceTemplate = "{{- index .Annotations \"otel-service-instance-id\" -}}";
     public const string NameTemplate = "{{- index .Annotations \"otel-service-name\" -}}";
 
@@ -32,7 +34,7 @@ internal static class TelemetryVariables
 
         var services = context.ExecutionContext.ServiceProvider;
         var configuration = services.GetRequiredService<IConfiguration>();
-        var endpoint = configuration["ASPIRE_DASHBOARD_OTLP_ENDPOINT_URL"] ?? configuration["DOTNET_DASHBOARD_OTLP_ENDPOINT_URL"] ?? configuration["OTEL_EXPORTER_OTLP_ENDPOINT"];
+        var endpoint = Receivers.Select(key => configuration[key]).FirstOrDefault(url => !string.IsNullOrEmpty(url));
         var variables = context.EnvironmentVariables;
         if (endpoint is not null)
         {

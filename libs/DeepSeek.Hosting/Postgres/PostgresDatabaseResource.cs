@@ -13,7 +13,7 @@ public class PostgresDatabaseResource(string name, string databaseName, Postgres
     public ReferenceExpression ConnectionStringExpression => ReferenceExpression.Create($"{(IResourceWithConnectionString)Parent};Database={DatabaseName}");
 
     /// <summary>The URI, with credentials.</summary>
-    public ReferenceExpression UriExpression => ReferenceExpression.Create($"{Parent.UriExpression}/{DatabaseName:uri}");
+    public ReferenceExpression UriExpression => Parent.UriOf(DatabaseName);
 
     /// <summary>The JDBC URL, without credentials.</summary>
     public ReferenceExpression JdbcConnectionString => ReferenceExpression.Create($"{Parent.JdbcConnectionString}/{DatabaseName:uri}");

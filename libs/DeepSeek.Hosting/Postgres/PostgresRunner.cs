@@ -41,12 +41,25 @@ internal sealed class PostgresRunner(PostgresServerResource server, LocalData da
             Directory.Delete(aside, recursive: true);
         }
 
+        await CheckReachAsync(launcher, folder, cancellationToken).ConfigureAwait(false);
         string[] owner = User is null ? [] : ["-o", User, "-g", User];
         await launcher.RunAsync(server.Name, new ProcessSpec("install", ["-d", "-m", "700", .. owner, aside], folder), cancellationToken).ConfigureAwait(false);
         string[] arguments = ["-D", aside, "-U", userName, "-E", "UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-instructions"];
         await launcher.RunAsync(server.Name, new ProcessSpec(Path.Combine(programs, "initdb"), arguments, folder) { User = User }, cancellationToken).ConfigureAwait(false);
         File.WriteAllText(Path.Combine(aside, "pg_hba.conf"), "host all all 127.0.0.1/32 scram-sha-256\nhost all all ::1/128 scram-sha-256\n");
         Directory.Move(aside, cluster);
+    }
+
+    private async Task CheckReachAsync(ProcessLauncher launcher, string folder, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await launcher.RunAsync(server.Name, new ProcessSpec("test", ["-x", folder], "/") { User = User }, cancellationToken).ConfigureAwait(false);
+        }
+        catch (DistributedApplicationException) when (User is not null)
+        {
+            throw new DistributedApplicationException($"The user '{User}', as whom PostgreSQL must run, cannot reach {folder}. Let others pass through the folders above it (chmod o+x), or set {LocalData.Variable} to another folder.");
+        }
     }
 
     // Also when the password has changed since, for example because the kept parameters were lost.

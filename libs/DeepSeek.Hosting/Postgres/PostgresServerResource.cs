@@ -30,7 +30,7 @@ public class PostgresServerResource(string name, ParameterResource? userName, Pa
     public ReferenceExpression ConnectionStringExpression => ReferenceExpression.Create($"Host={Host};Port={Port};Username={UserNameReference};Password={PasswordParameter}");
 
     /// <summary>The URI, with credentials.</summary>
-    public ReferenceExpression UriExpression => ReferenceExpression.Create($"postgresql://{UserNameReference:uri}:{PasswordParameter:uri}@{Host}:{Port}");
+    public ReferenceExpression UriExpression => UriOf(databaseName: null);
 
     /// <summary>The JDBC URL, without credentials.</summary>
     public ReferenceExpression JdbcConnectionString => ReferenceExpression.Create($"jdbc:postgresql://{Host}:{Port}");
@@ -52,6 +52,11 @@ public class PostgresServerResource(string name, ParameterResource? userName, Pa
         new("Uri", UriExpression),
         new("JdbcConnectionString", JdbcConnectionString),
     ];
+
+    // In one piece: a value inside an expression inside another would lose its encoding in the manifest.
+    internal ReferenceExpression UriOf(string? databaseName) => databaseName is null
+        ? ReferenceExpression.Create($"postgresql://{UserNameReference:uri}:{PasswordParameter:uri}@{Host}:{Port}")
+        : ReferenceExpression.Create($"postgresql://{UserNameReference:uri}:{PasswordParameter:uri}@{Host}:{Port}/{databaseName:uri}");
 
     internal void Add(PostgresDatabaseResource database)
     {

@@ -19,12 +19,14 @@ internal sealed class EndpointAllocator(LocalHostSettings settings) : IDisposabl
             var port = settings.RandomizePorts ? null : endpoint.Port;
             var proxied = IsProxied(resource, endpoint);
             var address = proxied ? Listen(resource, endpoint, port) : port ?? PortPool.Take();
-            var template = proxied ? $"{{{{- portForServing \"{ServiceName(resource, endpoint)}\" -}}}}" : address.ToString(CultureInfo.InvariantCulture);
-            endpoint.AllocatedEndpoint = new AllocatedEndpoint(endpoint, "localhost", address, template);
+            endpoint.AllocatedEndpoint = new AllocatedEndpoint(endpoint, "localhost", address, proxied ? Template(resource, endpoint) : address.ToString(CultureInfo.InvariantCulture));
         }
     }
 
     public static bool IsProxied(IResource resource, EndpointAnnotation endpoint) => resource is not ContainerResource && endpoint.IsProxied;
+
+    /// <summary>Stands for the port of each process until it starts.</summary>
+    public static string Template(IResource resource, EndpointAnnotation endpoint) => $"{{{{- portForServing \"{ServiceName(resource, endpoint)}\" -}}}}";
 
     public static string ServiceName(IResource resource, EndpointAnnotation endpoint)
         => resource.Annotations.OfType<EndpointAnnotation>().Count() == 1 ? resource.Name : $"{resource.Name}-{endpoint.Name}";
