@@ -30,24 +30,33 @@ const string tensors = """
     {"name":"since","shape":[1,1],"datatype":"FP64","data":[1704067200]},{"name":"city","shape":[1,1],"datatype":"BYTES","data":["Paris"]}]}
     """;
 Console.WriteLine($"{Environment.ProcessorCount} cores, load average {(await File.ReadAllTextAsync("/proc/loadavg")).Trim()}, {seconds} s each");
-Console.WriteLine("| request | clients | requests/s | p50 ms | p95 ms | p99 ms | rows per execution |");
-Console.WriteLine("| --- | --- | --- | --- | --- | --- | --- |");
-foreach (var (name, path, body) in new[]
+Console.WriteLine("| request | clients | requests/s | p50 ms | p95 ms | p99 ms | rows per execution | service's CPU µs per request |");
+Console.WriteLine("| --- | --- | --- | --- | --- | --- | --- | --- |");
+var kinds = new[]
 {
-    ("one row, predict", "/api/v1/deployments/bench/predict", rows),
-    ("one row, /v2 infer", "/v2/models/bench/infer", tensors),
-})
+    (Name: "one row, predict", Path: "/api/v1/deployments/bench/predict", Body: rows),
+    (Name: "one row, /v2 infer", Path: "/v2/models/bench/infer", Body: tensors),
+};
+foreach (var (_, path, body) in kinds)
+{
+    // The runtime compiles hot code again, better, after some tens of thousands of calls.
+    await Load.RunAsync(service.Http, path, body, 16, TimeSpan.FromSeconds(2 * seconds));
+}
+
+foreach (var (name, path, body) in kinds)
 {
     foreach (var clients in new[] { 1, 4, 16, 64 })
     {
-        await Load.RunAsync(service.Http, path, body, clients, TimeSpan.FromSeconds(Math.Min(seconds, 2)));
         var before = await service.StatisticsAsync("bench");
+        var cpu = service.ProcessorTime;
         var reading = await Load.RunAsync(service.Http, path, body, clients, TimeSpan.FromSeconds(seconds));
+        // On a machine that others use too, the processor's time tells more than the clock's.
+        var cpuEach = (service.ProcessorTime - cpu).TotalMicroseconds / reading.Sorted.Length;
         var after = await service.StatisticsAsync("bench");
         var batch = (after.Inferences - before.Inferences) / (double)(after.Executions - before.Executions);
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"| {name} | {clients} | {reading.PerSecond:F0} | {reading.Percentile(0.5):F2} | {reading.Percentile(0.95):F2} | {reading.Percentile(0.99):F2} | {batch:F1} |"));
+            $"| {name} | {clients} | {reading.PerSecond:F0} | {reading.Percentile(0.5):F2} | {reading.Percentile(0.95):F2} | {reading.Percentile(0.99):F2} | {batch:F1} | {cpuEach:F0} |"));
     }
 }
 
@@ -106,6 +115,15 @@ namespace DeepSeek.Inference.Bench
         }
 
         public HttpClient Http { get; }
+
+        public TimeSpan ProcessorTime
+        {
+            get
+            {
+                _process.Refresh();
+                return _process.TotalProcessorTime;
+            }
+        }
 
         public static ServiceProcess Start(string database, string messaging, string data, Uri registry)
         {

@@ -89,8 +89,8 @@ internal sealed class RegistryPeer : IAsyncDisposable
             var number = int.TryParse(@ref, out var n) ? n : _aliases.GetValueOrDefault((model, @ref));
             return _versions.TryGetValue((model, number), out var version) ? Results.Json(Document(version)) : Results.NotFound();
         });
-        _app.MapGet("/api/v1/models/{model}/versions/{version:int}/lineage", (string model, int version) =>
-            _versions.TryGetValue((model, version), out var found)
+        _app.MapGet("/api/v1/models/versions/{id:guid}/lineage", (Guid id) =>
+            _versions.Values.FirstOrDefault(v => v.Id == id) is { } found
                 ? Results.Json(new { chain = new object[] { new { kind = "version", id = found.Id }, new { kind = "dataset", sha256 = "ab" } } })
                 : Results.NotFound());
         _app.MapMethods("/api/v1/blobs/{sha}", ["GET", "HEAD"], (string sha) =>

@@ -148,6 +148,10 @@ internal static partial class DeploymentHandlers
         {
             throw Problems.Invalid("ref", fault.Message);
         }
+        catch (HttpRequestException)
+        {
+            throw Problems.Unavailable("The registry does not answer, so the reference cannot be resolved; try again shortly.", TimeSpan.FromSeconds(5));
+        }
     }
 
     private static async Task<bool> WaitAsync(
@@ -166,7 +170,7 @@ internal static partial class DeploymentHandlers
                     return true;
                 }
 
-                if (slot?.Target == target && slot.Error is not null)
+                if (slot?.Target == target && slot.Hopeless)
                 {
                     return false;
                 }

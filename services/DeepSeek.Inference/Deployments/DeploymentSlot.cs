@@ -64,6 +64,18 @@ internal sealed class DeploymentSlot(Guid id, string name)
         }
     }
 
+    /// <summary>True when waiting does not help: there is nothing to load, or loading it failed.</summary>
+    public bool Hopeless
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _loadError is not null || (_target is null && _referenceError is not null);
+            }
+        }
+    }
+
     /// <summary>True when it serves what it shall.</summary>
     public bool Converged => Target is { } target && Serves(target);
 

@@ -82,7 +82,7 @@ internal sealed class DeploymentTable(ReconcileSignal signal, DeploymentStore st
                 return loaded;
             }
 
-            if (slot?.Error is not null)
+            if (slot is { Hopeless: true })
             {
                 throw slot.NotReady();
             }

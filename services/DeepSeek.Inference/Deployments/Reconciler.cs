@@ -75,7 +75,7 @@ internal sealed partial class Reconciler(
             await FirstComparison.Task.WaitAsync(deadline.Token);
             foreach (var slot in table.Slots)
             {
-                for (var changed = slot.Changed; !slot.Converged && slot.Error is null; changed = slot.Changed)
+                for (var changed = slot.Changed; !slot.Converged && !slot.Hopeless; changed = slot.Changed)
                 {
                     await changed.WaitAsync(deadline.Token);
                 }

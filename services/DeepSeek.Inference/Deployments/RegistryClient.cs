@@ -17,7 +17,7 @@ internal sealed class RegistryClient(HttpClient http)
     {
         var path = $"api/v1/models/{Uri.EscapeDataString(model)}/resolve?ref={Uri.EscapeDataString(reference)}";
         using var response = await http.GetAsync(path, cancellationToken);
-        if (response.StatusCode is HttpStatusCode.NotFound)
+        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.BadRequest)
         {
             return null;
         }
@@ -30,10 +30,10 @@ internal sealed class RegistryClient(HttpClient http)
         return new ServedModel(version.Id, model, version.Number, file.Sha256);
     }
 
-    /// <summary>The registry's lineage document of a version; null when the version does not exist any more.</summary>
-    public async Task<JsonElement?> LineageAsync(string model, int version, CancellationToken cancellationToken)
+    /// <summary>The registry's lineage document of a version, deleted or not; null when there never was one of this id.</summary>
+    public async Task<JsonElement?> LineageAsync(Guid versionId, CancellationToken cancellationToken)
     {
-        using var response = await http.GetAsync($"api/v1/models/{Uri.EscapeDataString(model)}/versions/{version}/lineage", cancellationToken);
+        using var response = await http.GetAsync($"api/v1/models/versions/{versionId}/lineage", cancellationToken);
         if (response.StatusCode is HttpStatusCode.NotFound)
         {
             return null;

@@ -4,8 +4,7 @@ create table served_versions (
     model text not null,
     version integer not null check (version > 0),
     sha256 text not null check (sha256 ~ '^[0-9a-f]{64}$'),
-    recorded_at timestamp with time zone not null,
-    unique (model, version)
+    recorded_at timestamp with time zone not null
 );
 
 create table deployments (

@@ -50,9 +50,16 @@ internal static class PredictionHandlers
         string id, InferenceDb db, RegistryClient registry, CancellationToken cancellationToken)
     {
         var prediction = await FindAsync(id, db, cancellationToken);
-        var lineage = await registry.LineageAsync(prediction.Model, prediction.Version, cancellationToken)
-            ?? throw Problems.NotFound("lineage of model version", $"{prediction.Model} {prediction.Version}");
-        return TypedResults.Ok(new PredictionLineage(prediction, lineage));
+        try
+        {
+            var lineage = await registry.LineageAsync(prediction.VersionId, cancellationToken)
+                ?? throw Problems.NotFound("lineage of model version", $"{prediction.Model} {prediction.Version}");
+            return TypedResults.Ok(new PredictionLineage(prediction, lineage));
+        }
+        catch (HttpRequestException)
+        {
+            throw Problems.Unavailable("The registry, which knows the lineage, does not answer; try again shortly.", TimeSpan.FromSeconds(5));
+        }
     }
 
     private static async Task<PredictionDocument> FindAsync(string text, InferenceDb db, CancellationToken cancellationToken)

@@ -70,6 +70,10 @@ public sealed class RestartTests : IAsyncLifetime
         _registry.Down = true;
         var fourth = await StartAsync();
         Assert.Equal(2, await PredictAsync(fourth));
+        using (var put = await fourth.Http.PutAsJsonAsync("/api/v1/deployments/other", new { model = "m", @ref = "1" }))
+        {
+            await put.ProblemAsync(503);
+        }
 
         // An alias that moved while nobody listened is found by polling.
         _registry.Point("m", "production", 3);
