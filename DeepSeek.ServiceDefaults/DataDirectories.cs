@@ -5,6 +5,8 @@ public static class DataDirectories
 {
     public const string Variable = "DEEPSEEK_DATA";
 
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+
     /// <summary>Creates (readable by the owner only) and returns the folder of <paramref name="area"/>.</summary>
     public static string DataDirectory(this IHostApplicationBuilder builder, string area) =>
         builder.Configuration.DataDirectory(area);
@@ -12,20 +14,21 @@ public static class DataDirectories
     /// <inheritdoc cref="DataDirectory(IHostApplicationBuilder, string)"/>
     public static string DataDirectory(this IConfiguration configuration, string area)
     {
-        var path = Path.GetFullPath(Path.Combine(configuration[Variable] is { Length: > 0 } set ? set : Default(), area));
+        var root = Path.GetFullPath(configuration[Variable] is { Length: > 0 } set ? set : Default());
+        var path = Path.Combine(root, area);
         if (OperatingSystem.IsWindows())
         {
             Directory.CreateDirectory(path);
-        }
-        else
-        {
-            Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            return path;
         }
 
+        // Servers that run as another user have their folders beside ours and must get past the root.
+        Directory.CreateDirectory(root, OwnerOnly | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute);
+        Directory.CreateDirectory(path, OwnerOnly);
         return path;
     }
 
-    private static string Default() => Environment.UserName == "root" && !OperatingSystem.IsWindows()
+    private static string Default() => Environment.IsPrivilegedProcess && !OperatingSystem.IsWindows()
         ? "/var/lib/deepseek"
         : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify), "deepseek");
 }

@@ -1,14 +1,34 @@
 namespace DeepSeek.Testing;
 
-/// <summary>The servers that tests run against.</summary>
+/// <summary>
+/// The servers that tests run against: those named by <c>DEEPSEEK_TEST_POSTGRES</c>, <c>_RABBITMQ</c>, <c>_RABBITMQ_MANAGEMENT</c> and
+/// <c>_REDIS</c>, else (when none is set) own ones, started once per test process and ended with it.
+/// </summary>
 public static class TestServers
 {
-    public static string Postgres { get; } = Required("DEEPSEEK_TEST_POSTGRES");
-    public static Uri RabbitMq { get; } = new(Required("DEEPSEEK_TEST_RABBITMQ"));
-    public static Uri RabbitMqManagement { get; } = new(Required("DEEPSEEK_TEST_RABBITMQ_MANAGEMENT"));
-    public static string Redis { get; } = Required("DEEPSEEK_TEST_REDIS");
+    private static readonly Lazy<Addresses> s_addresses = new(Find);
 
-    private static string Required(string variable) => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } value
-        ? value
-        : throw new InvalidOperationException($"Set {variable}: these tests run against real servers.");
+    public static string Postgres => s_addresses.Value.Postgres;
+    public static Uri RabbitMq => s_addresses.Value.RabbitMq;
+    public static Uri RabbitMqManagement => s_addresses.Value.RabbitMqManagement;
+    public static string Redis => s_addresses.Value.Redis;
+
+    private static Addresses Find()
+    {
+        const string prefix = "DEEPSEEK_TEST_";
+        var values = new[] { "POSTGRES", "RABBITMQ", "RABBITMQ_MANAGEMENT", "REDIS" }
+            .Select(name => (Name: prefix + name, Value: Environment.GetEnvironmentVariable(prefix + name))).ToList();
+        if (values.All(value => string.IsNullOrEmpty(value.Value)))
+        {
+            // A test's synchronization context must not be what the start waits for.
+            return Task.Run(OwnServers.StartAsync).GetAwaiter().GetResult();
+        }
+
+        var missing = values.Where(value => string.IsNullOrEmpty(value.Value)).Select(value => value.Name).ToList();
+        return missing.Count == 0
+            ? new Addresses(values[0].Value!, new Uri(values[1].Value!), new Uri(values[2].Value!), values[3].Value!)
+            : throw new InvalidOperationException($"Set {string.Join(", ", missing)} as well, or none of {prefix}* to have servers started.");
+    }
+
+    internal sealed record Addresses(string Postgres, Uri RabbitMq, Uri RabbitMqManagement, string Redis);
 }
