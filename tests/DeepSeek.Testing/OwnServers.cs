@@ -1,6 +1,7 @@
 using Aspire.Hosting;
 using DeepSeek.Contracts;
 using DeepSeek.ServiceDefaults;
+using Xunit;
 
 namespace DeepSeek.Testing;
 
@@ -9,6 +10,7 @@ internal static class OwnServers
 {
     private static readonly TimeSpan s_startDeadline = TimeSpan.FromMinutes(3);
     private static readonly TimeSpan s_stopDeadline = TimeSpan.FromSeconds(20);
+    private static Running? s_running;
 
     public static async Task<TestServers.Addresses> StartAsync()
     {
@@ -23,7 +25,7 @@ internal static class OwnServers
         var messaging = builder.AddRabbitMQ(ResourceNames.Messaging).WithManagementPlugin();
         var cache = builder.AddRedis(ResourceNames.Cache);
         var app = builder.Build();
-        AppDomain.CurrentDomain.ProcessExit += (_, _) => Stop(app, data);
+        s_running = new Running(app, data);
         using var deadline = new CancellationTokenSource(s_startDeadline);
         await app.StartAsync(deadline.Token);
         foreach (var name in new[] { ResourceNames.Postgres, ResourceNames.Messaging, ResourceNames.Cache })
@@ -38,15 +40,26 @@ internal static class OwnServers
             (await cache.Resource.GetConnectionStringAsync(deadline.Token))!);
     }
 
-    private static void Stop(DistributedApplication app, string data)
+    public static async Task StopAsync()
     {
-        if (Task.Run(async () =>
+        if (Interlocked.Exchange(ref s_running, null) is not { } running)
         {
-            await app.StopAsync();
-            await app.DisposeAsync();
-        }).Wait(s_stopDeadline) && Directory.Exists(data))
-        {
-            Directory.Delete(data, recursive: true);
+            return;
         }
+
+        using var deadline = new CancellationTokenSource(s_stopDeadline);
+        await running.App.StopAsync(deadline.Token);
+        await running.App.DisposeAsync();
+        Directory.Delete(running.Data, recursive: true);
     }
+
+    private sealed record Running(DistributedApplication App, string Data);
+}
+
+/// <summary>Every test assembly has it (Directory.Build.targets), so that the servers end before the process does.</summary>
+public sealed class OwnServersLifetime : IAsyncLifetime
+{
+    public ValueTask InitializeAsync() => ValueTask.CompletedTask;
+
+    public async ValueTask DisposeAsync() => await OwnServers.StopAsync();
 }
