@@ -29,14 +29,17 @@ internal sealed class Watchdog : IDisposable
 
     public void Dispose()
     {
+        Process? process;
         lock (_gate)
         {
             _ended = true;
-            _process?.StandardInput.Close();
-            _process?.WaitForExit(TimeSpan.FromSeconds(6));
-            _process?.Dispose();
-            _process = null;
+            (process, _process) = (_process, null);
         }
+
+        // Outside the gate: Process raises Exited under a lock of its own, which Dispose takes as well.
+        process?.StandardInput.Close();
+        process?.WaitForExit(TimeSpan.FromSeconds(6));
+        process?.Dispose();
     }
 
     private void Tell(char change, int pid, Action note)
