@@ -19,6 +19,12 @@ internal static class Cells
             number = double.NaN;
             return false;
         }
+        var unsigned = cell[0] is (byte)'+' or (byte)'-' ? cell[1..] : cell;
+        if (Ascii.EqualsIgnoreCase(unsigned, "inf"u8))
+        {
+            number = double.PositiveInfinity;
+            return true;
+        }
         // "NaN" is a missing token and never gets here as a number; "∞" and the like are left to be text.
         return double.TryParse(cell, NumberStyles.Float, CultureInfo.InvariantCulture, out number) && !double.IsNaN(number);
     }

@@ -15,6 +15,9 @@ internal sealed record ColumnPlan
     /// <summary>Why it is ignored, or why it got its type; null when there is nothing to explain.</summary>
     public string? Reason { get; init; }
     public Mask? Mask { get; init; }
+
+    /// <summary>Personal data inside its texts is replaced before they are stored.</summary>
+    public bool Clean { get; init; }
     public DateForm DateForm { get; init; }
     public MissingPolicy Missing { get; init; }
     public string? Fill { get; init; }

@@ -17,8 +17,7 @@ internal sealed class RowDecoder
     /// <param name="plan">The columns.</param>
     /// <param name="splitColumn">The group or time column, if the split has one.</param>
     /// <param name="key">For hashed columns.</param>
-    /// <param name="detect">Whether to clean categories of personal data inside them.</param>
-    public RowDecoder(TablePlan plan, ColumnPlan? splitColumn, MaskingKey key, bool detect)
+    public RowDecoder(TablePlan plan, ColumnPlan? splitColumn, MaskingKey key)
     {
         (_plan, _splitColumn) = (plan, splitColumn);
         _read = [.. plan.Columns.Where(c => c.IsFeature || c == plan.Target || c == splitColumn)];
@@ -27,7 +26,7 @@ internal sealed class RowDecoder
         {
             if (column.Type == ColumnType.Categorical || (column == plan.Target && plan.Task == LearningTask.Classification))
             {
-                _interners[column.Index] = new TextInterner(TextInterner.For(column, key, detect));
+                _interners[column.Index] = new TextInterner(TextInterner.For(column, key));
             }
         }
     }

@@ -75,6 +75,7 @@ internal sealed partial class SchemaInference(DatasetSpec spec, MaskingKey key)
             Type = type,
             Role = role ?? ColumnRole.Feature,
             Mask = mask,
+            Clean = spec.Privacy.Detect && spec.Privacy.Columns.GetValueOrDefault(scan.Source.Name, MaskMethod.Redact) != MaskMethod.Keep,
             DateForm = DateForms.Choose(scan.DateForms),
             Missing = given.Missing ?? (type is ColumnType.Numeric or ColumnType.DateTime ? spec.Missing.Numeric : spec.Missing.Categorical),
             Fill = given.Fill,
@@ -85,7 +86,7 @@ internal sealed partial class SchemaInference(DatasetSpec spec, MaskingKey key)
         {
             _warnings.Add($"column '{DataFault.Shown(plan.Name)}': every date fits both month/day and day/month; read as month/day/year.");
         }
-        if (scan.Embedded > 0 && mask is null && spec.Privacy.Detect)
+        if (scan.Embedded > 0 && mask is null && plan.Clean)
         {
             _warnings.Add($"column '{DataFault.Shown(plan.Name)}': {scan.Embedded:N0} values hold personal data inside other text; those pieces are replaced where the values are stored.");
         }
@@ -254,7 +255,7 @@ internal sealed partial class SchemaInference(DatasetSpec spec, MaskingKey key)
     /// <summary>The class a target cell stands for.</summary>
     private string ClassName(string text, ColumnPlan target) =>
         target.Mask is { } mask ? mask.Apply(text, key)
-        : spec.Privacy.Detect && spec.Privacy.Columns.GetValueOrDefault(target.Name, MaskMethod.Redact) != MaskMethod.Keep ? PersonalData.RedactInside(text) ?? text
+        : target.Clean ? PersonalData.RedactInside(text) ?? text
         : text;
 
     private sealed class NumericOrder : IComparer<string>

@@ -11,9 +11,9 @@ internal sealed class TextInterner(Func<string, string> transform)
 
     private readonly Dictionary<string, string> _known = new(StringComparer.Ordinal);
 
-    public static Func<string, string> For(ColumnPlan column, MaskingKey key, bool detect) =>
+    public static Func<string, string> For(ColumnPlan column, MaskingKey key) =>
         column.Mask is { } mask ? text => mask.Apply(text, key)
-        : detect ? text => PersonalData.RedactInside(text) ?? text
+        : column.Clean ? text => PersonalData.RedactInside(text) ?? text
         : text => text;
 
     public string this[ReadOnlySpan<byte> cell]

@@ -103,7 +103,7 @@ internal sealed class TablePreparation(PreparationContext context, TableFile tab
 
     private void ForEachRow(TablePlan plan, SplitPlan split, long rows, double from, string doing, Action<RowBatch, int, SplitPart> visit, CancellationToken cancellationToken)
     {
-        var decoder = new RowDecoder(plan, split.Column, context.Key, context.Spec.Privacy.Detect);
+        var decoder = new RowDecoder(plan, split.Column, context.Key);
         var splitter = split.NewSplitter();
         var batch = new RowBatch(plan);
         using var scan = new TableScan(_path, table, decoder.Columns, context.DuckDb);

@@ -113,7 +113,8 @@ internal static class PersonalChecks
         }
         if (text[0] == '+' || text.Contains('('))
         {
-            return true;
+            // +12.3456789 is a number with a sign.
+            return text.Count('.') != 1 || text.IndexOfAny(' ', '-', '(') >= 0;
         }
         var groups = 1;
         var thousands = true;

@@ -66,7 +66,7 @@ internal static partial class PersonalData
         return result == text ? null : result;
     }
 
-    /// <summary>A quick no for most cells: personal data has an @, or seven digits, or dots between digits.</summary>
+    /// <summary>A quick no for most cells: personal data has an @, or six digits, or dots between digits.</summary>
     private static bool MayHold(ReadOnlySpan<byte> cell)
     {
         if (cell.Contains((byte)'@'))
@@ -79,7 +79,7 @@ internal static partial class PersonalData
             digits += b is >= (byte)'0' and <= (byte)'9' ? 1 : 0;
             dots += b == '.' ? 1 : 0;
         }
-        return digits >= 7 || (dots == 3 && digits >= 4);
+        return digits >= 6 || (dots == 3 && digits >= 4);
     }
 
     private delegate bool Check(ReadOnlySpan<char> text);
@@ -139,7 +139,7 @@ internal static partial class PersonalData
     [GeneratedRegex(@"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])")]
     private static partial Regex IpAddress();
 
-    [GeneratedRegex(@"(?<![\w.+-])(?:\+\d{8,15}|\+?(?:\d{1,4}[ .-]?)?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ ./-]\d{2,5}){1,5})(?![\w-]|\.\d)")]
+    [GeneratedRegex(@"(?<![\w.+-])(?:\+\d{8,15}|\+?(?:\d{1,4}[ .-]?)?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ ./-]\d{2,8}){1,5})(?![\w-]|\.\d)")]
     private static partial Regex Phone();
 
     [GeneratedRegex(@" ip (address|addr)? | ip(v4|v6| address)? ")]
