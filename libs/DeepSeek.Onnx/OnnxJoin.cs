@@ -26,7 +26,7 @@ internal static class OnnxJoin
             Graph = Prefixed(first.Graph, ioMap, prefix),
         };
         model.Graph.Name = second.Graph.Name;
-        Append(model.Graph, second.Graph, ioMap);
+        Append(model.Graph, Distinct(second.Graph, model.Graph, ioMap), ioMap);
         JoinImports(model, first, second);
         foreach (var entry in second.MetadataProps.Concat(first.MetadataProps).DistinctBy(e => e.Key, StringComparer.Ordinal))
             model.MetadataProps.Add(entry.Clone());
@@ -89,14 +89,42 @@ internal static class OnnxJoin
             names[i] = name(names[i]);
     }
 
+    /// <summary>
+    /// A copy of the second graph whose inner values share no name with the first: a column called "weight" must not
+    /// stand in the way of a net that calls its weights so. Inputs and outputs keep their names, so there a clash is a fault.
+    /// </summary>
+    private static GraphProto Distinct(GraphProto second, GraphProto first, IReadOnlyDictionary<string, string> ioMap)
+    {
+        var joined = ioMap.Values.ToHashSet(StringComparer.Ordinal);
+        var taken = Values(first).Where(n => !joined.Contains(n)).ToHashSet(StringComparer.Ordinal);
+        var fixedNames = second.Input.Concat(second.Output).Select(v => v.Name).ToHashSet(StringComparer.Ordinal);
+        if (fixedNames.FirstOrDefault(taken.Contains) is { } clash)
+            throw new InvalidOnnxException($"'{clash}' is a value of the first model and an input or output of the second; rename it in one of them.");
+        var names = taken.Concat(Values(second)).ToHashSet(StringComparer.Ordinal);
+        var renamed = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var name in Values(second).Distinct().Where(taken.Contains))
+        {
+            var i = 1;
+            while (!names.Add($"{name}_{i}"))
+                i++;
+            renamed[name] = $"{name}_{i}";
+        }
+        var copy = second.Clone();
+        if (renamed.Count > 0)
+            Rename(copy, name => renamed.GetValueOrDefault(name, name), "");
+        return copy;
+    }
+
+    private static IEnumerable<string> Values(GraphProto graph) =>
+        graph.Input.Select(i => i.Name).Concat(graph.Initializer.Select(t => t.Name)).Concat(graph.SparseInitializer.Select(s => s.Values.Name))
+            .Concat(graph.Node.SelectMany(n => n.Output)).Concat(graph.Node.SelectMany(Inner)).Where(n => n.Length > 0);
+
+    private static IEnumerable<string> Inner(NodeProto node) =>
+        node.Attribute.SelectMany(a => a.G is null ? a.Graphs : a.Graphs.Append(a.G)).SelectMany(Values);
+
     private static void Append(GraphProto graph, GraphProto second, IReadOnlyDictionary<string, string> ioMap)
     {
         var joined = ioMap.Values.ToHashSet(StringComparer.Ordinal);
-        var taken = graph.Node.SelectMany(n => n.Output).Concat(graph.Input.Select(i => i.Name)).Concat(graph.Initializer.Select(i => i.Name))
-            .Where(n => !joined.Contains(n)).ToHashSet(StringComparer.Ordinal);
-        var added = second.Node.SelectMany(n => n.Output).Concat(second.Initializer.Select(i => i.Name)).Concat(second.Input.Select(i => i.Name));
-        if (added.FirstOrDefault(n => n.Length > 0 && taken.Contains(n)) is { } clash)
-            throw new InvalidOnnxException($"Both models have a value '{clash}'; rename it in one of them.");
         graph.Input.Add(second.Input.Where(i => !joined.Contains(i.Name)).Select(i => i.Clone()));
         graph.Node.Add(second.Node.Select(n => n.Clone()));
         graph.Initializer.Add(second.Initializer.Select(t => t.Clone()));

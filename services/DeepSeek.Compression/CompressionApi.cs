@@ -30,7 +30,7 @@ public static class CompressionApi
             throw Problems.Unprocessable($"Version {parent.Version} of model '{parent.ModelName}' has no {CompressionRunner.ModelFile} to compress.");
         if (parent.DatasetManifestSha256 is not { } manifest)
             throw Problems.Unprocessable($"Version {parent.Version} of model '{parent.ModelName}' tells of no dataset, so there are no rows to calibrate and measure with.");
-        Refuse(CompressionRules.Check(spec, DatasetManifest.Parse(await blobs.ReadAsync(manifest, cancellationToken))));
+        Refuse(CompressionRules.Check(spec, await DatasetAsync(blobs, manifest, cancellationToken)));
 
         var compression = new CompressionRecord
         {
@@ -65,6 +65,19 @@ public static class CompressionApi
 
     private static async Task<CompressionView> Get(Guid id, CompressionDb db, CancellationToken cancellationToken) =>
         CompressionView.Of(await db.Compressions.AsNoTracking().SingleOrDefaultAsync(row => row.Id == id, cancellationToken) ?? throw Problems.NotFound("compression", id));
+
+    /// <summary>A version registered by hand may name any hash as its dataset's.</summary>
+    private static async Task<DatasetManifest> DatasetAsync(BlobClient blobs, string manifest, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return DatasetManifest.Parse(await blobs.ReadAsync(manifest, cancellationToken));
+        }
+        catch (Exception fault) when (fault is InvalidDataException or BlobNotFoundException)
+        {
+            throw Problems.Unprocessable($"The dataset {manifest} that the version names cannot be read. {fault.Message}");
+        }
+    }
 
     private static void Refuse(Dictionary<string, string[]> errors)
     {

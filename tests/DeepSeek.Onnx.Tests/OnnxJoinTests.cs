@@ -37,6 +37,30 @@ public sealed class OnnxJoinTests
     }
 
     [Fact]
+    public void Join_ColumnNamedAsTheNetsWeights_RenamesTheWeights()
+    {
+        var first = new OnnxGraph("columns");
+        first.NodeTo("features", "Cast", [first.Input("w", OnnxType.Double, "N", 1)], OnnxAttribute.Of("to", (int)OnnxType.Float));
+        first.Output("features", OnnxType.Float, "N", 1);
+
+        var model = OnnxModels.Join(first.ToModel(), Net(), Features, "pipeline/");
+
+        Assert.Equal(["w"], model.Graph.Input.Select(i => i.Name));
+        Assert.Equal([31f], OnnxGraphTests.Run(model, "logits", ("w", new DenseTensor<double>(new[] { 3.0 }, [1, 1]))));
+    }
+
+    [Fact]
+    public void Join_ColumnNamedAsAnOutput_IsRefused()
+    {
+        var first = new OnnxGraph("columns");
+        first.NodeTo("features", "Cast", [first.Input("logits", OnnxType.Double, "N", 1)], OnnxAttribute.Of("to", (int)OnnxType.Float));
+        first.Output("features", OnnxType.Float, "N", 1);
+
+        var e = Assert.Throws<InvalidOnnxException>(() => OnnxModels.Join(first.ToModel(), Net(), Features, "pipeline/"));
+        Assert.Contains("'logits' is a value of the first model and an input or output of the second", e.Message);
+    }
+
+    [Fact]
     public void Join_OutputThatIsAnInput_PassesThrough()
     {
         var first = new OnnxGraph("pass");

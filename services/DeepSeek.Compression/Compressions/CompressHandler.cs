@@ -33,7 +33,7 @@ public sealed class CompressHandler(IDbContextFactory<CompressionDb> databases, 
         {
             // Ends below, as a yield.
         }
-        catch (Exception fault) when (fault is UnsupportedModelException or InvalidOnnxException or InvalidDataException or BlobNotFoundException)
+        catch (Exception fault) when (fault is UnsupportedModelException or InvalidOnnxException or InvalidDataException or FormatException or BlobNotFoundException)
         {
             throw new JobRefusedException(fault.Message, fault);
         }

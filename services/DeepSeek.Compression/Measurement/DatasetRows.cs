@@ -14,10 +14,14 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
     /// <summary>Bytes of image data in one batch at most.</summary>
     private const int BatchBytes = 64 << 20;
 
+    /// <summary>Shards that calibration reads at most: enough to see the whole split, few enough to fetch.</summary>
+    private const int CalibrationShards = 16;
+
     /// <summary>The split's rows in order, at most so many.</summary>
-    public async IAsyncEnumerable<LabelledBatch> ReadAsync(string split, int most, [EnumeratorCancellation] CancellationToken cancelled)
+    public IAsyncEnumerable<LabelledBatch> ReadAsync(string split, int most, CancellationToken cancelled) => ReadAsync(split, dataset.Splits[split], most, cancelled);
+
+    private async IAsyncEnumerable<LabelledBatch> ReadAsync(string split, DatasetSplit part, int most, [EnumeratorCancellation] CancellationToken cancelled)
     {
-        var part = dataset.Splits[split];
         if (!dataset.IsImage)
         {
             var sample = part.Sample ?? throw new InvalidDataException($"Split '{split}' of dataset '{dataset.Name}' has no sample of raw rows; prepare the dataset again.");
@@ -51,11 +55,13 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
     public async Task<(LabelledBatch? Rows, int Excluded)> SpreadAsync(string split, int samples, IReadOnlySet<UInt128> exclude, CancellationToken cancelled)
     {
         var part = dataset.Splits[split];
-        var total = dataset.IsImage ? part.Rows : part.Sample?.Rows ?? part.Rows;
+        if (part.Shards.Count > CalibrationShards)
+            part = part with { Shards = [.. Enumerable.Range(0, CalibrationShards).Select(i => part.Shards[(int)((long)i * part.Shards.Count / CalibrationShards)])] };
+        var total = dataset.IsImage ? part.Shards.Sum(s => (long)s.Rows) : part.Sample?.Rows ?? part.Rows;
         var kept = new List<LabelledBatch>();
         var (index, taken, excluded) = (0L, 0, 0);
         // The k-th sample is the first admissible row at or after its place k · total / samples.
-        await foreach (var batch in ReadAsync(split, int.MaxValue, cancelled))
+        await foreach (var batch in ReadAsync(split, part, int.MaxValue, cancelled))
         {
             var rows = new List<int>();
             for (var row = 0; row < batch.Rows && taken < samples; row++, index++)
@@ -104,6 +110,6 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
     }
 
     private LabelledBatch Images(ShardBlock block) => new(
-        new ModelBatch(block.Rows, [new ModelInput(dataset.Inputs[0].Name, [.. block.Features.Shape.Select(d => (long)d)], block.Features.As<byte>().ToArray())]),
+        new ModelBatch(block.Rows, [new ModelInput(dataset.Inputs[0].Name, [.. block.Features.Shape.Select(d => (long)d)], block.Features.Descriptor == "|u1" ? block.Features.Data : throw new InvalidDataException($"An image shard holds '{block.Features.Descriptor}' values, bytes were expected."))]),
         block.Target.Descriptor == "<i8" ? [.. block.Target.As<long>().ToArray().Select(t => (double)t)] : [.. block.Target.As<float>().ToArray().Select(t => (double)t)]);
 }

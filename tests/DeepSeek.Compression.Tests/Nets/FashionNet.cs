@@ -13,7 +13,11 @@ public sealed class FashionNet
 {
     private const int Hidden = 64;
 
-    public FashionNet()
+    private static readonly Lazy<FashionNet> s_shared = new(() => new FashionNet());
+
+    public static FashionNet Shared => s_shared.Value;
+
+    private FashionNet()
     {
         Train = FashionMnist.Train(4000);
         Test = FashionMnist.Test(2000);

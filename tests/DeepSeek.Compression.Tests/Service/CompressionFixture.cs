@@ -21,7 +21,7 @@ public sealed class CompressionFixture() : ServiceFactory<CompressionDb>(Resourc
     private readonly ServiceFactory<RegistryDb> _registry = new(ResourceNames.Registry);
     private readonly ServiceFactory<SchedulingDb> _scheduling = new(ResourceNames.Scheduling);
 
-    public FashionNet Net { get; } = new();
+    public FashionNet Net => FashionNet.Shared;
     public TestBus Bus { get; private set; } = null!;
     public HttpClient Registry { get; private set; } = null!;
     public HttpClient Jobs { get; private set; } = null!;

@@ -4,6 +4,7 @@ using System.Text.Json;
 using DeepSeek.Compression.Compressions;
 using DeepSeek.Compression.Tests.Nets;
 using DeepSeek.Contracts.Compression;
+using DeepSeek.Contracts.Jobs;
 using DeepSeek.Contracts.Registry;
 using DeepSeek.Onnx;
 using DeepSeek.ServiceDefaults;
@@ -72,6 +73,36 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
         Assert.True(Number(report, "agreement") >= 0.98, report.GetRawText());
         Assert.Equal(512, Number(report, "calibration", "samples"));
         Assert.Equal(TableDataset.Shared, Number(report, "calibration", "sharedWithTest"));
+    }
+
+    [Fact]
+    public async Task Compress_RegressionModel_IsMeasuredByR2()
+    {
+        var name = await platform.RegisterAsync(TableDataset.RegressionModel(), await TableDataset.StoreAsync(platform.Blobs, "regression"));
+
+        var done = await platform.CompressAsync(new { modelName = name, version = "1", budget = new { metric = "r2", maxDrop = 0.005 } });
+
+        var report = done.GetProperty("report");
+        Assert.True(done.GetProperty("state").GetString() == "succeeded", done.GetRawText());
+        Assert.Equal(1, Number(report, "accuracy", "fp32"), 1e-9);
+        // Inputs in [−2, 2] have steps of 1/64: noise of about 1/64² · (1 + 1/4 + 1)/12 beside a variance of about 1.9.
+        Assert.InRange(Number(report, "accuracy", "int8"), 0.999, 1);
+        Assert.Equal(Number(report, "accuracy", "int8"), Number(report, "agreement"), 1e-6);
+    }
+
+    [Fact]
+    public async Task JobEnded_Cancelled_MarksTheCompression()
+    {
+        await using var scope = platform.Services.CreateAsyncScope();
+        var db = scope.ServiceProvider.GetRequiredService<CompressionDb>();
+        var row = new CompressionRecord { Id = Guid.CreateVersion7(), JobId = Guid.CreateVersion7(), Owner = "ada", ModelName = "m", ParentVersion = 1, DatasetManifestSha256 = "", ParentArtifacts = "{}", Spec = "{}" };
+        db.Add(row);
+        await db.SaveChangesAsync();
+
+        await platform.Bus.PublishAsync(new JobEnded { JobId = row.JobId, Kind = JobKinds.Compress, SubjectId = row.Id, State = JobState.Cancelled });
+
+        await Eventually.True(async () => (await platform.Client.GetFromJsonAsync<JsonElement>($"/api/v1/compressions/{row.Id}")).GetProperty("state").GetString() == "cancelled");
+        await db.Compressions.Where(r => r.Id == row.Id).ExecuteDeleteAsync();
     }
 
     [Fact]

@@ -66,6 +66,17 @@ public static class TableDataset
         return Join(net, 1e6f);
     }
 
+    /// <summary>The regression's own formula as a dense layer, so that its R² is 1.</summary>
+    public static ModelProto RegressionModel()
+    {
+        var net = new OnnxGraph("net").Import(OnnxGraph.MlDomain, 3);
+        net.Input("features", OnnxType.Float, "N", 4);
+        net.NodeTo("logits", "Gemm", ["features", net.Initializer(OnnxTensors.Of("w", [1f, -0.5f, 1f, 0f], 4, 1)), net.Initializer(OnnxTensors.Of("b", [0f], 1))]);
+        net.NodeTo("prediction", "Identity", ["logits"]);
+        net.Output("prediction", OnnxType.Float, "N", 1);
+        return OnnxModels.Join(Pipeline(1), net.ToModel(), new Dictionary<string, string> { ["features"] = "features" }, "pipeline/");
+    }
+
     private static ModelProto Join(OnnxGraph net, float scaleOfB)
     {
         net.NodeTo("probabilities", "Softmax", ["logits"], OnnxAttribute.Of("axis", 1));
@@ -73,7 +84,11 @@ public static class TableDataset
         net.Output("label", OnnxType.String, "N");
         net.Output("probabilities", OnnxType.Float, "N", 2);
         net.Import(OnnxGraph.MlDomain, 3);
+        return OnnxModels.Join(Pipeline(scaleOfB), net.ToModel(), new Dictionary<string, string> { ["features"] = "features" }, "pipeline/");
+    }
 
+    private static ModelProto Pipeline(float scaleOfB)
+    {
         var p = new OnnxGraph("pipeline").Import(OnnxGraph.MlDomain, 3);
         var a = p.Node("Cast", [p.Input("a", OnnxType.Double, "N", 1)], OnnxAttribute.Of("to", (int)OnnxType.Float));
         var b = p.Node("Mul", [p.Node("Cast", [p.Input("b", OnnxType.Double, "N", 1)], OnnxAttribute.Of("to", (int)OnnxType.Float)), p.Scalar("scale", scaleOfB)]);
@@ -81,11 +96,14 @@ public static class TableDataset
         string Is(string name) => p.MlNode("LabelEncoder", [city], OnnxAttribute.Of("keys_strings", new[] { name }), OnnxAttribute.Of("values_floats", new[] { 1f }), OnnxAttribute.Of("default_float", 0f));
         p.NodeTo("features", "Concat", [a, b, Is("Paris"), Is("Rome")], OnnxAttribute.Of("axis", 1));
         p.Output("features", OnnxType.Float, "N", 4);
-        return OnnxModels.Join(p.ToModel(), net.ToModel(), new Dictionary<string, string> { ["features"] = "features" }, "pipeline/");
+        return p.ToModel();
     }
 
     private sealed record Row(double A, double B, string City)
     {
+        /// <summary>Target of the regression.</summary>
+        public double Value => A - 0.5 * B + (City == "Paris" ? 1 : 0);
+
         public int Label => A + (City == "Paris" ? 1 : 0) > B * B ? 1 : 0;
     }
 
@@ -102,7 +120,7 @@ public static class TableDataset
         {
             foreach (var row in rows)
             {
-                var target = task == "classification" ? (object)(row.Label == 1 ? "yes" : "no") : row.Label;
+                var target = task == "classification" ? (object)(row.Label == 1 ? "yes" : "no") : row.Value;
                 var line = JsonSerializer.Serialize(new { inputs = new { a = row.A, b = row.B, city = row.City.Length == 0 ? null : row.City }, target });
                 stream.Write(Encoding.UTF8.GetBytes(line.ToString(CultureInfo.InvariantCulture) + "\n"));
             }
