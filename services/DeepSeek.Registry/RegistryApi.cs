@@ -21,9 +21,14 @@ internal static class RegistryApi
     private static void MapBlobs(RouteGroupBuilder api)
     {
         var blobs = api.MapGroup("/blobs/{sha256}").WithTags("Blobs");
-        blobs.MapPut("/", BlobHandlers.PutAsync).WithName("PutBlob").WithSummary("Store bytes under their SHA-256").RequireAuthorization(Policies.Operator);
-        blobs.MapMethods("/", [HttpMethods.Head], BlobHandlers.HeadAsync).WithName("HeadBlob").WithSummary("Whether the blob is stored; renews its grace");
-        blobs.MapGet("/", BlobHandlers.GetAsync).WithName("GetBlob").WithSummary("Bytes, also ranges of them");
+        blobs.MapPut("/", BlobHandlers.PutAsync).WithName("PutBlob").WithSummary("Store bytes under their SHA-256")
+            .Produces<BlobView>().Produces<BlobView>(StatusCodes.Status201Created)
+            .ProducesProblem(StatusCodes.Status413PayloadTooLarge).ProducesProblem(StatusCodes.Status422UnprocessableEntity)
+            .ProducesProblem(StatusCodes.Status507InsufficientStorage).RequireAuthorization(Policies.Operator);
+        blobs.MapMethods("/", [HttpMethods.Head], BlobHandlers.HeadAsync).WithName("HeadBlob").WithSummary("Whether the blob is stored; renews its grace")
+            .Produces(StatusCodes.Status200OK).ProducesProblem(StatusCodes.Status404NotFound);
+        blobs.MapGet("/", BlobHandlers.GetAsync).WithName("GetBlob").WithSummary("Bytes, also ranges of them")
+            .Produces<Stream>(contentType: "application/octet-stream").ProducesProblem(StatusCodes.Status404NotFound);
 
         var registry = api.MapGroup("/registry").WithTags("Registry");
         registry.MapPost("/gc", BlobHandlers.CollectAsync).WithName("CollectGarbage").WithSummary("Delete blobs nothing refers to").RequireAuthorization(Policies.Admin);

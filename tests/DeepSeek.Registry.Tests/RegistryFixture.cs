@@ -25,7 +25,7 @@ public class RegistryFixture : ServiceFactory<Program>
     public string BlobFolder => Directory.CreateDirectory(Path.Combine(DataFolder, "registry", "blobs")).FullName;
 
     /// <summary>Files of stored blobs and of uploads under way.</summary>
-    public string[] BlobFilesOnDisk => [.. Directory.EnumerateFiles(BlobFolder, "*", SearchOption.AllDirectories).Where(f => Path.GetFileName(f) != "audit.head")];
+    public string[] BlobFilesOnDisk => [.. Directory.EnumerateFiles(BlobFolder, "*", SearchOption.AllDirectories).Where(f => !Path.GetFileName(f).StartsWith("audit.head", StringComparison.Ordinal))];
 
     public long BytesOnDisk => BlobFilesOnDisk.Sum(f => new FileInfo(f).Length);
 

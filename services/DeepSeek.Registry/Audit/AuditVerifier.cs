@@ -50,7 +50,7 @@ public sealed class AuditVerifier(AuditChain chain, AuditAnchor anchor)
     private (long Sequence, string Reason)? EndFault(AuditHead? head, long count, byte[] last, AuditAnchor.Point? anchored)
     {
         if (anchored is { } point && point.Sequence > count)
-            return (count + 1, $"The entry is missing at the end of the log: this registry has noted {point.Sequence} entries outside the database, {count} are there.");
+            return (count + 1, $"The entry is missing at the end of the log: this registry has noted {point.Sequence} entries outside the database (audit.head beside the blobs), {count} are there.");
         if (head is null)
             return count == 0 ? null : (count, "The head of the log is missing.");
         if (!CryptographicOperations.FixedTimeEquals(chain.SignHead(head.Sequence, head.Hash), head.Mac))
