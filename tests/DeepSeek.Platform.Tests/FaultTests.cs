@@ -1,0 +1,133 @@
+using System.Diagnostics;
+
+namespace DeepSeek.Platform.Tests;
+
+/// <summary>
+/// kill -9 of one part at a random moment of the pipeline (the seed is in the test's name): the part comes back, every accepted job ends
+/// exactly once, nothing is lost or doubled, and the audit log holds.
+/// </summary>
+[Collection(PlatformCollection.Name)]
+public sealed class FaultTests(PlatformHost platform)
+{
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(4);
+
+    [Theory]
+    [InlineData("preprocessing", 1, 2)]
+    [InlineData("training", 2, 6)]
+    [InlineData("trainer", 3, 0)]
+    [InlineData("registry", 4, 8)]
+    [InlineData("compression", 5, 9)]
+    [InlineData("explainability", 6, 10)]
+    [InlineData("inference", 7, 6)]
+    [InlineData("scheduling", 8, 8)]
+    [InlineData("gateway", 9, 8)]
+    [InlineData("messaging", 10, 6)]
+    [InlineData("postgres", 11, 6)]
+    public async Task Kill_AtARandomMoment_LosesAndDoublesNothing(string victim, int seed, int withinSeconds)
+    {
+        await platform.HealthyAsync();
+        using var client = await platform.ClientAsync("operator");
+        var pipeline = new Pipeline(client, $"fault-{victim}", seed);
+        using var limit = new CancellationTokenSource(s_limit);
+        var running = pipeline.RunAsync(limit.Token);
+        if (victim == "trainer")
+        {
+            await KillTrainerAsync(limit.Token);
+        }
+        else
+        {
+            await Task.WhenAny(running, Task.Delay(TimeSpan.FromSeconds(new Random(seed).NextDouble() * withinSeconds), limit.Token));
+            foreach (var pid in await platform.ProcessesAsync(victim))
+            {
+                Kill(pid);
+            }
+        }
+
+        try
+        {
+            await running;
+        }
+        catch (Exception fault)
+        {
+            throw new InvalidOperationException($"The pipeline broke after {victim} was killed (seed {seed}): {fault.Message}\n{platform.LastLines()}", fault);
+        }
+
+        await platform.HealthyAsync();
+        foreach (var job in pipeline.Jobs)
+        {
+            var ends = 0;
+            await foreach (var item in client.Jobs.WatchAsync(job, limit.Token))
+            {
+                ends += item.Type == "state" && item.Data.GetProperty("state").GetString() is "succeeded" or "failed" or "cancelled" ? 1 : 0;
+            }
+
+            Assert.Equal(1, ends);
+        }
+
+        var versions = await pipeline.VersionsAsync();
+        Assert.Equal([pipeline.Run, pipeline.Compression], versions.OrderBy(version => version.Version).Select(version => version.SourceId!.Value));
+        Assert.Equal([1, 2], versions.Select(version => version.Version).Order());
+        Assert.Equal("ready", (await client.Datasets.GetAsync(pipeline.Dataset)).State);
+        Assert.Equal("succeeded", (await client.Explanations.GetAsync(pipeline.Explanation)).State);
+        var audit = await client.Audit.VerifyAsync();
+        Assert.True(audit.Valid, $"{audit.FirstBroken}");
+    }
+
+    private async Task KillTrainerAsync(CancellationToken cancelled)
+    {
+        var training = await platform.ProcessesAsync("training");
+        while (true)
+        {
+            foreach (var process in Process.GetProcessesByName("dotnet"))
+            {
+                using (process)
+                {
+                    if (CommandLine(process.Id).Contains("DeepSeek.Trainer.dll", StringComparison.Ordinal) && Ancestors(process.Id).Intersect(training).Any())
+                    {
+                        Kill(process.Id);
+                        return;
+                    }
+                }
+            }
+
+            await Task.Delay(20, cancelled);
+        }
+    }
+
+    private static string CommandLine(int pid)
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{pid}/cmdline");
+        }
+        catch (IOException)
+        {
+            return "";
+        }
+    }
+
+    private static IEnumerable<int> Ancestors(int pid)
+    {
+        while (pid > 1)
+        {
+            string stat;
+            try
+            {
+                stat = File.ReadAllText($"/proc/{pid}/stat");
+            }
+            catch (IOException)
+            {
+                yield break;
+            }
+
+            pid = int.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[1], System.Globalization.CultureInfo.InvariantCulture);
+            yield return pid;
+        }
+    }
+
+    private static void Kill(int pid)
+    {
+        using var kill = Process.Start("kill", ["-KILL", $"{pid}"]);
+        kill.WaitForExit();
+    }
+}
