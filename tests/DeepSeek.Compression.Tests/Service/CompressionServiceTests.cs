@@ -201,8 +201,17 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
         var lease = Guid.NewGuid();
         db.Add(new CompressionRecord
         {
-            Id = id, JobId = Guid.NewGuid(), Owner = "ada", ModelName = "m", ParentVersion = 1, DatasetManifestSha256 = "", ParentArtifacts = "{}", Spec = "{}",
-            State = CompressionState.Running, LeaseId = lease, Attempt = 2,
+            Id = id,
+            JobId = Guid.NewGuid(),
+            Owner = "ada",
+            ModelName = "m",
+            ParentVersion = 1,
+            DatasetManifestSha256 = "",
+            ParentArtifacts = "{}",
+            Spec = "{}",
+            State = CompressionState.Running,
+            LeaseId = lease,
+            Attempt = 2,
         });
         await db.SaveChangesAsync();
         var stale = new StaleJob { JobId = Guid.NewGuid(), SubjectId = id, LeaseId = Guid.NewGuid(), Attempt = 1 };
