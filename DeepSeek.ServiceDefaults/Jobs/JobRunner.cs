@@ -10,8 +10,12 @@ internal sealed partial class JobRunner(
 {
     /// <summary>Leases remembered after their end, in case the broker delivers an offer again.</summary>
     private const int Remembered = 1_000;
+    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan AcquirePause = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan AcquireAtMost = TimeSpan.FromSeconds(20);
+
+    /// <summary>Scheduling may hear of a job's end before this process has let go of its slot.</summary>
+    private static readonly TimeSpan SlotPatience = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan UnwindTime = TimeSpan.FromMilliseconds(700);
 
     private readonly SemaphoreSlim _slots = new(options.Slots);
@@ -59,18 +63,19 @@ internal sealed partial class JobRunner(
         var offer = lease.Offer;
         try
         {
-            if (_stopping || !_slots.Wait(0, CancellationToken.None))
+            if (_stopping || !await _slots.WaitAsync(SlotPatience))
             {
                 await TryEndAsync(offer, new EndLease { Outcome = LeaseOutcome.Declined });
                 return;
             }
+            EndLease? end = null;
             try
             {
                 await using var scope = scopes.CreateAsyncScope();
                 var client = scope.ServiceProvider.GetRequiredService<LeaseClient>();
                 if (await AcquireAsync(client, offer))
                 {
-                    using var job = new LeasedJob
+                    var job = new LeasedJob
                     {
                         JobId = offer.JobId, SubjectId = offer.SubjectId, LeaseId = offer.LeaseId, Attempt = offer.Attempt,
                     };
@@ -79,13 +84,17 @@ internal sealed partial class JobRunner(
                     {
                         job.RequestYield();
                     }
-                    await new LeaseRun(scope.ServiceProvider, handler, client, offer, job, options, clock, logger).RunAsync();
+                    end = await new LeaseRun(scope.ServiceProvider, handler, client, offer, job, options, clock, logger).RunAsync();
                 }
             }
             finally
             {
                 lease.Job = null;
                 _slots.Release();
+            }
+            if (end is not null)
+            {
+                await TellEndAsync(offer, end);
             }
         }
         catch (Exception exception)
@@ -124,17 +133,29 @@ internal sealed partial class JobRunner(
         }
     }
 
-    private async Task TryEndAsync(RunJob offer, EndLease end)
+    /// <summary>What the handler committed is in its outbox anyway; this only saves the time until the message arrives.</summary>
+    private async Task TellEndAsync(RunJob offer, EndLease end)
+    {
+        for (var deadline = clock.GetUtcNow() + TimeSpan.FromSeconds(offer.LeaseSeconds);
+            !await TryEndAsync(offer, end) && clock.GetUtcNow() < deadline && !_stopping;)
+        {
+            await Task.Delay(AcquirePause, clock);
+        }
+    }
+
+    private async Task<bool> TryEndAsync(RunJob offer, EndLease end)
     {
         try
         {
             await using var scope = scopes.CreateAsyncScope();
-            using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(1), clock);
+            using var timeout = new CancellationTokenSource(_stopping ? TimeSpan.FromSeconds(1) : EndTimeout, clock);
             await scope.ServiceProvider.GetRequiredService<LeaseClient>().EndAsync(offer, end, timeout.Token);
+            return true;
         }
         catch (Exception exception) when (LeaseClient.IsTransient(exception) || exception is OperationCanceledException)
         {
             LogMissed(logger, kind, offer.JobId, exception.Message);
+            return false;
         }
     }
 

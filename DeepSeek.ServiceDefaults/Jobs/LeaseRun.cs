@@ -13,7 +13,8 @@ internal sealed partial class LeaseRun(
     /// <summary>Beats follow news at once, but not faster than this.</summary>
     private static readonly TimeSpan NewsPause = TimeSpan.FromMilliseconds(500);
 
-    public async Task RunAsync()
+    /// <summary>How the lease ended, for Scheduling to be told; null when it is no longer this worker's.</summary>
+    public async Task<EndLease?> RunAsync()
     {
         using var activity = Source.StartActivity($"job {offer.Kind}");
         activity?.SetTag("deepseek.job.id", offer.JobId).SetTag("deepseek.job.attempt", offer.Attempt);
@@ -26,11 +27,11 @@ internal sealed partial class LeaseRun(
         if (end is null)
         {
             LogDropped(logger, offer.Kind, offer.JobId, offer.Attempt);
-            return;
+            return null;
         }
         activity?.SetTag("deepseek.job.outcome", end.Outcome);
         LogEnded(logger, offer.Kind, offer.JobId, end.Outcome, end.Error);
-        await TellEndAsync(end);
+        return end;
     }
 
     /// <summary>Null when the lease ends without a word, because it is no longer this worker's.</summary>
@@ -108,29 +109,6 @@ internal sealed partial class LeaseRun(
         {
             // The work goes on: Scheduling renews the lease when it is back, and if it gave the job away meanwhile the next beat says so.
             LogUnheard(logger, offer.Kind, offer.JobId, exception.Message);
-        }
-    }
-
-    /// <summary>What the handler committed is in its outbox anyway; this only saves the time until the message arrives.</summary>
-    private async Task TellEndAsync(EndLease end)
-    {
-        var deadline = clock.GetUtcNow() + TimeSpan.FromSeconds(offer.LeaseSeconds);
-        while (true)
-        {
-            try
-            {
-                await client.EndAsync(offer, end, CancellationToken.None);
-                return;
-            }
-            catch (Exception exception) when (LeaseClient.IsTransient(exception))
-            {
-                if (clock.GetUtcNow() >= deadline)
-                {
-                    LogUnheard(logger, offer.Kind, offer.JobId, exception.Message);
-                    return;
-                }
-                await Task.Delay(NewsPause, clock);
-            }
         }
     }
 

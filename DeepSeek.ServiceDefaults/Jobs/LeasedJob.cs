@@ -4,13 +4,15 @@ using Microsoft.EntityFrameworkCore;
 namespace DeepSeek.ServiceDefaults.Jobs;
 
 /// <summary>One lease in this process: what the handler reports, what Scheduling directs, how it ended.</summary>
-internal sealed class LeasedJob : JobContext, IDisposable
+internal sealed class LeasedJob : JobContext
 {
     /// <summary>Lines kept while Scheduling is away; older ones go first.</summary>
     private const int MaxUnsentLines = 10_000;
     private const int LinesPerBeat = 1_000;
 
     private readonly Lock _gate = new();
+
+    // Not disposed: they hold no timer, and a stopping process may still signal a job that has just ended.
     private readonly CancellationTokenSource _cancelled = new();
     private readonly CancellationTokenSource _yield = new();
     private readonly Queue<string> _lines = new();
@@ -122,12 +124,6 @@ internal sealed class LeasedJob : JobContext, IDisposable
                 _lines.Dequeue();
             }
         }
-    }
-
-    public void Dispose()
-    {
-        _cancelled.Dispose();
-        _yield.Dispose();
     }
 
     private void Report(double progress, string message, IReadOnlyDictionary<string, double>? metrics, string[] log)

@@ -38,12 +38,14 @@ public sealed class FaultTests : IAsyncLifetime
         await using var scheduling = new SchedulingProcess(_database, _vhost, leaseSeconds: 5, acceptSeconds: 5);
         await scheduling.StartAsync();
         var release = new TaskCompletionSource();
+        var saved = new TaskCompletionSource();
         var script = new Script
         {
             Work = async (job, db, _) =>
             {
                 await release.Task;
                 await Script.CompleteAsync(job, db);
+                saved.SetResult();
             },
         };
         await using var worker = await WorkerHost.StartAsync(_kind, script, _vhost, scheduling.Address);
@@ -52,7 +54,8 @@ public sealed class FaultTests : IAsyncLifetime
         await client.JobAsync(id, JobState.Running);
         await scheduling.KillAsync();
         release.SetResult();
-        await Eventually.True(async () => await _vhost.QueueLengthAsync("scheduling-job-completed") == 1);
+        await saved.Task.WaitAsync(Eventually.Deadline);
+        await Eventually.True(worker.HasSentEverythingAsync, TimeSpan.FromSeconds(90));
 
         await scheduling.StartAsync();
 

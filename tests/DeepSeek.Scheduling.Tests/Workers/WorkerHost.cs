@@ -70,6 +70,9 @@ internal sealed class WorkerHost : IAsyncDisposable
         return host;
     }
 
+    /// <summary>The broker has confirmed all that the worker committed.</summary>
+    public async Task<bool> HasSentEverythingAsync() => await _database.ScalarAsync<long>("select count(*) from outbox_messages") == 0;
+
     /// <summary>As SIGTERM.</summary>
     public Task StopAsync() => _app!.StopAsync();
 

@@ -1,0 +1,28 @@
+using DeepSeek.Contracts.Jobs;
+using DeepSeek.ServiceDefaults;
+using Microsoft.EntityFrameworkCore;
+
+namespace DeepSeek.Training.Runs;
+
+/// <summary>Marks runs whose end no worker could store, and clears the table of those that ended.</summary>
+public sealed class JobEndedConsumer(TrainingDb db, RunFolders folders, TimeProvider clock) : InboxConsumer<TrainingDb, JobEnded>(db)
+{
+    protected override async Task HandleAsync(TrainingDb db, JobEnded message, CancellationToken cancellationToken)
+    {
+        if (message.Kind != JobKinds.Train)
+        {
+            return;
+        }
+        if (message.State is JobState.Failed or JobState.Cancelled)
+        {
+            var state = message.State == JobState.Failed ? RunState.Failed : RunState.Cancelled;
+            var now = clock.GetUtcNow();
+            await db.Runs.Where(run => run.JobId == message.JobId && run.State != RunState.Succeeded)
+                .ExecuteUpdateAsync(run => run
+                    .SetProperty(r => r.State, state)
+                    .SetProperty(r => r.Error, message.Error)
+                    .SetProperty(r => r.EndedAt, now), cancellationToken);
+        }
+        folders.Delete(message.SubjectId);
+    }
+}

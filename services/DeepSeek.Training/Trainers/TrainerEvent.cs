@@ -1,0 +1,35 @@
+using System.Text.Json;
+using DeepSeek.ServiceDefaults;
+
+namespace DeepSeek.Training.Trainers;
+
+/// <summary>One line that the trainer wrote: <c>started</c>, <c>progress</c>, <c>checkpoint</c>, <c>warning</c>, <c>error</c> or <c>done</c>.</summary>
+public sealed record TrainerEvent
+{
+    public string Event { get; init; } = "";
+    public int Epoch { get; init; }
+    public int Epochs { get; init; }
+    public long Step { get; init; }
+    public long ResumedFromStep { get; init; }
+    public double? Loss { get; init; }
+    public double Progress { get; init; }
+    public string? Message { get; init; }
+    public IReadOnlyDictionary<string, double>? Metrics { get; init; }
+
+    /// <summary>Null for a line that is none of ours, as a library may print.</summary>
+    public static TrainerEvent? Parse(string line)
+    {
+        if (!line.StartsWith('{'))
+        {
+            return null;
+        }
+        try
+        {
+            return JsonSerializer.Deserialize<TrainerEvent>(line, PlatformJson.Options);
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+}
