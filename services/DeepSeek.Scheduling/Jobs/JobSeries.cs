@@ -33,9 +33,10 @@ public sealed partial class Job
         Enter(JobState.Queued, now, cause);
     }
 
+    /// <summary>Keeps the lease's id, so that the last lines of its log still find their job.</summary>
     private void End(JobState state, string? cause, DateTimeOffset now)
     {
-        (LeaseId, WorkerId, LeaseUntil, NotBefore) = (null, null, null, null);
+        (WorkerId, LeaseUntil, NotBefore) = (null, null, null);
         EndedAt = now;
         Enter(state, now, cause);
     }

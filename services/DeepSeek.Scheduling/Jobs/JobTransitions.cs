@@ -59,12 +59,15 @@ public sealed partial class Job
 
     public JobDirective Beat(Guid leaseId, Heartbeat beat, DateTimeOffset now, TimeSpan lease, int maxLogLines)
     {
+        if (Holds(leaseId) || (Ended && LeaseId == leaseId))
+        {
+            AddLog(beat, now, maxLogLines);
+        }
         if (!Holds(leaseId))
         {
             return JobDirective.Lost;
         }
         LeaseUntil = now + lease;
-        AddLog(beat, now, maxLogLines);
         var progress = double.IsFinite(beat.Progress) ? Math.Clamp(beat.Progress, 0, 1) : Progress;
         if (progress != Progress || beat.Message != Message || beat.Metrics is { Count: > 0 })
         {

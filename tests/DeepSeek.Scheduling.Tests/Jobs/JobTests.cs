@@ -136,6 +136,17 @@ public sealed class JobTests
     }
 
     [Fact]
+    public void Beat_JobJustEndedUnderTheLease_StillStoresTheLastLines()
+    {
+        Run();
+        _job.Complete(_lease, "/r", Now);
+
+        Assert.Equal(JobDirective.Lost, _job.Beat(_lease, new Heartbeat { Log = ["last words"] }, Now, Lease, 100));
+        Assert.Equal(1, _job.Events.Count(entry => entry.Type == JobEventType.Log));
+        Assert.Equal(JobState.Succeeded, _job.State);
+    }
+
+    [Fact]
     public void Beat_NotFiniteProgress_KeepsTheLast()
     {
         Run();

@@ -46,7 +46,7 @@ public sealed class PlannerProperties
         world.Jobs.Select(job => job.Id).Distinct().Count() == world.Jobs.Count
         && world.Jobs.All(job =>
             job.Ended == (job.EndedAt is not null)
-            && (job.LeaseId is not null) == job.ToPlanned().Active
+            && (job.Ended || (job.LeaseId is not null) == job.ToPlanned().Active)
             && job.Failures <= job.MaxAttempts
             && job.Events.Select(entry => entry.Seq).SequenceEqual(Enumerable.Range(1, job.Events.Count).Select(seq => (long)seq))
             && job.Attempts.Count(attempt => attempt.EndedAt is null) == (job.State is JobState.Running or JobState.Yielding ? 1 : 0)));

@@ -62,11 +62,25 @@ internal static class SchedulingTestExtensions
     public static async Task<Guid> SubmitAsync(this TestBus bus, string kind, int priority = 50, int maxAttempts = 3, string name = "job")
     {
         var id = Guid.NewGuid();
-        await bus.PublishAsync(new SubmitJob
+        var submit = new SubmitJob
         {
             JobId = id, Kind = kind, SubjectId = Guid.NewGuid(), Name = name, Owner = "ada", Priority = priority,
             MaxAttempts = maxAttempts, SubmittedAt = DateTimeOffset.UtcNow,
-        });
+        };
+        // Like an outbox: where the connection breaks the same message is sent again.
+        var message = Guid.NewGuid();
+        await Eventually.True(async () =>
+        {
+            try
+            {
+                await bus.PublishAsync(submit, message);
+                return true;
+            }
+            catch (Exception fault) when (fault is not OperationCanceledException)
+            {
+                return false;
+            }
+        }, TimeSpan.FromSeconds(60));
         return id;
     }
 

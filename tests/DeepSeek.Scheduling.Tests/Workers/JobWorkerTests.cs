@@ -26,8 +26,10 @@ public sealed class JobWorkerTests(SchedulingFixture fixture) : IClassFixture<Sc
         var done = await _client.JobAsync(id, JobState.Succeeded);
 
         Assert.Equal($"/api/v1/things/{done.SubjectId}", done.Result);
-        var log = await _client.GetFromJsonAsync<Page<LogLine>>($"/api/v1/jobs/{id}/logs", PlatformJson.Options);
-        Assert.Equal(["first line", "second line"], log!.Items.Select(line => line.Line));
+        // The completion may overtake the last heartbeat.
+        var log = await Eventually.NotNull(async () =>
+            await _client.GetFromJsonAsync<Page<LogLine>>($"/api/v1/jobs/{id}/logs", PlatformJson.Options) is { Items.Count: > 0 } page ? page : null);
+        Assert.Equal(["first line", "second line"], log.Items.Select(line => line.Line));
     }
 
     [Fact]
@@ -71,11 +73,11 @@ public sealed class JobWorkerTests(SchedulingFixture fixture) : IClassFixture<Sc
     [Fact]
     public async Task Preempt_HigherJob_RunsFirstAndTheLowerResumes()
     {
-        var script = new Script { Work = YieldOrComplete };
+        var script = new Script { Work = FirstYieldsOthersComplete() };
         await using var worker = await StartAsync(script);
         var low = await fixture.Bus.SubmitAsync(_kind, priority: 10);
         await _client.JobAsync(low, JobState.Running);
-        script.Work = (job, db, _) => Script.CompleteAsync(job, db);
+        await Eventually.True(() => script.Runs.Count == 1);
         var high = await fixture.Bus.SubmitAsync(_kind, priority: 90);
 
         await _client.JobAsync(low, JobState.Succeeded);
@@ -87,11 +89,11 @@ public sealed class JobWorkerTests(SchedulingFixture fixture) : IClassFixture<Sc
     [Fact]
     public async Task Stop_HandlerYields_AnotherWorkerResumesAtNoCost()
     {
-        var script = new Script { Work = YieldOrComplete };
+        var script = new Script { Work = FirstYieldsOthersComplete() };
         await using var leaving = await StartAsync(script);
         var id = await fixture.Bus.SubmitAsync(_kind, maxAttempts: 1);
         await _client.JobAsync(id, JobState.Running);
-        script.Work = (job, db, _) => Script.CompleteAsync(job, db);
+        await Eventually.True(() => script.Runs.Count == 1);
         await leaving.StopAsync();
 
         await using var next = await StartAsync(script);
@@ -107,7 +109,7 @@ public sealed class JobWorkerTests(SchedulingFixture fixture) : IClassFixture<Sc
         var script = new Script { Work = (_, _, _) => release.Task };
         await using var leaving = await StartAsync(script);
         var id = await fixture.Bus.SubmitAsync(_kind, maxAttempts: 1);
-        await _client.JobAsync(id, JobState.Running);
+        await Eventually.True(() => script.Runs.Count == 1);
         await leaving.StopAsync();
         script.Work = (job, db, _) => Script.CompleteAsync(job, db);
 
@@ -149,7 +151,13 @@ public sealed class JobWorkerTests(SchedulingFixture fixture) : IClassFixture<Sc
         Assert.Equal((0, 2), (declined.Attempt, script.Runs.Count));
     }
 
-    private static async Task YieldOrComplete(JobContext job, WorkerDb db, CancellationToken cancelled)
+    private static Func<JobContext, WorkerDb, CancellationToken, Task> FirstYieldsOthersComplete()
+    {
+        var runs = 0;
+        return (job, db, cancelled) => Interlocked.Increment(ref runs) == 1 ? YieldAsync(job, db, cancelled) : Script.CompleteAsync(job, db);
+    }
+
+    private static async Task YieldAsync(JobContext job, WorkerDb db, CancellationToken cancelled)
     {
         using var either = CancellationTokenSource.CreateLinkedTokenSource(job.YieldToken, cancelled);
         await Task.Delay(Timeout.Infinite, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

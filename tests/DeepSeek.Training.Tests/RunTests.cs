@@ -1,0 +1,122 @@
+using System.Net.Http.Json;
+using System.Text.Json;
+using DeepSeek.Contracts.Jobs;
+using DeepSeek.Contracts.Training;
+using DeepSeek.Scheduling.Jobs;
+using DeepSeek.ServiceDefaults;
+using DeepSeek.Testing;
+using DeepSeek.Training.Runs;
+using DeepSeek.Training.Tests.Platform;
+
+namespace DeepSeek.Training.Tests;
+
+/// <summary>Runs with the real trainer.</summary>
+public sealed class RunTests(TrainingPlatform platform) : IClassFixture<TrainingPlatform>
+{
+    [Fact]
+    public async Task Schema_Scripts_MatchTheModel() => await SchemaAssert.MatchesModel<TrainingDb>(platform.Training.Services);
+
+    [Fact]
+    public async Task Run_SmallDataset_TrainsStoresAndRegisters()
+    {
+        var accepted = await platform.StartAsync(platform.Spec(modelName: "small"));
+
+        var run = await platform.RunAsync(accepted.Id, RunState.Succeeded);
+
+        // A line through the origin separates the classes, so all but the rows next to it come out right.
+        Assert.InRange(run.Metrics!["accuracy"], 0.96, 1);
+        Assert.Equal(["model.onnx", "weights.safetensors", "model.json"], run.Artifacts!.Select(artifact => artifact.Name));
+        var trained = await platform.Bus.ReceiveAsync<ModelTrained>(message => message.RunId == run.Id);
+        Assert.Equal(("small", "ada", platform.DatasetId, platform.ManifestSha256),
+            (trained.ModelName, trained.Owner, trained.DatasetId, trained.DatasetManifestSha256));
+        var job = await platform.JobAsync(accepted.JobId, JobState.Succeeded);
+        Assert.Equal(($"/api/v1/runs/{run.Id}", 1), (job.Result, job.Attempt));
+        using var registry = platform.Registry.ClientOf(Roles.Reader);
+        var version = await Eventually.NotNull(async () =>
+        {
+            using var response = await registry.GetAsync("/api/v1/models/small/versions/1");
+            return response.IsSuccessStatusCode ? await response.Content.ReadAsStringAsync() : null;
+        });
+        Assert.Contains(TrainingPlatform.ShaOf(run, "model.onnx"), version);
+        await Eventually.True(() => !Directory.Exists(platform.FolderOf(run.Id)));
+    }
+
+    [Fact]
+    public async Task Run_Metrics_AreASeriesOfLossesAndEpochs()
+    {
+        var accepted = await platform.StartAsync(platform.Spec(epochs: 15));
+        await platform.RunAsync(accepted.Id, RunState.Succeeded);
+
+        var accuracy = await platform.MetricsAsync(accepted.Id, "validation.accuracy");
+        var loss = await platform.MetricsAsync(accepted.Id, "loss");
+
+        Assert.Equal(Enumerable.Range(1, 15), accuracy.Select(point => point.Epoch));
+        Assert.Equal(Enumerable.Range(1, 15).Select(epoch => epoch * 12L), accuracy.Select(point => point.Step));
+        Assert.True(loss[^1].Value < loss[0].Value, "the loss fell");
+    }
+
+    [Fact]
+    public async Task Trainer_Killed_ResumesAndEndsWithTheSameWeights()
+    {
+        var expected = await platform.UndisturbedAsync();
+        var accepted = await platform.StartAsync(platform.LongSpec());
+        await platform.CheckpointAsync(accepted.Id);
+
+        TrainerProcesses.Kill(accepted.Id);
+
+        var run = await platform.RunAsync(accepted.Id, RunState.Succeeded);
+        Assert.Equal(expected, TrainingPlatform.ShaOf(run, "weights.safetensors"));
+        var attempts = await platform.Jobs.GetFromJsonAsync<AttemptView[]>($"/api/v1/jobs/{accepted.JobId}/attempts", PlatformJson.Options);
+        Assert.Equal([AttemptOutcome.Failed, AttemptOutcome.Completed], attempts!.Select(attempt => attempt.Outcome!.Value));
+        Assert.StartsWith("The trainer was killed (signal 9)", attempts![0].Cause);
+        Assert.Contains(await LogAsync(accepted.JobId), line => line.StartsWith("resumed from the checkpoint at step", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Run_HigherPriorityWaits_YieldsResumesAndEndsWithTheSameWeights()
+    {
+        var expected = await platform.UndisturbedAsync();
+        var low = await platform.StartAsync(platform.LongSpec(priority: 10));
+        await platform.CheckpointAsync(low.Id);
+
+        var high = await platform.StartAsync(platform.Spec(epochs: 1, priority: 90));
+
+        var highRun = await platform.RunAsync(high.Id, RunState.Succeeded);
+        var lowRun = await platform.RunAsync(low.Id, RunState.Succeeded);
+        Assert.True(highRun.EndedAt < lowRun.EndedAt, "the higher run ended first");
+        Assert.Equal(expected, TrainingPlatform.ShaOf(lowRun, "weights.safetensors"));
+        Assert.Equal(1, (await platform.JobAsync(low.JobId, JobState.Succeeded)).Attempt);
+    }
+
+    [Fact]
+    public async Task Cancel_Running_StopsTheTrainerAndClearsItsFolder()
+    {
+        var accepted = await platform.StartAsync(platform.Spec(epochs: 10_000));
+        await platform.CheckpointAsync(accepted.Id);
+
+        await platform.Jobs.PostAsync($"/api/v1/jobs/{accepted.JobId}/cancel", null);
+
+        var run = await platform.RunAsync(accepted.Id, RunState.Cancelled);
+        Assert.Equal("Cancelled by ada.", run.Error);
+        await Eventually.True(() => TrainerProcesses.Of(accepted.Id).Count == 0 && !Directory.Exists(platform.FolderOf(accepted.Id)));
+    }
+
+    [Fact]
+    public async Task Run_DivergingLoss_FailsAtOnceAndNamesTheField()
+    {
+        var accepted = await platform.StartAsync(platform.Spec(
+            epochs: 200, model: new { family = "tabularMlp", width = 64, blocks = 4, normalization = "none" }, optimizer: new { name = "sgd", learningRate = 10.0, momentum = 0.999 }));
+
+        var job = await platform.JobAsync(accepted.JobId, JobState.Failed);
+
+        Assert.Equal(1, job.Attempt);
+        Assert.StartsWith("optimizer.learningRate:", job.Error);
+        Assert.Equal(job.Error, (await platform.RunAsync(accepted.Id, RunState.Failed)).Error);
+    }
+
+    private async Task<IReadOnlyList<string>> LogAsync(Guid job)
+    {
+        var lines = await platform.Jobs.GetFromJsonAsync<JsonElement>($"/api/v1/jobs/{job}/logs?limit=200");
+        return [.. lines.GetProperty("items").EnumerateArray().Select(line => line.GetProperty("line").GetString()!)];
+    }
+}
