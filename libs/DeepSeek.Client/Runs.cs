@@ -9,14 +9,21 @@ public sealed record Run
     public Guid JobId { get; init; }
     public string Name { get; init; } = "";
     public string ModelName { get; init; } = "";
+    public string Owner { get; init; } = "";
     public Guid DatasetId { get; init; }
+    public string? DatasetManifestSha256 { get; init; }
     public string State { get; init; } = "";
     public string? Error { get; init; }
 
     /// <summary>Final metrics on the test split.</summary>
     public IReadOnlyDictionary<string, double>? Metrics { get; init; }
 
+    /// <summary>The model's files, once it is trained.</summary>
+    public IReadOnlyList<ModelArtifact>? Artifacts { get; init; }
+
     public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset? StartedAt { get; init; }
+    public DateTimeOffset? EndedAt { get; init; }
 }
 
 /// <summary>One point of a run's metric series.</summary>
