@@ -27,6 +27,8 @@ internal sealed class ServiceProcess : IAsyncDisposable
         File.ReadLines($"/proc/{_process!.Id}/status").Single(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1],
         CultureInfo.InvariantCulture);
 
+    public TimeSpan ProcessorTime => _process!.TotalProcessorTime;
+
     public static async Task<ServiceProcess> CreateAsync()
     {
         var process = new ServiceProcess(await Peers.StartAsync());

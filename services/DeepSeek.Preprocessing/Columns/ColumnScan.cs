@@ -64,7 +64,8 @@ internal sealed class ColumnScan(TableColumn source)
         {
             Number(number);
             LongNumbers += LongEnough(cell) ? 1 : 0;
-            if (detect && cell.Length >= 8 && PersonalData.OfValue(cell) is { } digits)
+            // Numbers that may be personal: +4930901820, and digits as many as a card has.
+            if (detect && (cell[0] == '+' || (cell.Length >= 13 && cell.IndexOfAny(".eE"u8) < 0)) && PersonalData.OfValue(cell) is { } digits)
             {
                 _personal[(int)digits]++;
             }

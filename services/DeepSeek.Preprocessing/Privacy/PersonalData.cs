@@ -38,8 +38,13 @@ internal static partial class PersonalData
 
     public static PersonalKind? OfValue(ReadOnlySpan<char> text)
     {
-        foreach (var (kind, pattern, check) in Forms)
+        var signs = Signs.Of(text);
+        foreach (var (kind, needs, pattern, check) in Forms)
         {
+            if (!needs(signs))
+            {
+                continue;
+            }
             foreach (var match in pattern.EnumerateMatches(text))
             {
                 if (match.Index == 0 && match.Length == text.Length && check(text))
@@ -59,8 +64,13 @@ internal static partial class PersonalData
     public static string? RedactInside(string text)
     {
         var result = text;
-        foreach (var (kind, pattern, check) in Forms)
+        var signs = Signs.Of(text);
+        foreach (var (kind, needs, pattern, check) in Forms)
         {
+            if (!needs(signs))
+            {
+                continue;
+            }
             result = pattern.Replace(result, match => check(match.ValueSpan) ? kind.Placeholder() : match.Value);
         }
         return result == text ? null : result;
@@ -84,19 +94,38 @@ internal static partial class PersonalData
 
     private delegate bool Check(ReadOnlySpan<char> text);
 
+    /// <summary>Cheap to know of a text, and enough to spare it most of the patterns.</summary>
+    private readonly record struct Signs(int Digits, bool At, bool Letters, bool Breaks, int Dots)
+    {
+        public static Signs Of(ReadOnlySpan<char> text)
+        {
+            int digits = 0, dots = 0;
+            bool at = false, letters = false, breaks = false;
+            foreach (var c in text)
+            {
+                digits += char.IsAsciiDigit(c) ? 1 : 0;
+                dots += c == '.' ? 1 : 0;
+                at |= c == '@';
+                letters |= char.IsAsciiLetter(c);
+                breaks |= c is '+' or '-' or '/' or '(' or ' ';
+            }
+            return new Signs(digits, at, letters, breaks || dots > 0, dots);
+        }
+    }
+
     // In this order: a card number also looks like a phone number, an e-mail address may hold digits.
-    private static readonly (PersonalKind Kind, Regex Pattern, Check Check)[] Forms =
+    private static readonly (PersonalKind Kind, Func<Signs, bool> Needs, Regex Pattern, Check Check)[] Forms =
     [
-        (PersonalKind.Email, Email(), _ => true),
-        (PersonalKind.Iban, Iban(), PersonalChecks.IsIban),
-        (PersonalKind.Card, Card(), PersonalChecks.IsCard),
-        (PersonalKind.NationalId, SocialSecurity(), _ => true),
-        (PersonalKind.NationalId, Nino(), _ => true),
-        (PersonalKind.NationalId, SpanishId(), PersonalChecks.IsSpanishId),
-        (PersonalKind.NationalId, ChineseId(), PersonalChecks.IsChineseId),
-        (PersonalKind.NationalId, FrenchId(), PersonalChecks.IsFrenchId),
-        (PersonalKind.IpAddress, IpAddress(), _ => true),
-        (PersonalKind.Phone, Phone(), PersonalChecks.IsPhone),
+        (PersonalKind.Email, s => s.At, Email(), _ => true),
+        (PersonalKind.Iban, s => s.Letters && s.Digits >= 10, Iban(), PersonalChecks.IsIban),
+        (PersonalKind.Card, s => s.Digits >= 13, Card(), PersonalChecks.IsCard),
+        (PersonalKind.NationalId, s => s.Breaks && s.Digits >= 9, SocialSecurity(), _ => true),
+        (PersonalKind.NationalId, s => s.Letters && s.Digits >= 6, Nino(), _ => true),
+        (PersonalKind.NationalId, s => s.Letters && s.Digits >= 7, SpanishId(), PersonalChecks.IsSpanishId),
+        (PersonalKind.NationalId, s => s.Digits >= 17, ChineseId(), PersonalChecks.IsChineseId),
+        (PersonalKind.NationalId, s => s.Digits >= 15, FrenchId(), PersonalChecks.IsFrenchId),
+        (PersonalKind.IpAddress, s => s.Dots >= 3 && s.Digits >= 4, IpAddress(), _ => true),
+        (PersonalKind.Phone, s => s.Breaks && s.Digits >= 7, Phone(), PersonalChecks.IsPhone),
     ];
 
     private static readonly (PersonalKind Kind, Regex Pattern)[] Names =
