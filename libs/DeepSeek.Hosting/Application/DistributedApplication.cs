@@ -5,6 +5,8 @@ namespace Aspire.Hosting;
 /// <summary>An application, ready to run or to be published.</summary>
 public class DistributedApplication(IHost host) : IHost, IAsyncDisposable
 {
+    private bool _running;
+
     /// <summary>Services of the host.</summary>
     public IServiceProvider Services => host.Services;
 
@@ -50,6 +52,7 @@ public class DistributedApplication(IHost host) : IHost, IAsyncDisposable
 
             await StartAsync(cancellationToken).ConfigureAwait(false);
             await host.WaitForShutdownAsync(cancellationToken).ConfigureAwait(false);
+            _running = false;
         }
         finally
         {
@@ -58,21 +61,34 @@ public class DistributedApplication(IHost host) : IHost, IAsyncDisposable
     }
 
     /// <summary>Tells all resources to start; does not wait until they have.</summary>
-    public Task StartAsync(CancellationToken cancellationToken = default) => host.StartAsync(cancellationToken);
+    public Task StartAsync(CancellationToken cancellationToken = default)
+    {
+        _running = true;
+        return host.StartAsync(cancellationToken);
+    }
 
     /// <summary>Stops all resources.</summary>
-    public Task StopAsync(CancellationToken cancellationToken = default) => host.StopAsync(cancellationToken);
+    public Task StopAsync(CancellationToken cancellationToken = default)
+    {
+        _running = false;
+        return host.StopAsync(cancellationToken);
+    }
 
-    /// <inheritdoc />
+    /// <summary>Stops what still runs and frees everything.</summary>
     public void Dispose()
     {
-        host.Dispose();
+        DisposeAsync().AsTask().GetAwaiter().GetResult();
         GC.SuppressFinalize(this);
     }
 
     /// <summary>Stops what still runs and frees everything.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (_running)
+        {
+            await StopAsync().ConfigureAwait(false);
+        }
+
         if (host is IAsyncDisposable disposable)
         {
             await disposable.DisposeAsync().ConfigureAwait(false);

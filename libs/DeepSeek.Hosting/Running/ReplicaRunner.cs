@@ -95,7 +95,7 @@ internal sealed class ReplicaRunner(
         var begun = Stopwatch.GetTimestamp();
         states.SetRunning(replica, process.Id);
         Connect();
-        await Task.WhenAny(process.Exited, WhenCancelled(run)).ConfigureAwait(false);
+        await ((Task)process.Exited).WaitAsync(run).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         var asked = run.IsCancellationRequested && !process.Exited.IsCompleted;
         if (asked)
         {
@@ -157,15 +157,6 @@ internal sealed class ReplicaRunner(
         foreach (var endpoint in replica.Resource.Annotations.OfType<EndpointAnnotation>())
         {
             endpoints.ProxyOf(endpoint)?.RemoveBackend(replica.Id);
-        }
-    }
-
-    private static async Task WhenCancelled(CancellationToken token)
-    {
-        var cancelled = new TaskCompletionSource();
-        await using (token.Register(cancelled.SetResult).ConfigureAwait(false))
-        {
-            await cancelled.Task.ConfigureAwait(false);
         }
     }
 }

@@ -8,7 +8,7 @@ while read -r change pid; do
     -) groups="${groups%% $pid *} ${groups#* $pid }" ;;
   esac
 done
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -KILL "-$group" 2>/dev/null; done
 round=0
 while [ $round -lt 50 ]; do
   left=
