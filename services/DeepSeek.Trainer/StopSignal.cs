@@ -2,10 +2,15 @@ using System.Runtime.InteropServices;
 
 namespace DeepSeek.Trainer;
 
-/// <summary>A wish to stop behind the next step: SIGTERM, SIGINT, or the line <c>yield</c> on standard input.</summary>
-internal sealed class StopSignal : IDisposable
+/// <summary>
+/// A wish to stop behind the next step: SIGTERM, SIGINT, the line <c>yield</c> on standard input, or the death of the parent
+/// process, after which nobody would take the result.
+/// </summary>
+internal sealed partial class StopSignal : IDisposable
 {
+    private static readonly TimeSpan s_parentCheck = TimeSpan.FromSeconds(1);
     private readonly List<PosixSignalRegistration> _registrations = [];
+    private Timer? _parent;
     private volatile bool _requested;
 
     internal bool IsRequested => _requested;
@@ -23,12 +28,24 @@ internal sealed class StopSignal : IDisposable
                 stop.Request();
             }));
         }
+        var parent = ParentId();
+        stop._parent = new Timer(_ =>
+        {
+            if (ParentId() != parent)
+            {
+                stop.Request();
+            }
+        }, null, s_parentCheck, s_parentCheck);
         // A background thread: reading a line cannot be cancelled and must not keep the process.
         new Thread(() => stop.Watch(input)) { IsBackground = true, Name = "standard input" }.Start();
         return stop;
     }
 
-    public void Dispose() => _registrations.ForEach(r => r.Dispose());
+    public void Dispose()
+    {
+        _registrations.ForEach(r => r.Dispose());
+        _parent?.Dispose();
+    }
 
     private void Watch(TextReader input)
     {
@@ -40,4 +57,7 @@ internal sealed class StopSignal : IDisposable
             }
         }
     }
+
+    [LibraryImport("libc", EntryPoint = "getppid")]
+    private static partial int ParentId();
 }

@@ -28,10 +28,13 @@ internal sealed class BadInputException(IReadOnlyDictionary<string, string[]> er
 /// <summary>Runs a training to its end and turns faults into events and exit codes.</summary>
 internal static class TrainerProcess
 {
-    internal static TrainerExit Run(WorkFolder folder, TrainerEvents events, StopSignal stop)
+    private static readonly TimeSpan s_lockPatience = TimeSpan.FromSeconds(30);
+
+    internal static TrainerExit Run(WorkFolder folder, TrainerEvents events, StopSignal stop, TimeSpan? lockPatience = null)
     {
         try
         {
+            using var guard = folder.Lock(lockPatience ?? s_lockPatience);
             using var run = new TrainingRun(TrainingPlan.Load(folder), folder, events, stop);
             return run.Execute();
         }

@@ -94,7 +94,7 @@ internal sealed class TrainingRun : IDisposable
     {
         using var loader = new BatchLoader(_plan.Train, new BatchOptions
         {
-            BatchSize = _spec.BatchSize,
+            BatchSize = (int)Math.Min(_spec.BatchSize, _plan.Train.Rows),
             Seed = _spec.Seed,
             Epochs = _spec.Epochs,
             LeastRows = TrainingPlan.LeastRows,

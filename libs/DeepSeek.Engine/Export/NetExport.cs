@@ -31,7 +31,7 @@ public static class NetExport
     /// <summary>The net alone.</summary>
     public static ModelProto Write(Module net, IReadOnlyList<long> featureShape, NetOutput output, IReadOnlyDictionary<string, string> metadata)
     {
-        var graph = new OnnxGraph("deepseek").Import(OnnxGraph.MlDomain, 3);
+        var graph = new OnnxGraph("deepseek");
         foreach (var (key, value) in metadata)
         {
             graph.Metadata(key, value);

@@ -9,8 +9,8 @@ namespace DeepSeek.Engine.Tests.Goldens;
 /// <summary>Ten training losses of each family against those that libtorch's own C++ modules and optimisers gave (make.sh).</summary>
 public sealed class GoldenLossTests
 {
-    // Float32 with sums in another order (other BLAS, other release): 1e-7 a step, grown by ten steps of a high rate.
-    private const double Tolerance = 2e-4;
+    // Two releases of libtorch with different BLAS libraries agree on these numbers to 3e-7; an error in a formula shows at 1e-3.
+    private const double Tolerance = 1e-5;
 
     private static readonly JsonElement s_golden = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Goldens", "losses.json"))).RootElement;
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using DeepSeek.Contracts.Training;
+using DeepSeek.Trainer;
 
 namespace DeepSeek.Engine.Tests.Trainer;
 
@@ -56,6 +57,35 @@ public sealed class TrainerProcessTests
         Assert.Equal(75, result.ExitCode);
         Assert.Single(result.Of("checkpoint"));
         Assert.Single(Directory.GetFiles(folder.File("checkpoints")));
+    }
+
+    [Fact]
+    public void SecondTrainer_InTheSameFolder_IsKeptOut()
+    {
+        using var folder = TrainerFolder.Tabular();
+        using var first = new WorkFolder(folder.Root).Lock(TimeSpan.Zero);
+
+        var output = new StringWriter();
+        using var stop = new StopSignal();
+        var exit = TrainerProcess.Run(new WorkFolder(folder.Root), new TrainerEvents(output), stop, TimeSpan.FromMilliseconds(300));
+
+        Assert.Equal(TrainerExit.Fault, exit);
+        Assert.Contains("Another trainer", output.ToString());
+    }
+
+    [Fact]
+    public void ParentKilled_MidRun_TrainerCheckpointsAndEnds()
+    {
+        using var folder = TrainerFolder.Tabular(change: s => s with { Epochs = 10_000, CheckpointEvery = 1_000_000 });
+        // A shell between this process and the trainer, killed while the trainer runs.
+        var command = $"dotnet '{Path.Combine(AppContext.BaseDirectory, "DeepSeek.Trainer.dll")}' --work '{folder.Root}'; true";
+        using var shell = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("sh", ["-c", command]) { RedirectStandardOutput = true, RedirectStandardInput = true })!;
+        TrainerRunner.Await(shell, "progress", 1);
+
+        shell.Kill();
+        using var ended = new WorkFolder(folder.Root).Lock(TimeSpan.FromMinutes(2));
+
+        Assert.Single(Directory.GetFiles(folder.File("checkpoints"), "*.ckpt"));
     }
 
     [Theory]
