@@ -50,6 +50,7 @@ public class DistributedApplication(IHost host) : IHost, IAsyncDisposable
                 return;
             }
 
+            using var signals = new TerminalSignals(Services.GetRequiredService<IHostApplicationLifetime>());
             await StartAsync(cancellationToken).ConfigureAwait(false);
             await host.WaitForShutdownAsync(cancellationToken).ConfigureAwait(false);
             _running = false;

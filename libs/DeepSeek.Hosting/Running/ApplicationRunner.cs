@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Aspire.Hosting.Eventing;
 using Microsoft.Extensions.Hosting;
 
@@ -8,10 +7,9 @@ namespace Aspire.Hosting;
 internal sealed class ApplicationRunner(
     DistributedApplicationModel model, DistributedApplicationOptions options, IDistributedApplicationEventing eventing, IServiceProvider services, LocalData data,
     Watchdog watchdog, EndpointAllocator endpoints, ResourceControllers controllers, PassiveResources passive, HealthMonitor health, StartupReport report,
-    StatusServer status, IHostApplicationLifetime lifetime) : IHostedService, IAsyncDisposable
+    StatusServer status) : IHostedService, IAsyncDisposable
 {
     private DataLock? _lock;
-    private PosixSignalRegistration? _hangUp;
     private bool _stopped;
 
     public async Task StartAsync(CancellationToken cancellationToken)
@@ -47,7 +45,6 @@ internal sealed class ApplicationRunner(
         await status.StopAsync().ConfigureAwait(false);
         endpoints.Dispose();
         watchdog.Dispose();
-        _hangUp?.Dispose();
         _lock?.Dispose();
     }
 
@@ -56,11 +53,6 @@ internal sealed class ApplicationRunner(
 
     private async Task StartResourcesAsync(CancellationToken cancellationToken)
     {
-        _hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
-        {
-            signal.Cancel = true;
-            lifetime.StopApplication();
-        });
         await eventing.PublishAsync(new BeforeStartEvent(services, model), cancellationToken).ConfigureAwait(false);
         watchdog.Start();
         foreach (var resource in model.Resources.OfType<IResourceWithEndpoints>())

@@ -37,20 +37,12 @@ internal static class LocalHostServices
         services.AddSingleton<StatusServer>();
         services.AddHealthChecks();
         services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromMinutes(1));
-        services.Configure<ConsoleLifetimeOptions>(o => o.SuppressStatusMessages = true);
+        services.AddSingleton<IHostLifetime, QuietLifetime>();
         services.AddSingleton(TimeProvider.System);
         AddLogging(host);
         if (execution.IsRunMode)
         {
             services.AddHostedService<ApplicationRunner>();
-        }
-        else
-        {
-            // Nothing is probed while publishing.
-            foreach (var publisher in services.Where(service => service.ServiceType == typeof(IHostedService)).ToArray())
-            {
-                services.Remove(publisher);
-            }
         }
     }
 
