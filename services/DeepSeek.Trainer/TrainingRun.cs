@@ -273,10 +273,12 @@ internal sealed class TrainingRun : IDisposable
     /// <summary>DEEPSEEK_THREADS, or all cores, but one for steps so small that waking threads costs more than they give.</summary>
     private static int Threads(TrainingPlan plan)
     {
-        if (int.TryParse(Environment.GetEnvironmentVariable("DEEPSEEK_THREADS"), NumberStyles.None, CultureInfo.InvariantCulture, out var threads) && threads is > 0 and <= 1024)
+        if (plan.Spec.Model.Family == ModelFamily.TabularMlp && NetFactory.TabularMultiplications(plan) < SmallStep)
         {
-            return threads;
+            return 1;
         }
-        return plan.Spec.Model.Family == ModelFamily.TabularMlp && NetFactory.TabularMultiplications(plan) < SmallStep ? 1 : Environment.ProcessorCount;
+        return int.TryParse(Environment.GetEnvironmentVariable("DEEPSEEK_THREADS"), NumberStyles.None, CultureInfo.InvariantCulture, out var threads) && threads is > 0 and <= 1024
+            ? threads
+            : Environment.ProcessorCount;
     }
 }
