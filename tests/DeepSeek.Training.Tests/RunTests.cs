@@ -66,6 +66,7 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
 
         var run = await platform.RunAsync(accepted.Id, RunState.Succeeded);
         Assert.Equal(expected, TrainingPlatform.ShaOf(run, "weights.safetensors"));
+        await platform.JobAsync(accepted.JobId, JobState.Succeeded);
         var attempts = await platform.Jobs.GetFromJsonAsync<AttemptView[]>($"/api/v1/jobs/{accepted.JobId}/attempts", PlatformJson.Options);
         Assert.Equal([AttemptOutcome.Failed, AttemptOutcome.Completed], attempts!.Select(attempt => attempt.Outcome!.Value));
         Assert.StartsWith("The trainer was killed (signal 9)", attempts![0].Cause);

@@ -58,6 +58,8 @@ public class TrainingPlatform : IAsyncLifetime
             ["services:scheduling:http:0"] = Scheduling.Address.AbsoluteUri,
             ["services:registry:http:0"] = Registry.Address.AbsoluteUri,
             ["services:preprocessing:http:0"] = _datasets.Address.AbsoluteUri,
+            // Two threads of a small net wait for each other longer than they compute when the machine is busy.
+            ["Trainer:Threads"] = "1",
             ["Worker:SeenSeconds"] = "1",
             ["Worker:BeatSeconds"] = "0.5",
         };
