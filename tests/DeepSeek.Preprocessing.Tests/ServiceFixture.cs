@@ -1,9 +1,12 @@
+using System.Collections.Concurrent;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.Testing;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.Preprocessing.Tests;
 
@@ -16,6 +19,9 @@ public sealed class ServiceFixture : ServiceFactory<PreprocessingDb>
 
     public Peers Peers { get; private set; } = null!;
 
+    /// <summary>Everything the service has logged, down to debug.</summary>
+    public ConcurrentQueue<string> Logs { get; } = new();
+
     public HttpClient Operator { get; private set; } = null!;
 
     public override async ValueTask InitializeAsync()
@@ -24,6 +30,12 @@ public sealed class ServiceFixture : ServiceFactory<PreprocessingDb>
         Peers = await Peers.StartAsync();
         WithPeer("registry", Peers.Address).WithPeer("scheduling", Peers.Address);
         Operator = ClientOf(Roles.Operator);
+    }
+
+    protected override void ConfigureWebHost(IWebHostBuilder builder)
+    {
+        base.ConfigureWebHost(builder);
+        builder.ConfigureLogging(logging => logging.AddProvider(new Recorder(Logs)).AddFilter<Recorder>(null, LogLevel.Debug));
     }
 
     public override async ValueTask DisposeAsync()
@@ -80,9 +92,7 @@ public sealed class ServiceFixture : ServiceFactory<PreprocessingDb>
         return JsonDocument.Parse(body).RootElement;
     }
 
-    public static Task<JsonElement> EndAsync(HttpClient client, Guid id, TimeSpan? deadline = null) => EndCoreAsync(client, id, deadline);
-
-    private static async Task<JsonElement> EndCoreAsync(HttpClient client, Guid id, TimeSpan? deadline)
+    public static async Task<JsonElement> EndAsync(HttpClient client, Guid id, TimeSpan? deadline = null)
     {
         JsonElement dataset = default;
         await Eventually.True(async () =>
@@ -91,5 +101,22 @@ public sealed class ServiceFixture : ServiceFactory<PreprocessingDb>
             return dataset.GetProperty("state").GetString() is "ready" or "failed" or "cancelled";
         }, deadline ?? TimeSpan.FromSeconds(90), "the dataset has ended");
         return dataset;
+    }
+
+    [ProviderAlias("Recorder")]
+    private sealed class Recorder(ConcurrentQueue<string> lines) : ILoggerProvider, ILogger
+    {
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            lines.Enqueue(formatter(state, exception) + exception);
+
+        public void Dispose()
+        {
+        }
     }
 }

@@ -203,7 +203,10 @@ public sealed class ServiceTests(ServiceFixture service) : IClassFixture<Service
             .Select(f => (Name: f, Content: Unpacked(File.ReadAllBytes(f)))).ToList();
         places.Add(("database", await DumpAsync()));
         places.Add(("job log", JsonSerializer.SerializeToUtf8Bytes(service.Peers.Beats)));
-        Assert.True(places.Count > 8);
+        var logs = service.Logs.ToArray();
+        Assert.Contains(logs, l => l.Contains($"Dataset {id} is ready"));
+        places.Add(("log", Encoding.UTF8.GetBytes(string.Join('\n', logs))));
+        Assert.True(places.Count > 9);
         foreach (var secret in secrets)
         {
             Assert.All(places, p => Assert.False(p.Content.AsSpan().IndexOf(Encoding.UTF8.GetBytes(secret)) >= 0, $"'{secret}' stands in {p.Name}"));

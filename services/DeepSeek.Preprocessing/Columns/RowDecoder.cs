@@ -72,7 +72,8 @@ internal sealed class RowDecoder
             batch.Targets[row] = 0;
             if (_plan.Task == LearningTask.Regression)
             {
-                batch.Targets[row] = Number(scan, place, row, target);
+                var value = Number(scan, place, row, target);
+                batch.Targets[row] = target.Mask is { Method: MaskMethod.Generalise } mask ? mask.Number(value) : value;
                 continue;
             }
             var cell = scan.Kind(place) == CellKind.Text ? Cells.Trim(scan.Text(place, row)) : ClassText(scan, place, row);

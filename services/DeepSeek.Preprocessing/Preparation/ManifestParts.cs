@@ -26,7 +26,8 @@ internal static class ManifestParts
 
     public static JsonElement Split(SplitPlan split)
     {
-        var cuts = split.Method == SplitMethod.Time ? (TimeSplitter)split.NewSplitter() : null;
+        // A cut is a value of the column, or lies between two: a masked column keeps it to itself.
+        var cuts = split.Method == SplitMethod.Time && split.Column!.Mask is null ? (TimeSplitter)split.NewSplitter() : null;
         return JsonSerializer.SerializeToElement(new
         {
             split.Method,

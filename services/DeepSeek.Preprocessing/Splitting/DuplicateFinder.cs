@@ -6,7 +6,8 @@ namespace DeepSeek.Preprocessing.Splitting;
 /// </summary>
 internal sealed class DuplicateFinder
 {
-    private const int Capacity = 1 << 21;
+    /// <summary>About 30 MB.</summary>
+    private const int Capacity = 1 << 20;
 
     private Dictionary<ulong, byte> _parts = [];
     private int _level;
