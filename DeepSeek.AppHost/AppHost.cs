@@ -10,7 +10,7 @@ var registry = Service<Projects.DeepSeek_Registry>("registry");
 var preprocessing = Service<Projects.DeepSeek_Preprocessing>("preprocessing")
     .WithReference(registry).WithReference(scheduling).WaitFor(registry).WaitFor(scheduling);
 var training = Service<Projects.DeepSeek_Training>("training")
-    .WithReference(registry).WithReference(scheduling).WaitFor(registry).WaitFor(scheduling);
+    .WithReference(registry).WithReference(scheduling).WithReference(preprocessing).WaitFor(registry).WaitFor(scheduling);
 var compression = Service<Projects.DeepSeek_Compression>("compression")
     .WithReference(registry).WithReference(scheduling).WaitFor(registry).WaitFor(scheduling);
 var inference = Service<Projects.DeepSeek_Inference>("inference")

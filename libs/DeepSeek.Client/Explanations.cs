@@ -17,8 +17,12 @@ public sealed record ExplanationSpec
 
     public string? Output { get; init; }
     public ExplanationBackground? Background { get; init; }
+    public ExplanationSampling? Sampling { get; init; }
     public int? Priority { get; init; }
 }
+
+/// <summary>Permutation sampling ends at this standard error or after so many antithetic pairs.</summary>
+public sealed record ExplanationSampling(int MaxPairs = 50, double TargetError = 0.002);
 
 /// <summary>Rows that stand in for absent features.</summary>
 public sealed record ExplanationBackground(string Split = "train", int Rows = 100, int Seed = 0);

@@ -11,7 +11,7 @@ namespace DeepSeek.Explainability.Explanations;
 /// <summary>Computes one explanation from the model's and the dataset's bytes.</summary>
 public sealed class ExplanationRunner(BlobClient blobs)
 {
-    private const int DefaultRows = 50;
+    private const int DefaultRows = 20;
     private const int DefaultImages = 4;
     private const int FillSample = 256;
 

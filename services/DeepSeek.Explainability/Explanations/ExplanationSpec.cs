@@ -21,7 +21,7 @@ public sealed record ExplanationSpec
     /// <summary>Split the rows or images are drawn from: <c>train</c>, <c>validation</c> or <c>test</c> (default).</summary>
     public string Split { get; init; } = "test";
 
-    /// <summary>How many rows are drawn; default 50 (images: 4), 1 to <see cref="ExplanationRules.MaxRows"/> (images: <see cref="ExplanationRules.MaxImages"/>).</summary>
+    /// <summary>How many rows are drawn; default 20 (images: 4), 1 to <see cref="ExplanationRules.MaxRows"/> (images: <see cref="ExplanationRules.MaxImages"/>).</summary>
     public int? Count { get; init; }
 
     /// <summary>Default <see cref="ExplanationMethod.Auto"/>.</summary>
@@ -63,8 +63,8 @@ public sealed record BackgroundSpec
 /// <summary>Sampling ends when every value's standard error is at most <see cref="TargetError"/> (output units) or after <see cref="MaxPairs"/> antithetic pairs.</summary>
 public sealed record SamplingSpec
 {
-    /// <summary>Default 200, 2 to 100 000.</summary>
-    public int MaxPairs { get; init; } = 200;
+    /// <summary>Default 50, 2 to 100 000.</summary>
+    public int MaxPairs { get; init; } = 50;
 
     /// <summary>Default 0.002, at least 0.</summary>
     public double TargetError { get; init; } = 0.002;
