@@ -6,13 +6,12 @@ internal sealed class ProcessSpecs(DistributedApplicationExecutionContext execut
     private readonly Dictionary<IResource, ILocalServer> _servers = [];
 
     /// <summary>
-    /// Settings that keep many small .NET processes small. They stand in for nothing Aspire injects: like the rest of the
+    /// Settings that make many small .NET processes start sooner and stay smaller. They stand in for nothing Aspire injects: like the rest of the
     /// ambient environment they give way to what the user or the AppHost sets.
     /// </summary>
     private static readonly (string Name, string Value)[] AmbientDefaults =
     [
         ("DOTNET_gcServer", "0"),
-        ("DOTNET_GCConserveMemory", "5"),
         ("DOTNET_TieredPGO", "0"),
     ];
 
