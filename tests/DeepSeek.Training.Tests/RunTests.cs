@@ -1,5 +1,4 @@
 using System.Net.Http.Json;
-using System.Text.Json;
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Contracts.Training;
 using DeepSeek.Scheduling.Jobs;
@@ -117,7 +116,13 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
 
     private async Task<IReadOnlyList<string>> LogAsync(Guid job)
     {
-        var lines = await platform.Jobs.GetFromJsonAsync<JsonElement>($"/api/v1/jobs/{job}/logs?limit=200");
-        return [.. lines.GetProperty("items").EnumerateArray().Select(line => line.GetProperty("line").GetString()!)];
+        var lines = new List<string>();
+        for (string? cursor = ""; cursor is not null;)
+        {
+            var page = await platform.Jobs.GetFromJsonAsync<Page<LogLine>>($"/api/v1/jobs/{job}/logs?limit=200&cursor={cursor}", PlatformJson.Options);
+            lines.AddRange(page!.Items.Select(line => line.Line));
+            cursor = page.Next;
+        }
+        return lines;
     }
 }

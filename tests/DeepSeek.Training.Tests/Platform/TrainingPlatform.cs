@@ -154,7 +154,7 @@ public class TrainingPlatform : IAsyncLifetime
     public string FolderOf(Guid run) => Path.Combine(Training.DataFolder, "training", "runs", run.ToString());
 
     public Task CheckpointAsync(Guid run) => Eventually.True(
-        () => Directory.Exists(Path.Combine(FolderOf(run), "checkpoints")) && Directory.EnumerateFiles(Path.Combine(FolderOf(run), "checkpoints")).Any(),
+        () => Directory.Exists(Path.Combine(FolderOf(run), "checkpoints")) && Directory.EnumerateFiles(Path.Combine(FolderOf(run), "checkpoints"), "*.ckpt").Any(),
         TimeSpan.FromSeconds(120), "a checkpoint is there");
 
     public async Task<IReadOnlyList<MetricView>> MetricsAsync(Guid run, string? name = null)
