@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Text.Json;
+using DeepSeek.Contracts;
 
 namespace DeepSeek.Hosting.Tests;
 
@@ -21,5 +23,15 @@ public sealed class PlatformManifestTests
         {
             File.Delete(path);
         }
+    }
+
+    [Fact]
+    public void CheckedInManifest_HoldsTheResourcesThatServicesAreToldOf()
+    {
+        using var manifest = JsonDocument.Parse(File.ReadAllText(Path.Combine(Repository.Root, "aspire-manifest.json")));
+        var names = typeof(ResourceNames).GetFields().Select(field => (string)field.GetRawConstantValue()!).ToArray();
+
+        // What follows the last resource the AppHost adds is there by reference only: passwords and their encoded forms.
+        Assert.Equal(names.Order(), manifest.RootElement.GetProperty("resources").EnumerateObject().Take(names.Length).Select(resource => resource.Name).Order());
     }
 }
