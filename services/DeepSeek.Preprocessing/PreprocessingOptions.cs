@@ -19,9 +19,9 @@ public sealed class PreprocessingOptions
     [Range(1024, long.MaxValue)]
     public long MaxUnpackedBytes { get; set; } = 32L << 30;
 
-    /// <summary>Memory of DuckDB in MB. Default 384, 128 to 65 536.</summary>
+    /// <summary>Memory of DuckDB in MB; it fills all of it with file buffers when a table is larger. Default 256, 128 to 65 536.</summary>
     [Range(128, 65536)]
-    public int DuckDbMegabytes { get; set; } = 384;
+    public int DuckDbMegabytes { get; set; } = 256;
 
     /// <summary>Threads of DuckDB. Default 1: our own decoding is what takes the time. 1 to 64.</summary>
     [Range(1, 64)]
