@@ -1,0 +1,170 @@
+using System.Text.Json;
+
+namespace DeepSeek.Cli.Tests;
+
+public sealed class CommandLineTests : IAsyncLifetime
+{
+    private const string Job = "01900000-0000-7000-8000-000000000001";
+    private readonly Cli _cli = new();
+    private StubGateway _gateway = null!;
+
+    public async ValueTask InitializeAsync() => _gateway = await StubGateway.StartAsync();
+
+    public async ValueTask DisposeAsync()
+    {
+        await _gateway.DisposeAsync();
+        _cli.Dispose();
+    }
+
+    [Theory]
+    [InlineData("bogus")]
+    [InlineData("jobs", "show", "not-a-guid")]
+    [InlineData("deploy", "name")]
+    [InlineData("whoami", "--gateway", "not an address")]
+    public async Task BadCommandLine_ExitsTwo_AndPointsToHelp(params string[] arguments)
+    {
+        var (exitCode, output, error) = await _cli.RunAsync(arguments);
+
+        Assert.Equal(2, exitCode);
+        Assert.Empty(output);
+        Assert.Contains("--help", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task NoKey_ExitsFour_AndSaysHowToLogIn()
+    {
+        var (exitCode, _, error) = await RunAsync("jobs", "list");
+
+        Assert.Equal(4, exitCode);
+        Assert.Contains("deepseek login", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task WrongKey_ExitsFour_WithThePlatformsWords()
+    {
+        var (exitCode, _, error) = await RunAsync("whoami", "--key", "dsk_wrong");
+
+        Assert.Equal(4, exitCode);
+        Assert.Contains("The API key is not known.", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task UnknownThing_ExitsFive()
+    {
+        var (exitCode, _, _) = await RunAsync("models", "show", "none", "1", "--key", StubGateway.Key);
+
+        Assert.Equal(5, exitCode);
+    }
+
+    [Fact]
+    public async Task MissingFile_ExitsTwo_NamingIt()
+    {
+        var (exitCode, _, error) = await RunAsync("datasets", "create", "no-such.csv", "--key", StubGateway.Key);
+
+        Assert.Equal(2, exitCode);
+        Assert.Contains("no-such.csv", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task RefusedInput_ExitsTwo_NamingTheField()
+    {
+        _gateway.Answers["/api/v1/keys"] = (400, """{"title":"The request is not valid","detail":"role: unknown.","errors":{"role":["Choose reader, operator, approver or admin."]}}""");
+
+        var (exitCode, _, error) = await RunAsync("keys", "create", "ada", "--role", "emperor", "--key", StubGateway.Key);
+
+        Assert.Equal(2, exitCode);
+        Assert.Contains("role: Choose reader", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Json_IsAllOfStandardOutput_AndWhole()
+    {
+        _gateway.Answers["/api/v1/jobs"] = (200, $$"""{"items":[{"id":"{{Job}}","kind":"train","name":"a","state":"queued","waitingFor":"no worker"}],"next":null}""");
+
+        var (exitCode, output, _) = await RunAsync("jobs", "list", "--json", "--key", StubGateway.Key);
+
+        Assert.Equal(0, exitCode);
+        var job = Assert.Single(JsonElement.Parse(output).EnumerateArray().ToArray());
+        Assert.Equal(Job, job.GetProperty("id").GetString());
+        Assert.Equal("no worker", job.GetProperty("waitingFor").GetString());
+    }
+
+    [Fact]
+    public async Task Table_IntoAPipe_HasWholeIdsAndNoEscapes()
+    {
+        _gateway.Answers["/api/v1/jobs"] = (200, $$"""{"items":[{"id":"{{Job}}","kind":"train","name":"a[b]","state":"queued"}],"next":null}""");
+
+        var (_, output, _) = await RunAsync("jobs", "list", "--key", StubGateway.Key);
+
+        Assert.Contains(Job, output, StringComparison.Ordinal);
+        Assert.Contains("a[b]", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("\e[", output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("succeeded", 0)]
+    [InlineData("failed", 1)]
+    [InlineData("cancelled", 1)]
+    public async Task Watch_ExitsByTheJobsEnd(string state, int expected)
+    {
+        _gateway.Answers[$"/api/v1/jobs/{Job}"] = (200, $$"""{"id":"{{Job}}","kind":"train","name":"n","state":"{{state}}","error":"disk full"}""");
+        _gateway.Answers[$"/api/v1/jobs/{Job}/events"] = (200, $"id: 1\nevent: state\ndata: {{\"state\":\"{state}\"}}\n\n");
+
+        var (exitCode, _, error) = await RunAsync("jobs", "watch", Job, "--key", StubGateway.Key);
+
+        Assert.Equal(expected, exitCode);
+        Assert.Equal(expected == 1, error.Contains("disk full", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task BrokenAudit_ExitsOne_NamingTheEntry()
+    {
+        _gateway.Answers["/api/v1/audit/verify"] = (200, """{"valid":false,"entries":9,"firstBroken":{"sequence":4,"reason":"hash differs"}}""");
+
+        var (exitCode, _, error) = await RunAsync("audit", "verify", "--key", StubGateway.Key);
+
+        Assert.Equal(1, exitCode);
+        Assert.Contains("entry 4", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Login_KeepsTheKeyForItsOwnerAndItsGatewayOnly()
+    {
+        _gateway.Answers["/api/v1/me"] = (200, """{"name":"ada","role":"operator"}""");
+
+        Assert.Equal(0, (await RunAsync("login", "--key", StubGateway.Key)).ExitCode);
+        Assert.Equal(0, (await _cli.RunAsync("whoami")).ExitCode);
+
+        if (!OperatingSystem.IsWindows())
+        {
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_cli.LoginFile));
+        }
+
+        await using var other = await StubGateway.StartAsync();
+        Assert.Equal(4, (await _cli.RunAsync("whoami", "--gateway", other.Address.AbsoluteUri)).ExitCode);
+        Assert.DoesNotContain(other.Keys, key => key.Contains(StubGateway.Key, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Login_WithAWrongKey_KeepsNothing()
+    {
+        Assert.Equal(4, (await RunAsync("login", "--key", "dsk_wrong")).ExitCode);
+
+        Assert.False(File.Exists(_cli.LoginFile));
+    }
+
+    [Fact]
+    public async Task Unreachable_ExitsThree_AndSaysHowToStart()
+    {
+        var address = _gateway.Address.AbsoluteUri;
+        await _gateway.DisposeAsync();
+
+        var (exitCode, _, error) = await _cli.RunAsync("whoami", "--key", StubGateway.Key, "--gateway", address);
+
+        Assert.Equal(3, exitCode);
+        Assert.Contains("./run", error, StringComparison.Ordinal);
+    }
+
+    private Task<(int ExitCode, string Output, string Error)> RunAsync(params string[] arguments) =>
+        _cli.RunAsync([.. arguments, "--gateway", _gateway.Address.AbsoluteUri]);
+}
