@@ -67,7 +67,7 @@ public sealed class ExplanationRunner(BlobClient blobs)
             baseValue = attribution.Base; // the same for every row: it only sees the background
             explained.Add(new ExplainedRow(
                 RowTable.Inputs(rows, row), fx[0], attribution.Phi, attribution.StandardErrors,
-                Math.Abs(attribution.Phi.Sum() + attribution.Base - fx[0]), attribution.Evaluations));
+                Math.Abs(attribution.Phi.Sum() + attribution.Base - fx[0]) / Math.Max(1, Math.Abs(fx[0])), attribution.Evaluations));
             progress((row + 1.0) / rows.Rows, $"{row + 1} of {rows.Rows} rows explained");
         }
 

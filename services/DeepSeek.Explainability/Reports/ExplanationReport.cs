@@ -51,7 +51,7 @@ public sealed record ExplanationReport
     /// <summary>The explained images.</summary>
     public IReadOnlyList<ExplainedImage> Images { get; init; } = [];
 
-    /// <summary>Largest |Σφ + base − f(x)| over the rows; f(x) is computed apart, on the row alone.</summary>
+    /// <summary>Largest |Σφ + base − f(x)| / max(1, |f(x)|) over the rows; f(x) is computed apart, on the row alone, in the model's single precision.</summary>
     public double? MaxAdditivityError { get; init; }
 }
 

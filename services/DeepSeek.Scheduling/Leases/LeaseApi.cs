@@ -6,7 +6,7 @@ using Microsoft.Extensions.Options;
 
 namespace DeepSeek.Scheduling.Leases;
 
-/// <summary>The worker's half of the job protocol; not routed by the gateway.</summary>
+/// <summary>The worker's half of the job protocol, for the role service alone.</summary>
 public static class LeaseApi
 {
     private const int MaxHeartbeatLines = 10_000;
