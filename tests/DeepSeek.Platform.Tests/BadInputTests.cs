@@ -62,7 +62,7 @@ public sealed class BadInputTests(PlatformHost platform)
     [InlineData("a,b\n1,2\n3,4,5\n", "b", "3")] // ragged: line 3
     [InlineData("a,a\n1,2\n", "a", "a")] // doubled header
     [InlineData("a,b\n1,2\n", "c", "c")] // target missing
-    [InlineData("a,b\n1,\"2\n3,4\n", "b", "2")] // quote never closed
+    [InlineData("a,b\n1,\"2\n3,4\n", "b", "row 1")] // quote never closed
     [InlineData("a,b\n1,x\0y\n2,z\n", "b", "2")] // NUL
     [InlineData("", "b", "empty")]
     public async Task Csv_Broken_IsRefusedNamingThePlace(string csv, string target, string named)

@@ -13,7 +13,7 @@ public sealed class CsvIntakeTests
     [InlineData("a,y\n1,0\n2,1,3\n", "row 2 (line 3) has 3 fields where the header has 2")]
     [InlineData("a,y\n1,0\n2\"x\",1\n", "row 2 (line 3), column 'a': a \" stands inside an unquoted field")]
     [InlineData("a,y\n1,0\n\"2\"x,1\n", "row 2 (line 3), column 'a': text follows the closing \"")]
-    [InlineData("a,y\n1,0\n\"2,1\n3,0\n", "the file ends inside a quoted field")]
+    [InlineData("a,y\n1,0\n\"2,1\n3,0\n", "row 2 (line 5) the file ends inside a quoted field")]
     [InlineData("a,y\n1,0\n2\0,1\n", "row 2 (line 3), column 'a': holds a NUL byte")]
     [InlineData("a,a\n1,0\n", "the name 'a' stands twice in the header, in columns 1 and 2")]
     [InlineData("a,b\n1,0\n2,1\n", "target: the file has no column 'y'. It has: 'a', 'b'.")]

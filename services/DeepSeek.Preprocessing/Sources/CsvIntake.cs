@@ -80,7 +80,7 @@ internal sealed class CsvIntake : ITableIntake
         }
         if (_state == State.Quoted)
         {
-            throw At(_row, $"the file ends inside a quoted field; a {(char)_quote} is missing.");
+            throw At(_names is null && _spec.Header ? 0 : _row + 1, $"the file ends inside a quoted field; a {(char)_quote} is missing.");
         }
         if (_state != State.FieldStart || _column > 0)
         {
