@@ -9,6 +9,7 @@ namespace DeepSeek.Client;
 /// <summary>
 /// One call: JSON in and out, problems as exceptions. A call that can be sent again (a read, or a write with its idempotency key)
 /// is repeated when the platform says when (429, 503 with Retry-After), when a part of it restarts (502, 503, 504) or when the connection breaks.
+/// A deletion needs no key: when it is repeated after a try that may have been carried out, 404 means that it was.
 /// </summary>
 internal sealed class ApiTransport(HttpClient http)
 {
@@ -56,6 +57,7 @@ internal sealed class ApiTransport(HttpClient http)
     /// <summary>Sends what <paramref name="create"/> makes, anew for each attempt; returns a successful response whose headers have come.</summary>
     public async Task<HttpResponseMessage> SendAsync(Func<HttpRequestMessage> create, CancellationToken cancellationToken, int attempts = MaxAttempts)
     {
+        var mayBeDone = false;
         for (var attempt = 1; ; attempt++)
         {
             HttpResponseMessage? response = null;
@@ -63,7 +65,8 @@ internal sealed class ApiTransport(HttpClient http)
             {
                 using var request = create();
                 response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
-                if (response.IsSuccessStatusCode)
+                if (response.IsSuccessStatusCode
+                    || (mayBeDone && request.Method == HttpMethod.Delete && response.StatusCode == HttpStatusCode.NotFound))
                 {
                     return response;
                 }
@@ -74,11 +77,13 @@ internal sealed class ApiTransport(HttpClient http)
                     throw await DeepSeekApiException.FromAsync(response, cancellationToken);
                 }
 
+                mayBeDone |= response.StatusCode is HttpStatusCode.BadGateway or HttpStatusCode.GatewayTimeout;
                 response.Dispose();
                 await Task.Delay(wait, cancellationToken);
             }
-            catch (HttpRequestException) when (attempt < attempts)
+            catch (HttpRequestException fault) when (attempt < attempts)
             {
+                mayBeDone |= fault.HttpRequestError is not (HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError);
                 response?.Dispose();
                 await Task.Delay(Backoff(attempt), cancellationToken);
             }
@@ -112,7 +117,7 @@ internal sealed class ApiTransport(HttpClient http)
         {
             var request = new HttpRequestMessage(method, path);
             request.Content = body is null ? null : JsonContent.Create(body, body.GetType(), options: Json);
-            if (method == HttpMethod.Post)
+            if (method == HttpMethod.Post || method == HttpMethod.Put)
             {
                 request.Headers.Add("Idempotency-Key", key);
             }
@@ -130,9 +135,13 @@ internal sealed class ApiTransport(HttpClient http)
         };
     }
 
-    /// <summary>A repeat under its idempotency key gets 409 while the first try, whose reply was lost, still runs.</summary>
+    /// <summary>
+    /// A repeat under its idempotency key gets 409 while the first try, whose reply was lost, still runs; not so one that says that the first
+    /// try's reply is not kept.
+    /// </summary>
     private static bool IsStillRunning(HttpRequestMessage request, HttpResponseMessage response, int attempt) =>
-        attempt > 1 && response.StatusCode == HttpStatusCode.Conflict && request.Headers.Contains("Idempotency-Key");
+        attempt > 1 && response.StatusCode == HttpStatusCode.Conflict && request.Headers.Contains("Idempotency-Key")
+        && !response.Headers.Contains("Idempotency-Replayed");
 
     private static bool MayPass(HttpResponseMessage response) => response.StatusCode
         is HttpStatusCode.TooManyRequests or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout;

@@ -42,6 +42,58 @@ public sealed class TransportTests
     }
 
     [Fact]
+    public async Task Post_RepeatWhoseFirstReplyIsNotKept_IsThrown()
+    {
+        await using var gateway = await ScriptedGateway.StartAsync(ScriptedGateway.Break, http =>
+        {
+            http.Response.Headers["Idempotency-Replayed"] = "true";
+            return ScriptedGateway.Status(409)(http);
+        });
+
+        var problem = await Assert.ThrowsAsync<DeepSeekApiException>(() => gateway.Client.Keys.CreateAsync("ada", "reader", TestContext.Current.CancellationToken));
+
+        Assert.Equal(HttpStatusCode.Conflict, problem.Status);
+        Assert.Equal(2, gateway.Requests.Count);
+    }
+
+    [Fact]
+    public async Task Put_Repeated_KeepsItsIdempotencyKey()
+    {
+        await using var gateway = await ScriptedGateway.StartAsync(ScriptedGateway.Break, ScriptedGateway.Json(new { }));
+
+        await gateway.Client.Models.SetAliasAsync("m", "a", 2, "\"1\"", TestContext.Current.CancellationToken);
+
+        var keys = gateway.Requests.Select(asked => asked.Header("Idempotency-Key")).ToArray();
+        Assert.Equal(2, keys.Length);
+        Assert.NotNull(keys[0]);
+        Assert.Equal(keys[0], keys[1]);
+    }
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData(502)]
+    [InlineData(504)]
+    public async Task Delete_GoneAfterABrokenTry_IsDone(int? status)
+    {
+        await using var gateway = await ScriptedGateway.StartAsync(status is { } code ? ScriptedGateway.Status(code) : ScriptedGateway.Break, ScriptedGateway.Status(404));
+
+        await gateway.Client.Deployments.DeleteAsync("d", TestContext.Current.CancellationToken);
+
+        Assert.Equal(2, gateway.Requests.Count);
+        Assert.All(gateway.Requests, asked => Assert.Null(asked.Header("Idempotency-Key")));
+    }
+
+    [Fact]
+    public async Task Delete_OfNothing_AfterATryThatDidNothing_IsThrown()
+    {
+        await using var gateway = await ScriptedGateway.StartAsync(ScriptedGateway.Status(429, "0"), ScriptedGateway.Status(404));
+
+        var problem = await Assert.ThrowsAsync<DeepSeekApiException>(() => gateway.Client.Deployments.DeleteAsync("d", TestContext.Current.CancellationToken));
+
+        Assert.Equal(HttpStatusCode.NotFound, problem.Status);
+    }
+
+    [Fact]
     public async Task Post_ConflictAtOnce_IsThrown()
     {
         await using var gateway = await ScriptedGateway.StartAsync(ScriptedGateway.Status(409), ScriptedGateway.Json(s_run));
