@@ -31,8 +31,11 @@ public sealed record CompressionSpec
 /// <summary>Method <c>minMax</c> or <c>entropy</c>; at most 512 samples.</summary>
 public sealed record CalibrationSpec(string? Method = null, int? Samples = null, string? Split = null);
 
-/// <summary>A candidate that loses more than <paramref name="MaxDrop"/> (absolute) of the metric is refused.</summary>
-public sealed record AccuracyBudget(string Metric, double MaxDrop);
+/// <summary>
+/// A candidate that loses more than <paramref name="MaxDrop"/> (absolute) of the metric is refused; without a metric the platform takes the
+/// one that suits the model's task.
+/// </summary>
+public sealed record AccuracyBudget(string? Metric, double MaxDrop);
 
 /// <summary>A compression and, at its end, its report.</summary>
 public sealed record Compression

@@ -14,7 +14,7 @@ internal static class CompressCommand
         var budget = new Option<double>("--max-drop") { Description = "Accuracy that may be lost, absolute; a candidate that loses more is refused.", DefaultValueFactory = _ => 0.005 };
         var calibration = new Option<string>("--calibration") { Description = "minMax or entropy.", DefaultValueFactory = _ => "minMax" };
         var samples = new Option<int?>("--samples") { Description = "Calibration rows, at most 512." };
-        var metric = new Option<string>("--metric") { Description = "Metric of the budget.", DefaultValueFactory = _ => "accuracy" };
+        var metric = new Option<string?>("--metric") { Description = "Metric of the budget; by default the one that suits the model's task." };
         var command = new Command("compress", "Quantise a model version to INT8.") { model, reference, budget, metric, calibration, samples };
         command.Runs(async context =>
         {
@@ -24,7 +24,7 @@ internal static class CompressCommand
                     ModelName = context.Arguments.GetRequiredValue(model),
                     Version = context.Arguments.GetRequiredValue(reference),
                     Calibration = new CalibrationSpec(context.Arguments.GetValue(calibration), context.Arguments.GetValue(samples)),
-                    Budget = new AccuracyBudget(context.Arguments.GetRequiredValue(metric), context.Arguments.GetValue(budget)),
+                    Budget = new AccuracyBudget(context.Arguments.GetValue(metric), context.Arguments.GetValue(budget)),
                 },
                 context.Cancelled);
             await context.SucceedAsync(compression.JobId);
