@@ -89,6 +89,47 @@ public sealed class CommandLineTests : IAsyncLifetime
         Assert.Equal("no worker", job.GetProperty("waitingFor").GetString());
     }
 
+    [Theory]
+    [InlineData("/api/v1/datasets/" + Job, "datasets", "delete", Job)]
+    [InlineData("/api/v1/models/m/versions/1/approvals", "models", "approve", "m", "1")]
+    [InlineData("/api/v1/models/m/aliases/a", "models", "alias", "m", "a", "1")]
+    [InlineData("/api/v1/models/m/aliases/a", "models", "alias", "m", "a", "--delete")]
+    [InlineData("/api/v1/deployments/d", "deployments", "delete", "d")]
+    [InlineData("/api/v1/jobs/" + Job + "/cancel", "jobs", "cancel", Job)]
+    [InlineData("/api/v1/jobs/" + Job + "/retry", "jobs", "retry", Job)]
+    [InlineData("/api/v1/keys/" + Job, "keys", "revoke", Job)]
+    public async Task Json_OfACommandWithoutAResult_IsItsMessage(string path, params string[] arguments)
+    {
+        _gateway.Answers[path] = (200, "{}");
+
+        var (exitCode, output, error) = await RunAsync([.. arguments, "--json", "--key", StubGateway.Key]);
+
+        Assert.Equal((0, ""), (exitCode, error));
+        Assert.NotEmpty(JsonElement.Parse(output).GetProperty("message").GetString()!);
+    }
+
+    [Fact]
+    public async Task Json_OfARefusedCommand_IsEmpty()
+    {
+        _gateway.Answers["/api/v1/jobs/" + Job + "/cancel"] = (409, """{"title":"Conflict","detail":"The job has ended."}""");
+
+        var (exitCode, output, _) = await RunAsync("jobs", "cancel", Job, "--json", "--key", StubGateway.Key);
+
+        Assert.Equal((2, ""), (exitCode, output));
+    }
+
+    [Theory]
+    [InlineData("""{"maxDrop":0.01}""")]
+    [InlineData("""{"metric":"r2","maxDrop":0.01}""", "--metric", "r2")]
+    public async Task Compress_LeavesTheMetricToThePlatform_UnlessGiven(string budget, params string[] options)
+    {
+        _gateway.Answers["/api/v1/compressions"] = (400, """{"title":"The request is not valid"}""");
+
+        await RunAsync(["compress", "m", "1", "--max-drop", "0.01", .. options, "--key", StubGateway.Key]);
+
+        Assert.Equal(budget, JsonElement.Parse(Assert.Single(_gateway.Bodies)).GetProperty("budget").GetRawText());
+    }
+
     [Fact]
     public async Task Table_IntoAPipe_HasWholeIdsAndNoEscapes()
     {

@@ -25,6 +25,9 @@ internal sealed class StubGateway : IAsyncDisposable
     /// <summary>Authorization headers seen.</summary>
     public ConcurrentQueue<string> Keys { get; } = new();
 
+    /// <summary>Request bodies seen.</summary>
+    public ConcurrentQueue<string> Bodies { get; } = new();
+
     public static async Task<StubGateway> StartAsync()
     {
         var builder = WebApplication.CreateSlimBuilder();
@@ -42,6 +45,7 @@ internal sealed class StubGateway : IAsyncDisposable
     {
         var authorization = http.Request.Headers.Authorization.ToString();
         Keys.Enqueue(authorization);
+        Bodies.Enqueue(await new StreamReader(http.Request.Body).ReadToEndAsync());
         var (status, body) = authorization != $"Bearer {Key}"
             ? (401, """{"title":"Unauthorized","detail":"The API key is not known."}""")
             : Answers.GetValueOrDefault(http.Request.Path, (404, """{"title":"Not found","detail":"There is no such thing."}"""));

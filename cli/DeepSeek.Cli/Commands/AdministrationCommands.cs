@@ -38,7 +38,11 @@ internal static class AdministrationCommands
             context.Client.Keys.ListAsync(context.Cancelled), ("id", k => k.Id), ("name", k => k.Name), ("role", k => k.Role), ("created", k => k.CreatedAt), ("revoked", k => k.RevokedAt)));
         var id = new Argument<Guid>("id") { Description = "Key id." };
         var revoke = new Command("revoke", "Revoke a key.") { id };
-        revoke.Runs(context => context.Client.Keys.RevokeAsync(context.Arguments.GetValue(id), context.Cancelled));
+        revoke.Runs(async context =>
+        {
+            await context.Client.Keys.RevokeAsync(context.Arguments.GetValue(id), context.Cancelled);
+            context.Print.Done("Revoked.");
+        });
         root.Add(new Command("keys", "API keys.") { create, list, revoke });
     }
 

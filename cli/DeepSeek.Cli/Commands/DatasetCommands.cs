@@ -19,7 +19,7 @@ internal static class DatasetCommands
         delete.Runs(async context =>
         {
             await context.Client.Datasets.DeleteAsync(context.Arguments.GetValue(s_id), context.Cancelled);
-            context.Print.Say("Deleted.");
+            context.Print.Done("Deleted.");
         });
         datasets.Add(delete);
         root.Add(datasets);

@@ -20,7 +20,7 @@ internal static class DeployCommands
         delete.Runs(async context =>
         {
             await context.Client.Deployments.DeleteAsync(context.Arguments.GetRequiredValue(s_name), context.Cancelled);
-            context.Print.Say("Deleted.");
+            context.Print.Done("Deleted.");
         });
         root.Add(Deploy());
         root.Add(new Command("deployments", "What is served.") { list, delete });

@@ -39,9 +39,17 @@ internal static class JobCommands
         var logs = new Command("logs", "A job's log.") { s_id };
         logs.Runs(async context => Console.WriteLine(await context.Client.Jobs.GetLogsAsync(context.Arguments.GetValue(s_id), context.Cancelled)));
         var cancel = new Command("cancel", "Cancel a job.") { s_id };
-        cancel.Runs(context => context.Client.Jobs.CancelAsync(context.Arguments.GetValue(s_id), context.Cancelled));
+        cancel.Runs(async context =>
+        {
+            await context.Client.Jobs.CancelAsync(context.Arguments.GetValue(s_id), context.Cancelled);
+            context.Print.Done("Cancellation requested.");
+        });
         var retry = new Command("retry", "Queue a failed job again.") { s_id };
-        retry.Runs(context => context.Client.Jobs.RetryAsync(context.Arguments.GetValue(s_id), context.Cancelled));
+        retry.Runs(async context =>
+        {
+            await context.Client.Jobs.RetryAsync(context.Arguments.GetValue(s_id), context.Cancelled);
+            context.Print.Done("Queued again.");
+        });
         root.Add(new Command("jobs", "Work that is queued, running or done.") { list, show, watch, logs, cancel, retry });
     }
 

@@ -49,7 +49,7 @@ internal static class ModelCommands
         {
             await context.Client.Models.ApproveAsync(
                 context.Arguments.GetRequiredValue(s_model), context.Arguments.GetValue(s_version), context.Arguments.GetValue(comment), context.Arguments.GetValue(reject), context.Cancelled);
-            context.Print.Say(context.Arguments.GetValue(reject) ? "Rejected." : "Approved.");
+            context.Print.Done(context.Arguments.GetValue(reject) ? "Rejected." : "Approved.");
         });
         return command;
     }
@@ -65,13 +65,13 @@ internal static class ModelCommands
             if (context.Arguments.GetValue(delete))
             {
                 await context.Client.Models.DeleteAliasAsync(model, alias, context.Cancelled);
-                context.Print.Say($"{model}@{alias} is gone.");
+                context.Print.Done($"{model}@{alias} is gone.");
                 return;
             }
 
             var number = context.Arguments.GetValue(version) ?? throw new UsageException("Give the version the alias shall point at, or --delete.");
             await context.Client.Models.SetAliasAsync(model, alias, number, cancellationToken: context.Cancelled);
-            context.Print.Say($"{model}@{alias} is version {number}.");
+            context.Print.Done($"{model}@{alias} is version {number}.");
         });
         return command;
     }

@@ -11,7 +11,10 @@ internal interface IPrinter
     /// <summary>One thing: its facts for people, itself for programs.</summary>
     void Item<T>(T item, params (string Name, object? Value)[] facts);
 
-    /// <summary>A sentence on what was done; programs do not see it.</summary>
+    /// <summary>The whole result of a command that has nothing to show: a sentence for people, <c>{"message": …}</c> for programs.</summary>
+    void Done(string text);
+
+    /// <summary>A sentence on how the work gets on; programs do not see it.</summary>
     void Say(string text);
 
     /// <summary>Follows a job to its end, with a progress bar where there is a terminal.</summary>

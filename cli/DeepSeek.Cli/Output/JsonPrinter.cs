@@ -22,6 +22,8 @@ internal sealed class JsonPrinter(TextWriter output) : IPrinter
 
     public void Item<T>(T item, params (string Name, object? Value)[] facts) => output.WriteLine(JsonSerializer.Serialize(item, Options));
 
+    public void Done(string text) => Item(new { message = text });
+
     public void Say(string text)
     {
     }

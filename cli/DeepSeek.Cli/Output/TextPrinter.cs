@@ -47,6 +47,8 @@ internal sealed class TextPrinter : IPrinter
         AnsiConsole.Write(grid);
     }
 
+    public void Done(string text) => Say(text);
+
     public void Say(string text) => AnsiConsole.MarkupLine(Markup.Escape(text));
 
     public async Task<Job> FollowAsync(JobsClient jobs, Guid id, CancellationToken cancellationToken)
