@@ -85,6 +85,39 @@ public sealed class ExplanationServiceTests(ExplainabilityFixture service) : ICl
         Assert.Equal(HttpStatusCode.Conflict, page.StatusCode);
     }
 
+    [Fact]
+    public async Task RunJob_AfterTheJobFailed_ExplainsAndClearsTheError()
+    {
+        await using var bus = await service.BusAsync();
+        var created = await CreateAsync(new { deployment = "live", count = 1 });
+        var offer = Offer(created, attempt: 4);
+        await bus.PublishAsync(new JobEnded { JobId = offer.JobId, Kind = JobKinds.Explain, SubjectId = offer.SubjectId, State = JobState.Failed, Error = "no worker came" });
+        await EndedAsync(offer.SubjectId);
+
+        await bus.SendAsync(JobKinds.Queue(JobKinds.Explain), offer);
+
+        await Eventually.True(async () => (await ReadAsync(offer.SubjectId)).GetProperty("state").GetString() == "succeeded");
+        Assert.Equal(JsonValueKind.Null, (await ReadAsync(offer.SubjectId)).GetProperty("error").ValueKind);
+    }
+
+    [Fact]
+    public async Task RunJob_AfterTheReport_TellsOfItAgain()
+    {
+        await using var bus = await service.BusAsync();
+        await bus.ListenAsync<JobCompleted>();
+        var created = await CreateAsync(new { deployment = "live", count = 1 });
+        var first = Offer(created, attempt: 1);
+        await bus.SendAsync(JobKinds.Queue(JobKinds.Explain), first);
+        var report = (await EndedAsync(first.SubjectId)).GetProperty("report").GetRawText();
+
+        var second = Offer(created, attempt: 2);
+        await bus.SendAsync(JobKinds.Queue(JobKinds.Explain), second);
+
+        var told = await bus.ReceiveAsync<JobCompleted>(message => message.LeaseId == second.LeaseId);
+        Assert.Equal($"/api/v1/explanations/{first.SubjectId}", told.ResultUri);
+        Assert.Equal(report, (await ReadAsync(first.SubjectId)).GetProperty("report").GetRawText());
+    }
+
     [Theory]
     [InlineData("""{}""", "deployment")]
     [InlineData("""{"deployment":"live","modelName":"scores","version":"1"}""", "deployment")]
@@ -148,11 +181,13 @@ public sealed class ExplanationServiceTests(ExplainabilityFixture service) : ICl
         JsonElement document = default;
         await Eventually.True(async () =>
         {
-            document = await Operator.GetFromJsonAsync<JsonElement>($"/api/v1/explanations/{id}");
+            document = await ReadAsync(id);
             return document.GetProperty("endedAt").ValueKind != JsonValueKind.Null;
         });
         return document;
     }
+
+    private Task<JsonElement> ReadAsync(Guid id) => Operator.GetFromJsonAsync<JsonElement>($"/api/v1/explanations/{id}");
 
     private static RunJob Offer(JsonElement created, int attempt) => new()
     {

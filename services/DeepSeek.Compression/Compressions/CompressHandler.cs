@@ -17,7 +17,7 @@ public sealed class CompressHandler(IDbContextFactory<CompressionDb> databases, 
         await using var db = await databases.CreateDbContextAsync(cancelled);
         if (await TakeAsync(db, job, cancelled) == 0)
         {
-            job.Drop();
+            await AnswerAsync(db, job, cancelled);
             return;
         }
         var compression = await db.Compressions.AsNoTracking().SingleAsync(row => row.Id == job.SubjectId, cancelled);
@@ -41,10 +41,31 @@ public sealed class CompressHandler(IDbContextFactory<CompressionDb> databases, 
     }
 
     private static Task<int> TakeAsync(CompressionDb db, JobContext job, CancellationToken cancelled) =>
-        db.Compressions.Where(row => row.Id == job.SubjectId && row.Attempt < job.Attempt && row.EndedAt == null).ExecuteUpdateAsync(set => set
+        db.Compressions.Where(row => row.Id == job.SubjectId && row.Attempt < job.Attempt && row.State != CompressionState.Succeeded && row.State != CompressionState.Refused).ExecuteUpdateAsync(set => set
             .SetProperty(row => row.LeaseId, job.LeaseId)
             .SetProperty(row => row.Attempt, job.Attempt)
-            .SetProperty(row => row.State, CompressionState.Running), cancelled);
+            .SetProperty(row => row.State, CompressionState.Running)
+            .SetProperty(row => row.Error, (string?)null)
+            .SetProperty(row => row.EndedAt, (DateTimeOffset?)null), cancelled);
+
+    /// <summary>Nothing to take: an earlier attempt stored the result, which is told again, or this attempt or a newer one has the row.</summary>
+    private static async Task AnswerAsync(CompressionDb db, JobContext job, CancellationToken cancelled)
+    {
+        var compression = await db.Compressions.AsNoTracking().SingleOrDefaultAsync(row => row.Id == job.SubjectId && row.Attempt < job.Attempt, cancelled);
+        switch (compression?.State)
+        {
+            case CompressionState.Succeeded:
+                job.Complete(db, compression.ResultUri);
+                break;
+            case CompressionState.Refused:
+                job.Fail(db, compression.Error!, retryable: false);
+                break;
+            default:
+                job.Drop();
+                return;
+        }
+        await db.SaveChangesAsync(cancelled);
+    }
 
     private async Task StoreAsync(CompressionDb db, JobContext job, CompressionRecord compression, CompressionOutcome? outcome)
     {
@@ -76,7 +97,7 @@ public sealed class CompressHandler(IDbContextFactory<CompressionDb> databases, 
         else
         {
             db.Publish(Message(compression, outcome));
-            job.Complete(db, $"/api/v1/compressions/{compression.Id}");
+            job.Complete(db, compression.ResultUri);
         }
         await db.SaveChangesAsync(CancellationToken.None);
         await transaction.CommitAsync(CancellationToken.None);

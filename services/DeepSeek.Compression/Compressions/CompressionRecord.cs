@@ -44,4 +44,6 @@ public sealed class CompressionRecord
 
     public DateTimeOffset CreatedAt { get; init; }
     public DateTimeOffset? EndedAt { get; set; }
+
+    public string ResultUri => $"/api/v1/compressions/{Id}";
 }

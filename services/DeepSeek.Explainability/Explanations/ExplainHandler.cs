@@ -11,13 +11,9 @@ public sealed class ExplainHandler(IDbContextFactory<ExplainabilityDb> databases
     public async Task RunAsync(JobContext job, CancellationToken cancelled)
     {
         await using var db = await databases.CreateDbContextAsync(cancelled);
-        if (await db.Explanations.Where(row => row.Id == job.SubjectId && row.Attempt < job.Attempt && row.EndedAt == null)
-                .ExecuteUpdateAsync(set => set
-                    .SetProperty(row => row.LeaseId, job.LeaseId)
-                    .SetProperty(row => row.Attempt, job.Attempt)
-                    .SetProperty(row => row.State, ExplanationState.Running), cancelled) == 0)
+        if (await TakeAsync(db, job, cancelled) == 0)
         {
-            job.Drop();
+            await AnswerAsync(db, job, cancelled);
             return;
         }
 
@@ -58,10 +54,32 @@ public sealed class ExplainHandler(IDbContextFactory<ExplainabilityDb> databases
         }
         else
         {
-            job.Complete(db, $"/api/v1/explanations/{job.SubjectId}");
+            job.Complete(db, explanation.ResultUri);
         }
 
         await db.SaveChangesAsync(CancellationToken.None);
         await transaction.CommitAsync(CancellationToken.None);
+    }
+
+    private static Task<int> TakeAsync(ExplainabilityDb db, JobContext job, CancellationToken cancelled) =>
+        db.Explanations.Where(row => row.Id == job.SubjectId && row.Attempt < job.Attempt && row.State != ExplanationState.Succeeded).ExecuteUpdateAsync(set => set
+            .SetProperty(row => row.LeaseId, job.LeaseId)
+            .SetProperty(row => row.Attempt, job.Attempt)
+            .SetProperty(row => row.State, ExplanationState.Running)
+            .SetProperty(row => row.Error, (string?)null)
+            .SetProperty(row => row.EndedAt, (DateTimeOffset?)null), cancelled);
+
+    /// <summary>Nothing to take: an earlier attempt stored the report, which is told again, or this attempt or a newer one has the row.</summary>
+    private static async Task AnswerAsync(ExplainabilityDb db, JobContext job, CancellationToken cancelled)
+    {
+        var explanation = await db.Explanations.AsNoTracking().SingleOrDefaultAsync(row => row.Id == job.SubjectId && row.Attempt < job.Attempt, cancelled);
+        if (explanation?.State != ExplanationState.Succeeded)
+        {
+            job.Drop();
+            return;
+        }
+
+        job.Complete(db, explanation.ResultUri);
+        await db.SaveChangesAsync(cancelled);
     }
 }

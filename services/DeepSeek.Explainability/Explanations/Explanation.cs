@@ -36,4 +36,6 @@ public sealed class Explanation
 
     public DateTimeOffset CreatedAt { get; init; }
     public DateTimeOffset? EndedAt { get; set; }
+
+    public string ResultUri => $"/api/v1/explanations/{Id}";
 }

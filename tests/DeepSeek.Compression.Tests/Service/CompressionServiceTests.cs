@@ -124,6 +124,40 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
         Assert.DoesNotContain(platform.Bus.Received<ModelCompressed>(), m => m.Message.ModelName == name);
         var versions = await platform.Registry.GetFromJsonAsync<JsonElement>($"/api/v1/models/{name}/versions");
         Assert.Equal(1, versions.GetProperty("items").GetArrayLength());
+
+        // Trying again says the same.
+        Assert.Equal(HttpStatusCode.OK, (await platform.Jobs.PostAsync($"/api/v1/jobs/{job.GetProperty("id").GetGuid()}/retry", null)).StatusCode);
+        JsonElement retried = default;
+        await Eventually.True(async () => (retried = await platform.EndedJobAsync(done)).GetProperty("attempt").GetInt32() == 2);
+        Assert.Equal("failed", retried.GetProperty("state").GetString());
+        Assert.Equal(job.GetProperty("error").GetString(), retried.GetProperty("error").GetString());
+    }
+
+    [Fact]
+    public async Task Run_AfterTheJobFailed_StoresTheReportAndTellsOfItOnEveryLaterAttempt()
+    {
+        var name = await platform.RegisterAsync(TableDataset.RegressionModel(), await TableDataset.StoreAsync(platform.Blobs, "regression"));
+        var done = await platform.CompressAsync(new { modelName = name, version = "1", budget = new { metric = "r2", maxDrop = 0.005 } });
+        await platform.EndedJobAsync(done);
+        var id = done.GetProperty("id").GetGuid();
+        await using var scope = platform.Services.CreateAsyncScope();
+        var db = scope.ServiceProvider.GetRequiredService<CompressionDb>();
+        await db.Compressions.Where(r => r.Id == id).ExecuteUpdateAsync(set => set
+            .SetProperty(r => r.State, CompressionState.Running).SetProperty(r => r.Report, (string?)null).SetProperty(r => r.EndedAt, (DateTimeOffset?)null).SetProperty(r => r.Attempt, 3));
+        await platform.Bus.PublishAsync(new JobEnded { JobId = done.GetProperty("jobId").GetGuid(), Kind = JobKinds.Compress, SubjectId = id, State = JobState.Failed, Error = "the worker was lost" });
+        await Eventually.True(async () => (await platform.Client.GetFromJsonAsync<JsonElement>($"/api/v1/compressions/{id}")).GetProperty("state").GetString() == "failed");
+
+        var handler = scope.ServiceProvider.GetRequiredService<CompressHandler>();
+        var retried = new RecordedJob { JobId = Guid.NewGuid(), SubjectId = id, LeaseId = Guid.NewGuid(), Attempt = 4 };
+        await handler.RunAsync(retried, CancellationToken.None);
+        var again = new RecordedJob { JobId = Guid.NewGuid(), SubjectId = id, LeaseId = Guid.NewGuid(), Attempt = 5 };
+        await handler.RunAsync(again, CancellationToken.None);
+
+        var row = await db.Compressions.AsNoTracking().SingleAsync(r => r.Id == id);
+        Assert.Equal((CompressionState.Succeeded, null, 4), (row.State, row.Error, row.Attempt));
+        Assert.NotNull(row.Report);
+        Assert.Equal($"/api/v1/compressions/{id}", retried.ResultUri);
+        Assert.Equal($"/api/v1/compressions/{id}", again.ResultUri);
     }
 
     [Fact]
@@ -214,7 +248,7 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
             Attempt = 2,
         });
         await db.SaveChangesAsync();
-        var stale = new StaleJob { JobId = Guid.NewGuid(), SubjectId = id, LeaseId = Guid.NewGuid(), Attempt = 1 };
+        var stale = new RecordedJob { JobId = Guid.NewGuid(), SubjectId = id, LeaseId = Guid.NewGuid(), Attempt = 1 };
 
         await scope.ServiceProvider.GetRequiredService<CompressHandler>().RunAsync(stale, CancellationToken.None);
 
@@ -226,16 +260,17 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
 
     private static double Number(JsonElement element, params string[] path) => path.Aggregate(element, (e, member) => e.GetProperty(member)).GetDouble();
 
-    /// <summary>A lease that is not the newest; nothing but dropping it may happen.</summary>
-    private sealed class StaleJob : JobContext
+    /// <summary>What a handler says of its lease. It is never asked to yield.</summary>
+    private sealed class RecordedJob : JobContext
     {
         public bool Dropped { get; private set; }
+        public string? ResultUri { get; private set; }
         public override CancellationToken YieldToken => CancellationToken.None;
         public override bool CancelRequested => false;
         public override bool Lost => false;
         public override void Report(double progress, string message, params string[] log) { }
         public override void Report(double progress, string message, IReadOnlyDictionary<string, double> metrics) { }
-        public override void Complete(DbContext db, string resultUri) => throw new InvalidOperationException();
+        public override void Complete(DbContext db, string resultUri) => ResultUri = resultUri;
         public override void Fail(DbContext db, string error, bool retryable) => throw new InvalidOperationException();
         public override void Yield(DbContext db) => throw new InvalidOperationException();
         public override void Cancel(DbContext db) => throw new InvalidOperationException();
