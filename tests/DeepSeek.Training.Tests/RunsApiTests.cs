@@ -16,6 +16,7 @@ public sealed class RunsApiTests(TrainingPlatform platform) : IClassFixture<Trai
     [InlineData("""{"batchSize":-5}""", "batchSize")]
     [InlineData("""{"batchSize":99999999999999}""", "batchSize")]
     [InlineData("""{"modelName":"../etc"}""", "modelName")]
+    [InlineData("""{"modelName":"line\n"}""", "modelName")]
     [InlineData("""{"optimizer":{"learningRate":0}}""", "optimizer.learningRate")]
     [InlineData("""{"optimizer":{"learningRate":"NaN"}}""", "optimizer.learningRate")]
     [InlineData("""{"priority":101}""", "priority")]

@@ -110,7 +110,7 @@ public static partial class RunSpecValidator
         faults.Require(optimizer.Epsilon is null or (> 0 and <= 1), "optimizer.epsilon", "Give a number above 0, at most 1.");
     }
 
-    [GeneratedRegex("^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+    [GeneratedRegex("^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\\z")]
     private static partial Regex ModelNamePattern();
 
     private sealed class Faults

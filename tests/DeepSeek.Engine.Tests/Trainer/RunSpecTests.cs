@@ -65,6 +65,7 @@ public sealed class RunSpecTests
     [InlineData("\"model\":{\"family\":\"convNet\",\"channels\":[0]}", "replace", "model.channels")]
     [InlineData("\"model\":{\"family\":\"transformer\"}", "replace", "model.family")]
     [InlineData("\"modelName\":\"No Good\"", "replace", "modelName")]
+    [InlineData("\"modelName\":\"m\\n\"", "replace", "modelName")]
     [InlineData("\"specVersion\":2", "replace", "specVersion")]
     public void Read_Fault_NamesTheField(string member, string? how, string field)
     {
