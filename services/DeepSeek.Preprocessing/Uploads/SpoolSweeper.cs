@@ -1,4 +1,5 @@
 using DeepSeek.Preprocessing.Datasets;
+using DeepSeek.ServiceDefaults.Messaging;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 
@@ -16,7 +17,7 @@ internal sealed partial class SpoolSweeper(Spool spool, IDbContextFactory<Prepro
     {
         foreach (var directory in Directory.EnumerateDirectories(spool.Scratch))
         {
-            Spool.Delete(directory);
+            TryDelete(directory);
         }
         await SweepAsync(TimeSpan.Zero, cancellationToken);
         await base.StartAsync(cancellationToken);
@@ -52,23 +53,38 @@ internal sealed partial class SpoolSweeper(Spool spool, IDbContextFactory<Prepro
                 }
                 if (age == TimeSpan.Zero || clock.GetUtcNow() - Newest(directory) > age)
                 {
-                    Spool.Delete(directory);
-                    LogSwept(Path.GetFileName(directory));
+                    TryDelete(directory);
                 }
             }
         }
-        catch (Npgsql.NpgsqlException fault) when (age > TimeSpan.Zero)
+        catch (Exception fault) when (age > TimeSpan.Zero && Transients.Includes(fault))
         {
             // The next round finds the same folders.
             LogAway(fault.Message);
         }
     }
 
+    private void TryDelete(string directory)
+    {
+        try
+        {
+            Spool.Delete(directory);
+            LogSwept(Path.GetFileName(directory));
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            LogKept(Path.GetFileName(directory), fault.Message);
+        }
+    }
+
     private static DateTimeOffset Newest(string directory) =>
         Directory.EnumerateFiles(directory).Select(File.GetLastWriteTimeUtc).Append(Directory.GetLastWriteTimeUtc(directory)).Max();
 
-    [LoggerMessage(LogLevel.Information, "Removed the orphaned upload {Folder}")]
+    [LoggerMessage(LogLevel.Information, "Removed the orphaned folder {Folder}")]
     private partial void LogSwept(string folder);
+
+    [LoggerMessage(LogLevel.Warning, "The orphaned folder {Folder} stays until the next sweep: {Reason}")]
+    private partial void LogKept(string folder, string reason);
 
     [LoggerMessage(LogLevel.Warning, "Orphaned uploads were not looked for: {Reason}")]
     private partial void LogAway(string reason);

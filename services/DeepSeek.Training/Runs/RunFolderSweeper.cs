@@ -1,5 +1,5 @@
+using DeepSeek.ServiceDefaults.Messaging;
 using Microsoft.EntityFrameworkCore;
-using Npgsql;
 
 namespace DeepSeek.Training.Runs;
 
@@ -18,7 +18,7 @@ public sealed partial class RunFolderSweeper(
             {
                 await SweepAsync(stoppingToken);
             }
-            catch (NpgsqlException fault)
+            catch (Exception fault) when (Transients.Includes(fault) || fault is UnauthorizedAccessException)
             {
                 LogPostponed(logger, fault.Message);
             }

@@ -40,7 +40,7 @@ public sealed partial class RunFolders(string root, ILogger<RunFolders> logger)
         {
             // Somebody else was faster.
         }
-        catch (IOException fault)
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
             LogKept(logger, run, fault.Message);
         }
