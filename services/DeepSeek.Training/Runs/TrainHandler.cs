@@ -107,7 +107,7 @@ public sealed partial class TrainHandler(
     /// <summary>Follows the trainer until it falls silent; returns the error that it told, if any.</summary>
     private async Task<string?> WatchAsync(Run run, TrainerRun trainer, JobContext job, CancellationToken cancelled)
     {
-        var metrics = new MetricSink(db, run.Id, job.LeaseId, clock);
+        var metrics = new MetricSink(db, run.Id, job.LeaseId, clock, logger);
         var (progress, message, epochs) = (0.0, "starting the trainer", 0);
         string? fault = null;
         job.Report(progress, message);
@@ -144,7 +144,7 @@ public sealed partial class TrainHandler(
                     break;
             }
         }
-        await metrics.FlushAsync(CancellationToken.None);
+        await metrics.FinishAsync(cancelled);
         return fault;
     }
 
