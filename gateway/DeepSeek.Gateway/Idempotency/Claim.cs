@@ -8,14 +8,22 @@ namespace DeepSeek.Gateway.Idempotency;
 /// <summary>What Redis holds under an Idempotency-Key: first that somebody works on it, then the response.</summary>
 internal sealed record ClaimState(string Fingerprint, string Owner, StoredResponse? Response);
 
-internal sealed record StoredResponse(int Status, Dictionary<string, string> Headers, byte[] Body)
+/// <param name="Body">Null when the response forbade to store it: it held a secret.</param>
+internal sealed record StoredResponse(int Status, Dictionary<string, string> Headers, byte[]? Body)
 {
     private static readonly string[] s_kept = ["Content-Type", "Location", "ETag", "Cache-Control", "Retry-After", "X-Prediction-Id"];
 
-    public static StoredResponse Of(HttpResponse response, byte[] body) => new(
-        response.StatusCode,
-        s_kept.Where(response.Headers.ContainsKey).ToDictionary(name => name, name => response.Headers[name].ToString()),
-        body);
+    private static readonly string[] s_keptOfSecrets = ["Location"];
+
+    public static StoredResponse Of(HttpResponse response, byte[] body)
+    {
+        // Refusals forbid storing as well, as a rule of the framework, and hold no secret.
+        var secret = response.StatusCode is >= 200 and < 300 && response.GetTypedHeaders().CacheControl?.NoStore == true;
+        return new(
+            response.StatusCode,
+            (secret ? s_keptOfSecrets : s_kept).Where(response.Headers.ContainsKey).ToDictionary(name => name, name => response.Headers[name].ToString()),
+            secret ? null : body);
+    }
 }
 
 /// <summary>One request's hold on an Idempotency-Key.</summary>

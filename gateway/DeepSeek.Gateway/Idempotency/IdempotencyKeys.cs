@@ -13,7 +13,9 @@ namespace DeepSeek.Gateway.Idempotency;
 /// 1. The key belongs to the API key that sent it. 2. What makes two requests the same: method, path and query, and of a JSON body its
 /// bytes; an upload's bytes are not read twice, so there its content type and length stand for it. 3. While the first runs, a repeat gets
 /// 409; another request under the same key gets 422. 4. Kept are responses that a repeat would get again: not 5xx, 408, 409, 425, 429,
-/// and none over 1 MiB; after those the key is free. 5. Without Redis the promise cannot be kept, so such requests get 503.
+/// and none over 1 MiB; after those the key is free. 5. A success that says <c>Cache-Control: no-store</c> holds a secret: only its status and
+/// Location are kept, and a repeat gets 409. 6. Whether the client waited for the response does not matter, but a service that broke off
+/// does: the key is free again, and as the service gets it too, it can tell the repeat by it. 7. Without Redis the promise cannot be kept, so such requests get 503.
 /// </remarks>
 internal sealed partial class IdempotencyKeys(
     RequestDelegate next, Cache cache, IOptions<GatewayOptions> options, GatewayMetrics metrics, TimeProvider time, ILogger<IdempotencyKeys> logger)
@@ -109,6 +111,12 @@ internal sealed partial class IdempotencyKeys(
         }
 
         metrics.Replayed();
+        if (stored.Body is null)
+        {
+            await RefuseAsync(http, stored);
+            return;
+        }
+
         http.Response.StatusCode = stored.Status;
         foreach (var (name, value) in stored.Headers)
         {
@@ -117,6 +125,19 @@ internal sealed partial class IdempotencyKeys(
 
         http.Response.Headers[ReplayedHeader] = "true";
         await http.Response.Body.WriteAsync(stored.Body, http.RequestAborted);
+    }
+
+    private static Task RefuseAsync(HttpContext http, StoredResponse stored)
+    {
+        var made = stored.Headers.GetValueOrDefault("Location") ?? "what it made";
+        http.Response.Headers[ReplayedHeader] = "true";
+        if (stored.Headers.TryGetValue("Location", out var location))
+        {
+            http.Response.Headers.Location = location;
+        }
+
+        return http.WriteProblemAsync(Problems.Conflict(
+            $"The first request with this {Header} succeeded ({stored.Status}), but the secret in its response is not kept: revoke {made} and create another."));
     }
 
     private static bool IsFinal(int status) => status < 500 && status is not (

@@ -1,6 +1,9 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
+using DeepSeek.Gateway.Limits;
 using DeepSeek.ServiceDefaults;
 
 namespace DeepSeek.Gateway.Tests.Idempotency;
@@ -80,6 +83,29 @@ public sealed class IdempotencyTests(GatewayFixture gateway) : IClassFixture<Gat
     }
 
     [Fact]
+    public async Task Secret_IsNotStored_AndARepeatIs409NamingTheKeyToRevoke()
+    {
+        var key = Guid.NewGuid().ToString();
+        using var first = await PostAsync("/api/v1/keys", """{"name":"ada","role":"reader"}""", key);
+        using var second = await PostAsync("/api/v1/keys", """{"name":"ada","role":"reader"}""", key);
+
+        Assert.Equal(HttpStatusCode.Created, first.StatusCode);
+        Assert.True(first.Headers.CacheControl!.NoStore);
+        var secret = JsonElement.Parse(await first.Content.ReadAsStringAsync(Token)).GetProperty("key").GetString()!;
+        Assert.Equal(HttpStatusCode.Conflict, second.StatusCode);
+        Assert.Equal("true", second.Headers.GetValues("Idempotency-Replayed").Single());
+        Assert.Equal(first.Headers.Location, second.Headers.Location);
+        var problem = await second.Content.ReadAsStringAsync(Token);
+        Assert.Contains($"revoke {first.Headers.Location}", problem, StringComparison.Ordinal);
+        Assert.DoesNotContain(secret, problem, StringComparison.Ordinal);
+        var stored = await StoredAsync(key);
+        var response = JsonElement.Parse(stored).GetProperty("response");
+        Assert.Equal(201, response.GetProperty("status").GetInt32());
+        Assert.Equal(["Location"], response.GetProperty("headers").EnumerateObject().Select(header => header.Name));
+        Assert.False(response.TryGetProperty("body", out var body) && body.ValueKind is not JsonValueKind.Null);
+    }
+
+    [Fact]
     public async Task Response_TooLargeToKeep_PassesWhole()
     {
         var key = Guid.NewGuid().ToString();
@@ -114,6 +140,15 @@ public sealed class IdempotencyTests(GatewayFixture gateway) : IClassFixture<Gat
         using var response = await PostAsync("/api/v1/runs", "{}", length is int count ? new string('k', count) : "");
         Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
         Assert.Contains("Idempotency-Key", await response.Content.ReadAsStringAsync(Token));
+    }
+
+    /// <summary>What Redis holds under the administrator's key.</summary>
+    private async Task<string> StoredAsync(string key)
+    {
+        using var client = gateway.Admin();
+        var me = JsonElement.Parse(await client.GetStringAsync("/api/v1/me", Token)).GetProperty("keyId").GetString();
+        var name = $"deepseek:gateway:idempotency:{me}:{Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(key)))}";
+        return (await gateway.Services.GetRequiredService<Cache>().RunAsync(redis => redis.StringGetAsync(name), Token)).ToString();
     }
 
     private async Task<HttpResponseMessage> PostAsync(string path, string body, string key, HttpClient? with = null)
