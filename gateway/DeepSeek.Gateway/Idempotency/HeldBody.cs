@@ -25,7 +25,8 @@ internal sealed class HeldBody(Stream client, int limit) : Stream
             await ReleaseAsync(cancellationToken);
         }
 
-        await (IsHeld ? _held : client).WriteAsync(buffer, cancellationToken);
+        // What is held is for the repeat as well: it must be whole though this client may have gone.
+        await (IsHeld ? _held.WriteAsync(buffer, CancellationToken.None) : client.WriteAsync(buffer, cancellationToken));
     }
 
     public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>

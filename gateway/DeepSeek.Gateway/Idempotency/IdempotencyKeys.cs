@@ -3,6 +3,7 @@ using System.Text;
 using DeepSeek.Gateway.Limits;
 using DeepSeek.ServiceDefaults;
 using Microsoft.Extensions.Options;
+using Yarp.ReverseProxy.Forwarder;
 
 namespace DeepSeek.Gateway.Idempotency;
 
@@ -71,7 +72,8 @@ internal sealed partial class IdempotencyKeys(
         try
         {
             await next(http);
-            if (held.IsHeld && IsFinal(http.Response.StatusCode) && !http.RequestAborted.IsCancellationRequested)
+            // A client that has gone asks again, and what the service has answered is done: only a service that broke off counts.
+            if (held.IsHeld && IsFinal(http.Response.StatusCode) && http.GetForwarderErrorFeature() is null)
             {
                 response = StoredResponse.Of(http.Response, held.Bytes);
             }

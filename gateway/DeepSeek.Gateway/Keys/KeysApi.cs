@@ -53,7 +53,8 @@ internal static partial class KeysApi
         db.ApiKeys.Add(key);
         ApiKeys.AuditCreated(db, key);
         await db.SaveChangesAsync(cancellationToken);
-        await keys.RefreshAsync(cancellationToken);
+        // The key is made: a client that goes now must not turn that into a failure, after which a repeat would make another.
+        await keys.RefreshAsync(CancellationToken.None);
         http.Response.Headers.CacheControl = "no-store";
         return TypedResults.Created($"/api/v1/keys/{key.Id}", new NewKey(key.Id, key.Name, key.Role, secret, key.CreatedAt));
     }

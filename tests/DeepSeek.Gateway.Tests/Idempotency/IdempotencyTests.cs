@@ -3,8 +3,11 @@ using System.Net.Http.Headers;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using DeepSeek.Gateway.Idempotency;
 using DeepSeek.Gateway.Limits;
 using DeepSeek.ServiceDefaults;
+using DeepSeek.ServiceDefaults.Identity;
+using Yarp.ReverseProxy.Forwarder;
 
 namespace DeepSeek.Gateway.Tests.Idempotency;
 
@@ -106,6 +109,61 @@ public sealed class IdempotencyTests(GatewayFixture gateway) : IClassFixture<Gat
     }
 
     [Fact]
+    public async Task Client_GoneAfterTheAnswer_GetsItOnTheRepeat()
+    {
+        using var gone = new CancellationTokenSource();
+        var key = Guid.NewGuid().ToString();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => RunAsync(key, async http =>
+        {
+            http.Response.StatusCode = 202;
+            await http.Response.Body.WriteAsync("""{"run":"""u8.ToArray(), http.RequestAborted);
+            await gone.CancelAsync();
+            await http.Response.Body.WriteAsync("1}"u8.ToArray(), http.RequestAborted);
+        }, gone.Token));
+
+        var repeat = await RunAsync(key, _ => throw new InvalidOperationException("A repeat does no work."), Token);
+
+        Assert.Equal((202, "true"), (repeat.Response.StatusCode, repeat.Response.Headers["Idempotency-Replayed"].ToString()));
+        Assert.Equal("""{"run":1}""", Encoding.UTF8.GetString(((MemoryStream)repeat.Response.Body).ToArray()));
+    }
+
+    [Fact]
+    public async Task Service_ThatBrokeOff_FreesTheKeyWhateverTheStatus()
+    {
+        var key = Guid.NewGuid().ToString();
+        await RunAsync(key, http =>
+        {
+            http.Response.StatusCode = 400;
+            http.Features.Set<IForwarderErrorFeature>(new Fault());
+            return Task.CompletedTask;
+        }, Token);
+
+        var repeat = await RunAsync(key, http =>
+        {
+            http.Response.StatusCode = 201;
+            return Task.CompletedTask;
+        }, Token);
+
+        Assert.Equal(201, repeat.Response.StatusCode);
+    }
+
+    [Theory]
+    [InlineData("POST")]
+    [InlineData("PUT")]
+    public async Task Key_ReachesTheService(string method)
+    {
+        var key = Guid.NewGuid().ToString();
+        using var client = gateway.Admin();
+        for (var i = 0; i < 2; i++)
+        {
+            using var request = new HttpRequestMessage(new HttpMethod(method), "/api/v1/deployments/d") { Headers = { { "Idempotency-Key", key } } };
+            (await client.SendAsync(request, Token)).EnsureSuccessStatusCode().Dispose();
+        }
+
+        Assert.Equal(method, Assert.Single(gateway.Upstream.Seen, seen => seen.Headers.GetValueOrDefault("Idempotency-Key") == key).Method);
+    }
+
+    [Fact]
     public async Task Response_TooLargeToKeep_PassesWhole()
     {
         var key = Guid.NewGuid().ToString();
@@ -140,6 +198,28 @@ public sealed class IdempotencyTests(GatewayFixture gateway) : IClassFixture<Gat
         using var response = await PostAsync("/api/v1/runs", "{}", length is int count ? new string('k', count) : "");
         Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
         Assert.Contains("Idempotency-Key", await response.Content.ReadAsStringAsync(Token));
+    }
+
+    /// <summary>Sends a request through the middleware alone, where a client can go at a chosen moment.</summary>
+    private async Task<HttpContext> RunAsync(string key, RequestDelegate work, CancellationToken aborted)
+    {
+        var services = gateway.Services;
+        var http = new DefaultHttpContext
+        {
+            RequestServices = services,
+            RequestAborted = aborted,
+            User = new PlatformIdentity { Sub = "ada", Name = "ada", Role = Roles.Operator, Key = "key-of-ada" }.ToPrincipal(),
+            Request = { Method = "POST", Path = "/api/v1/runs", Headers = { ["Idempotency-Key"] = key } },
+            Response = { Body = new MemoryStream() },
+        };
+        await ActivatorUtilities.CreateInstance<IdempotencyKeys>(services, work).InvokeAsync(http);
+        return http;
+    }
+
+    private sealed class Fault : IForwarderErrorFeature
+    {
+        public ForwarderError Error => ForwarderError.ResponseBodyCanceled;
+        public Exception? Exception => null;
     }
 
     /// <summary>What Redis holds under the administrator's key.</summary>
