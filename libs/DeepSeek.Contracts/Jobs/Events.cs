@@ -46,6 +46,9 @@ public sealed record JobEnded
     /// <summary>Succeeded, Failed or Cancelled.</summary>
     public required JobState State { get; init; }
 
+    /// <summary>The <see cref="RunJob.Attempt"/> offered last; a subject that has begun a later one ignores this end. 0: unknown, it applies.</summary>
+    public int Attempt { get; init; }
+
     public string? Error { get; init; }
 }
 

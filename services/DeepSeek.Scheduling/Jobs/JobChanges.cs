@@ -49,7 +49,10 @@ public static class JobChanges
     {
         if (job.Ended)
         {
-            db.Publish(new JobEnded { JobId = job.Id, Kind = job.Kind, SubjectId = job.SubjectId, State = job.State, Error = job.Error });
+            db.Publish(new JobEnded
+            {
+                JobId = job.Id, Kind = job.Kind, SubjectId = job.SubjectId, State = job.State, Attempt = job.Dispatches, Error = job.Error,
+            });
         }
     }
 

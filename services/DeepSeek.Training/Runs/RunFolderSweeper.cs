@@ -1,11 +1,15 @@
 using DeepSeek.ServiceDefaults.Messaging;
+using DeepSeek.Training.Trainers;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
 
 namespace DeepSeek.Training.Runs;
 
 /// <summary>Deletes the folders of runs that have ended, also those that ended elsewhere or while this process was away.</summary>
+/// <remarks>A failed run's folder stays for <see cref="TrainerOptions.FailedFolderDays"/>: a retry resumes from its checkpoints.</remarks>
 public sealed partial class RunFolderSweeper(
-    RunFolders folders, IDbContextFactory<TrainingDb> databases, TimeProvider clock, ILogger<RunFolderSweeper> logger) : BackgroundService
+    RunFolders folders, IDbContextFactory<TrainingDb> databases, IOptions<TrainerOptions> options, TimeProvider clock,
+    ILogger<RunFolderSweeper> logger) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(10);
 
@@ -26,7 +30,7 @@ public sealed partial class RunFolderSweeper(
         while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
-    private async Task SweepAsync(CancellationToken cancellationToken)
+    internal async Task SweepAsync(CancellationToken cancellationToken)
     {
         var present = folders.Present();
         if (present.Count == 0)
@@ -34,9 +38,12 @@ public sealed partial class RunFolderSweeper(
             return;
         }
         await using var db = await databases.CreateDbContextAsync(cancellationToken);
-        var active = await db.Runs.Where(run => present.Contains(run.Id) && (run.State == RunState.Queued || run.State == RunState.Running))
+        var failedSince = clock.GetUtcNow().AddDays(-options.Value.FailedFolderDays);
+        var kept = await db.Runs
+            .Where(run => present.Contains(run.Id) && (run.State == RunState.Queued || run.State == RunState.Running
+                || (run.State == RunState.Failed && run.EndedAt > failedSince)))
             .Select(run => run.Id).ToListAsync(cancellationToken);
-        foreach (var run in present.Except(active))
+        foreach (var run in present.Except(kept))
         {
             folders.Delete(run);
         }

@@ -17,4 +17,8 @@ public sealed class TrainerOptions
     /// <summary>Seconds that a trainer has to checkpoint when it is asked to yield, before it is killed. Default 60.</summary>
     [Range(1, 3600)]
     public int YieldSeconds { get; set; } = 60;
+
+    /// <summary>Days for which the folder of a failed run is kept, so that a retry resumes from its checkpoints. Default 7.</summary>
+    [Range(0, 3650)]
+    public double FailedFolderDays { get; set; } = 7;
 }

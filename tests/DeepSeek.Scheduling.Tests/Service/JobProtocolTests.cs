@@ -33,7 +33,7 @@ public sealed class JobProtocolTests(SchedulingFixture fixture) : IClassFixture<
         Assert.Equal((0.25, "quarter"), (quarter.Progress, quarter.Message));
         Assert.Equal(($"/api/v1/things/{offer.SubjectId}", 1.0, null), (done.Result, done.Progress, done.Error));
         var ended = await fixture.Bus.ReceiveAsync<JobEnded>(message => message.JobId == id);
-        Assert.Equal((_kind, offer.SubjectId, JobState.Succeeded), (ended.Kind, ended.SubjectId, ended.State));
+        Assert.Equal((_kind, offer.SubjectId, JobState.Succeeded, offer.Attempt), (ended.Kind, ended.SubjectId, ended.State, ended.Attempt));
         Assert.Single(fixture.Bus.Received<JobEnded>(), message => message.Message.JobId == id);
     }
 
