@@ -1,9 +1,11 @@
 using System.Diagnostics;
+using System.Runtime.Serialization;
 using System.Text.Json;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 using Npgsql;
+using RabbitMQ.Client.Exceptions;
 
 namespace DeepSeek.ServiceDefaults.Messaging;
 
@@ -13,7 +15,8 @@ namespace DeepSeek.ServiceDefaults.Messaging;
 /// <remarks>
 /// A row leaves at least once: a crash between confirmation and commit sends it again under the same MessageId, which the receiver's inbox
 /// drops. Several replicas share the work by <c>for update skip locked</c>. A message that no queue takes is tried again, ever more
-/// seldom, because its subscriber may not have started yet.
+/// seldom, because its subscriber may not have started yet; so is one that cannot be sent as it is, and those
+/// behind it pass.
 /// </remarks>
 internal sealed partial class OutboxDispatcher<TDb>(
     IDbContextFactory<TDb> contexts, NpgsqlDataSource database, IBus bus, IOptions<OutboxOptions> options,
@@ -117,6 +120,27 @@ internal sealed partial class OutboxDispatcher<TDb>(
 
             Postpone(message, "No queue takes this message yet.");
         }
+        catch (Exception fault) when (IsOfTheMessage(fault))
+        {
+            Postpone(message, fault.Message);
+            LogUnsendable(message.Id, message.MessageType, fault.Message);
+        }
+    }
+
+    /// <summary>True when this message alone is at fault: its body cannot be read or written, or the broker refuses it, as one too large.</summary>
+    private static bool IsOfTheMessage(Exception? fault)
+    {
+        const int preconditionFailed = 406;
+        for (; fault is not null; fault = fault.InnerException)
+        {
+            if (fault is JsonException or SerializationException or NotSupportedException or ArgumentException
+                or OperationInterruptedException { ShutdownReason.ReplyCode: preconditionFailed })
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     private async Task SendAsync(OutboxMessage message, Type type, CancellationToken cancellationToken)
@@ -189,6 +213,9 @@ internal sealed partial class OutboxDispatcher<TDb>(
 
     [LoggerMessage(LogLevel.Error, "Outbox message {Id} has the unknown type {Type}; it stays until a version that knows it runs")]
     private partial void LogUnknownType(Guid id, string type);
+
+    [LoggerMessage(LogLevel.Error, "Outbox message {Id} of type {Type} cannot be sent; it stays and is tried again, ever more seldom: {Reason}")]
+    private partial void LogUnsendable(Guid id, string type, string reason);
 
     [LoggerMessage(LogLevel.Warning, "Nobody has ever subscribed to {Type}; message {Id} is dropped")]
     private partial void LogDropped(string type, Guid id);

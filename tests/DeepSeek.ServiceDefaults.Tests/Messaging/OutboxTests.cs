@@ -133,6 +133,27 @@ public sealed class OutboxTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Message_ThatCannotBeSent_LetsThoseBehindItPass()
+    {
+        await using var service = await SampleService.StartAsync(_database, _vhost, consume: false);
+        await using var bus = await TestBus.StartAsync(_vhost.ConnectionString);
+        await bus.ListenAsync<NoteWritten>();
+        var broken = Guid.NewGuid();
+        await service.WithDbAsync(async db =>
+        {
+            var now = DateTimeOffset.UtcNow.AddSeconds(-1);
+            db.Add(new OutboxMessage { Id = broken, MessageType = typeof(NoteWritten).AssemblyQualifiedName!, Body = "{\"text\":", CreatedAt = now, NextAttemptAt = now });
+            return await db.SaveChangesAsync(Token);
+        });
+
+        await PublishAsync(service, "behind");
+
+        await bus.ReceiveAsync<NoteWritten>(message => message.Text == "behind");
+        await Eventually.True(() => service.WithDbAsync(db =>
+            db.Set<OutboxMessage>().AnyAsync(row => row.Id == broken && row.Attempts > 1 && row.Error != null)));
+    }
+
+    [Fact]
     public async Task Command_SentToAQueueThatDoesNotExist_WaitsThere()
     {
         await using var service = await SampleService.StartAsync(_database, _vhost, consume: false);
