@@ -1,5 +1,6 @@
 using System.Threading.Channels;
 using DeepSeek.Inference.Data;
+using DeepSeek.ServiceDefaults.Messaging;
 using Microsoft.Extensions.Options;
 using Npgsql;
 using NpgsqlTypes;
@@ -8,7 +9,7 @@ namespace DeepSeek.Inference.Predictions;
 
 /// <summary>
 /// Writes what was predicted, off the requests' path: entries wait in a bounded buffer and go to the database many at a
-/// time. When the database stays away until the buffer is full, further entries are counted and dropped.
+/// time. When the database stays away until the buffer is full, further entries are counted and dropped; so is one that the database refuses.
 /// </summary>
 internal sealed partial class PredictionLog(
     NpgsqlDataSource database, IOptions<InferenceOptions> options, TimeProvider time, ILogger<PredictionLog> logger) : BackgroundService
@@ -70,10 +71,24 @@ internal sealed partial class PredictionLog(
                 await WriteAsync(batch, cancellationToken);
                 return;
             }
-            catch (NpgsqlException fault)
+            catch (Exception fault) when (Transients.Includes(fault))
             {
                 LogWaiting(batch.Count, fault.Message);
                 await Task.Delay(delay, time, cancellationToken);
+            }
+            catch (Exception fault) when (fault is not OperationCanceledException && batch.Count == 1)
+            {
+                InferenceTelemetry.PredictionsUnlogged.Add(1);
+                LogRefused(batch[0].Id, fault.Message);
+                return;
+            }
+            catch (Exception fault) when (fault is not OperationCanceledException)
+            {
+                // One entry spoils the statement; halving finds it, and the others are written.
+                var half = batch.Count / 2;
+                await WriteUntilItWorksAsync(batch[..half], cancellationToken);
+                await WriteUntilItWorksAsync(batch[half..], cancellationToken);
+                return;
             }
         }
     }
@@ -85,11 +100,11 @@ internal sealed partial class PredictionLog(
         {
             for (Fill(batch); batch.Count > 0; Fill(batch))
             {
-                await WriteAsync(batch, deadline.Token);
+                await WriteUntilItWorksAsync(batch, deadline.Token);
                 batch.Clear();
             }
         }
-        catch (Exception fault) when (fault is NpgsqlException or OperationCanceledException)
+        catch (OperationCanceledException fault)
         {
             LogLost(batch.Count + _entries.Reader.Count, fault.Message);
         }
@@ -140,6 +155,9 @@ internal sealed partial class PredictionLog(
 
     [LoggerMessage(LogLevel.Warning, "{Count} prediction log entries wait for the database: {Reason}")]
     private partial void LogWaiting(int count, string reason);
+
+    [LoggerMessage(LogLevel.Warning, "The log entry of prediction {Id} is dropped, because the database refuses it: {Reason}")]
+    private partial void LogRefused(Guid id, string reason);
 
     [LoggerMessage(LogLevel.Warning, "{Count} prediction log entries are lost: {Reason}")]
     private partial void LogLost(int count, string reason);
