@@ -76,6 +76,8 @@ public sealed class ExplanationServiceTests(ExplainabilityFixture service) : ICl
         var created = await CreateAsync(new { deployment = "live" });
         var (id, job) = (created.GetProperty("id").GetGuid(), created.GetProperty("jobId").GetGuid());
 
+        // Healthy means that the queue is bound; a message published before goes nowhere.
+        await Eventually.True(async () => (await Operator.GetAsync("/health")).IsSuccessStatusCode);
         await bus.PublishAsync(new JobEnded { JobId = job, Kind = JobKinds.Explain, SubjectId = id, State = JobState.Failed, Error = "no worker came" });
 
         var ended = await EndedAsync(id);

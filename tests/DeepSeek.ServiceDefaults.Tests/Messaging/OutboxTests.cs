@@ -86,7 +86,9 @@ public sealed class OutboxTests : IAsyncLifetime
         await using var bus = await TestBus.StartAsync(_vhost.ConnectionString);
         var message = new NoteWritten { NoteId = Guid.NewGuid(), Text = "again" };
         var id = Guid.NewGuid();
-        await Eventually.True(async () => await _vhost.QueueLengthAsync("sample-note-written") is not null);
+        using var probe = service.Anonymous();
+        // Healthy means that the queue is bound; a message published before goes nowhere.
+        await Eventually.True(async () => (await probe.GetAsync("/health")).IsSuccessStatusCode);
         await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => bus.PublishAsync(message, id)));
         var last = new NoteWritten { NoteId = Guid.NewGuid(), Text = "last" };
         await bus.PublishAsync(last);
