@@ -24,6 +24,10 @@ public static class CompressionApi
         CompressionSpec spec, HttpContext http, CompressionDb db, RegistryClient registry, BlobClient blobs, TimeProvider clock, CancellationToken cancellationToken)
     {
         Refuse(CompressionRules.Check(spec));
+        var content = JsonSerializer.Serialize(spec, PlatformJson.Options);
+        var key = http.RequestKey(JobKinds.Compress, content);
+        if (await FindAsync(db, key, cancellationToken) is { } earlier)
+            return Accepted(earlier);
         var parent = await registry.ResolveAsync(spec.ModelName, spec.Version, cancellationToken)
             ?? throw Problems.Invalid("version", $"There is no version '{spec.Version}' of model '{spec.ModelName}'.");
         if (parent.Artifacts.All(a => a.Name != CompressionRunner.ModelFile))
@@ -36,12 +40,13 @@ public static class CompressionApi
         {
             Id = Guid.CreateVersion7(),
             JobId = Guid.CreateVersion7(),
+            RequestKey = key,
             Owner = http.User.Actor(),
             ModelName = parent.ModelName,
             ParentVersion = parent.Version,
             DatasetManifestSha256 = manifest,
             ParentArtifacts = JsonSerializer.Serialize(parent.Artifacts.ToDictionary(a => a.Name, a => a.Sha256), PlatformJson.Options),
-            Spec = JsonSerializer.Serialize(spec, PlatformJson.Options),
+            Spec = content,
             CreatedAt = clock.GetUtcNow(),
         };
         db.Add(compression);
@@ -56,9 +61,14 @@ public static class CompressionApi
             SubmittedAt = compression.CreatedAt,
         });
         db.Audit(compression.Owner, "compression.requested", $"compression/{compression.Id}", new { parent.ModelName, parent.Version });
-        await db.SaveChangesAsync(cancellationToken);
-        return TypedResults.Accepted($"/api/v1/compressions/{compression.Id}", CompressionView.Of(compression));
+        return Accepted(await db.TrySaveNewAsync(cancellationToken) ? compression : (await FindAsync(db, key, cancellationToken))!);
     }
+
+    private static async Task<CompressionRecord?> FindAsync(CompressionDb db, string? requestKey, CancellationToken cancellationToken) =>
+        requestKey is null ? null : await db.Compressions.AsNoTracking().SingleOrDefaultAsync(row => row.RequestKey == requestKey, cancellationToken);
+
+    private static Accepted<CompressionView> Accepted(CompressionRecord compression) =>
+        TypedResults.Accepted(compression.ResultUri, CompressionView.Of(compression));
 
     private static Task<Page<CompressionView>> List(CompressionDb db, [AsParameters] PageRequest page, CancellationToken cancellationToken) =>
         db.Compressions.AsNoTracking().ToPageAsync(row => row.Id, page, CompressionView.Of, cancellationToken);

@@ -27,6 +27,13 @@ public static class ExplainabilityApi
         ExplanationSpec spec, HttpContext http, ExplainabilityDb db, ModelDirectory models, BlobClient blobs, TimeProvider clock, CancellationToken cancellationToken)
     {
         Refuse(ExplanationRules.Check(spec));
+        var content = JsonSerializer.Serialize(spec, PlatformJson.Options);
+        var key = http.RequestKey(JobKinds.Explain, content);
+        if (await FindAsync(db, key, cancellationToken) is { } earlier)
+        {
+            return Accepted(earlier);
+        }
+
         var target = await models.ResolveAsync(spec, cancellationToken);
         Refuse(ExplanationRules.Check(spec, DatasetManifest.Parse(await blobs.ReadAsync(target.DatasetManifestSha256, cancellationToken))));
 
@@ -34,12 +41,13 @@ public static class ExplainabilityApi
         {
             Id = Guid.CreateVersion7(),
             JobId = Guid.CreateVersion7(),
+            RequestKey = key,
             Owner = http.User.Actor(),
             ModelName = target.ModelName,
             ModelVersion = target.Version,
             ModelSha256 = target.ModelSha256,
             DatasetManifestSha256 = target.DatasetManifestSha256,
-            Spec = JsonSerializer.Serialize(spec, PlatformJson.Options),
+            Spec = content,
             CreatedAt = clock.GetUtcNow(),
         };
         db.Add(explanation);
@@ -54,9 +62,11 @@ public static class ExplainabilityApi
             SubmittedAt = explanation.CreatedAt,
         });
         db.Audit(explanation.Owner, "explanation.requested", $"explanation/{explanation.Id}", new { target.ModelName, target.Version });
-        await db.SaveChangesAsync(cancellationToken);
-        return TypedResults.Accepted($"/api/v1/explanations/{explanation.Id}", ExplanationView.Of(explanation));
+        return Accepted(await db.TrySaveNewAsync(cancellationToken) ? explanation : (await FindAsync(db, key, cancellationToken))!);
     }
+
+    private static Accepted<ExplanationView> Accepted(Explanation explanation) =>
+        TypedResults.Accepted(explanation.ResultUri, ExplanationView.Of(explanation));
 
     private static Task<Page<ExplanationView>> List(ExplainabilityDb db, [AsParameters] PageRequest page, CancellationToken cancellationToken) =>
         db.Explanations.AsNoTracking().ToPageAsync(row => row.Id, page, ExplanationView.Of, cancellationToken);
@@ -74,6 +84,9 @@ public static class ExplainabilityApi
 
     private static async Task<Explanation> FindAsync(ExplainabilityDb db, Guid id, CancellationToken cancellationToken) =>
         await db.Explanations.AsNoTracking().SingleOrDefaultAsync(row => row.Id == id, cancellationToken) ?? throw Problems.NotFound("explanation", id);
+
+    private static async Task<Explanation?> FindAsync(ExplainabilityDb db, string? requestKey, CancellationToken cancellationToken) =>
+        requestKey is null ? null : await db.Explanations.AsNoTracking().SingleOrDefaultAsync(row => row.RequestKey == requestKey, cancellationToken);
 
     private static void Refuse(Dictionary<string, string[]> errors)
     {

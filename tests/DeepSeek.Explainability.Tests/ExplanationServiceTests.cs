@@ -120,6 +120,33 @@ public sealed class ExplanationServiceTests(ExplainabilityFixture service) : ICl
         Assert.Equal(report, (await ReadAsync(first.SubjectId)).GetProperty("report").GetRawText());
     }
 
+    [Fact]
+    public async Task Create_RepeatedUnderOneKey_MakesOneExplanationAndOneJob()
+    {
+        await using var bus = await service.BusAsync();
+        await bus.ListenAsync<SubmitJob>();
+        using var client = service.ClientOf("operator", "ada");
+        client.DefaultRequestHeaders.Add("Idempotency-Key", Guid.NewGuid().ToString());
+        async Task<Guid> PostAsync(HttpClient from, int count)
+        {
+            using var response = await from.PostAsJsonAsync("/api/v1/explanations", new { deployment = "live", count });
+            Assert.Equal(HttpStatusCode.Accepted, response.StatusCode);
+            var id = (await response.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("id").GetGuid();
+            Assert.Equal($"/api/v1/explanations/{id}", response.Headers.Location!.ToString());
+            return id;
+        }
+
+        // At the same time, and later.
+        var ids = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => PostAsync(client, 3)));
+        var later = await PostAsync(client, 3);
+        Guid[] others = [await PostAsync(client, 4), await PostAsync(Operator, 3), await PostAsync(Operator, 3)];
+
+        Assert.Equal([later], ids.Distinct());
+        Assert.Equal(4, others.Append(later).Distinct().Count());
+        await bus.ReceiveAsync<SubmitJob>(message => message.SubjectId == others[^1]);
+        Assert.Single(bus.Received<SubmitJob>(), envelope => envelope.Message.SubjectId == later);
+    }
+
     [Theory]
     [InlineData("""{}""", "deployment")]
     [InlineData("""{"deployment":"live","modelName":"scores","version":"1"}""", "deployment")]

@@ -66,6 +66,24 @@ public sealed class RunsApiTests(TrainingPlatform platform) : IClassFixture<Trai
     }
 
     [Fact]
+    public async Task Post_RepeatedUnderOneKey_MakesOneRun()
+    {
+        using var client = platform.Training.ClientOf(Roles.Operator, "ada");
+        client.DefaultRequestHeaders.Add("Idempotency-Key", Guid.NewGuid().ToString());
+        var spec = platform.Spec(epochs: 1, modelName: "repeated");
+
+        // At the same time, and later.
+        var runs = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => platform.StartAsync(spec, client)));
+        var later = await platform.StartAsync(spec, client);
+        var others = new[] { await platform.StartAsync(spec), await platform.StartAsync(spec) };
+
+        Assert.Equal([(later.Id, later.JobId)], runs.Select(run => (run.Id, run.JobId)).Distinct());
+        Assert.Equal(3, others.Append(later).Select(run => run.Id).Distinct().Count());
+        var stored = await platform.Runs.GetFromJsonAsync<JsonElement>("/api/v1/runs?model=repeated");
+        Assert.Equal(3, stored.GetProperty("items").GetArrayLength());
+    }
+
+    [Fact]
     public async Task Post_AsReader_IsForbidden()
     {
         using var response = await platform.Training.ClientOf(Roles.Reader).PostAsJsonAsync("/api/v1/runs", platform.Spec());

@@ -1,6 +1,7 @@
 create table compressions (
     id uuid primary key,
     job_id uuid not null,
+    request_key text,
     owner text not null,
     model_name text not null,
     parent_version integer not null,
@@ -16,3 +17,4 @@ create table compressions (
     ended_at timestamp with time zone
 );
 create unique index ix_compressions_job_id on compressions (job_id);
+create unique index ix_compressions_request_key on compressions (request_key);

@@ -14,6 +14,9 @@ public sealed class Explanation
 {
     public Guid Id { get; init; }
     public Guid JobId { get; init; }
+
+    /// <summary>Of the request that made this row; see <see cref="DeepSeek.ServiceDefaults.RequestKeys"/>.</summary>
+    public string? RequestKey { get; init; }
     public required string Owner { get; init; }
     public required string ModelName { get; init; }
     public int ModelVersion { get; init; }

@@ -1,6 +1,7 @@
 create table explanations (
     id uuid primary key,
     job_id uuid not null,
+    request_key text,
     owner text not null,
     model_name text not null,
     model_version integer not null,
@@ -15,4 +16,4 @@ create table explanations (
     created_at timestamp with time zone not null,
     ended_at timestamp with time zone
 );
-
+create unique index ix_explanations_request_key on explanations (request_key);

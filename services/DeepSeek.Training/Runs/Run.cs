@@ -16,6 +16,9 @@ public sealed class Run
     public Guid Id { get; init; }
     public long Sequence { get; init; }
     public Guid JobId { get; init; }
+
+    /// <summary>Of the request that made this row; see <see cref="DeepSeek.ServiceDefaults.RequestKeys"/>.</summary>
+    public string? RequestKey { get; init; }
     public required string Name { get; init; }
     public required string ModelName { get; init; }
     public required string Owner { get; init; }

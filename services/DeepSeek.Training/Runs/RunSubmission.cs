@@ -4,6 +4,7 @@ using DeepSeek.Contracts.Training;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.ServiceDefaults.Identity;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.EntityFrameworkCore;
 
 namespace DeepSeek.Training.Runs;
 
@@ -16,6 +17,12 @@ public static class RunSubmission
         HttpContext http, TrainingDb db, DatasetClient datasets, TimeProvider clock, CancellationToken cancellationToken)
     {
         var spec = RunSpecJson.Read(await ReadBodyAsync(http.Request, cancellationToken), out var faults) ?? throw Problems.Invalid(faults);
+        var content = Encoding.UTF8.GetString(RunSpecJson.Write(spec));
+        var key = http.RequestKey(JobKinds.Train, content);
+        if (await FindAsync(db, key, cancellationToken) is { } earlier)
+        {
+            return Accepted(earlier);
+        }
         var dataset = await FindDatasetAsync(datasets, spec.DatasetId, cancellationToken);
         faults = RunSpecValidator.ValidateAgainst(spec, dataset.Kind!, dataset.Task!, dataset.Summary?.Classes ?? []);
         if (faults.Count > 0)
@@ -26,12 +33,13 @@ public static class RunSubmission
         {
             Id = Guid.CreateVersion7(),
             JobId = Guid.CreateVersion7(),
+            RequestKey = key,
             Name = spec.Name,
             ModelName = spec.ModelName,
             Owner = http.User.Actor(),
             DatasetId = spec.DatasetId,
             DatasetManifestSha256 = dataset.ManifestSha256!,
-            Spec = Encoding.UTF8.GetString(RunSpecJson.Write(spec)),
+            Spec = content,
             CreatedAt = clock.GetUtcNow(),
         };
         db.Runs.Add(run);
@@ -46,9 +54,14 @@ public static class RunSubmission
             SubmittedAt = run.CreatedAt,
         });
         db.Audit(run.Owner, "run.create", $"runs/{run.Id}", new { run.ModelName, run.DatasetId, run.DatasetManifestSha256 });
-        await db.SaveChangesAsync(cancellationToken);
-        return TypedResults.Accepted($"/api/v1/runs/{run.Id}", new RunAccepted(run.Id, run.JobId, run.State));
+        return Accepted(await db.TrySaveNewAsync(cancellationToken) ? run : (await FindAsync(db, key, cancellationToken))!);
     }
+
+    private static async Task<Run?> FindAsync(TrainingDb db, string? requestKey, CancellationToken cancellationToken) =>
+        requestKey is null ? null : await db.Runs.AsNoTracking().SingleOrDefaultAsync(run => run.RequestKey == requestKey, cancellationToken);
+
+    private static Accepted<RunAccepted> Accepted(Run run) =>
+        TypedResults.Accepted(run.ResultUri, new RunAccepted(run.Id, run.JobId, run.State));
 
     private static async Task<byte[]> ReadBodyAsync(HttpRequest request, CancellationToken cancellationToken)
     {

@@ -207,6 +207,30 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
     }
 
     [Fact]
+    public async Task Post_RepeatedUnderOneKey_MakesOneCompression()
+    {
+        var name = await platform.RegisterAsync(TableDataset.FragileModel(), await TableDataset.StoreAsync(platform.Blobs));
+        using var client = platform.ClientOf(Roles.Operator, "ada");
+        client.DefaultRequestHeaders.Add("Idempotency-Key", Guid.NewGuid().ToString());
+        async Task<Guid> PostAsync(HttpClient from)
+        {
+            using var reply = await from.PostAsJsonAsync("/api/v1/compressions", new { modelName = name, version = "1" });
+            Assert.Equal(HttpStatusCode.Accepted, reply.StatusCode);
+            return (await reply.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("id").GetGuid();
+        }
+
+        // At the same time, and later.
+        var ids = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => PostAsync(client)));
+        var later = await PostAsync(client);
+        var others = new[] { await PostAsync(platform.Client), await PostAsync(platform.Client) };
+
+        Assert.Equal([later], ids.Distinct());
+        Assert.Equal(3, others.Append(later).Distinct().Count());
+        await using var scope = platform.Services.CreateAsyncScope();
+        Assert.Equal(3, await scope.ServiceProvider.GetRequiredService<CompressionDb>().Compressions.CountAsync(row => row.ModelName == name));
+    }
+
+    [Fact]
     public async Task Post_ModelWithoutDataset_IsUnprocessable()
     {
         var name = await platform.RegisterAsync(TableDataset.FragileModel(), manifest: null);
