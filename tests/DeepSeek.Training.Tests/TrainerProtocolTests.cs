@@ -75,7 +75,7 @@ public sealed class TrainerProtocolTests(TrainerProtocolTests.Fixture platform) 
         Assert.Equal(3, job.Attempt);
         var run = await platform.RunAsync(accepted.Id, RunState.Failed);
         Assert.Equal("No space left on device", run.Error);
-        await Eventually.True(() => !Directory.Exists(platform.FolderOf(run.Id)));
+        Assert.True(Directory.Exists(platform.FolderOf(run.Id))); // a retry goes on from its checkpoints
     }
 
     [Fact]
