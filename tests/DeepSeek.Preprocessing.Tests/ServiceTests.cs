@@ -85,6 +85,32 @@ public sealed class ServiceTests(ServiceFixture service) : IClassFixture<Service
     }
 
     [Fact]
+    public async Task Upload_RepeatedUnderOneKey_MakesOneDatasetAndOneJob()
+    {
+        await using var bus = await service.BusAsync();
+        await bus.ListenAsync<SubmitJob>();
+        using var client = service.ClientOf(Roles.Operator);
+        client.DefaultRequestHeaders.Add("Idempotency-Key", Guid.NewGuid().ToString());
+        (string, byte[])[] file = [("d.csv", Encoding.UTF8.GetBytes(Csv(50_000)))];
+
+        var spool = Path.Combine(service.DataFolder, "preprocessing", "spool");
+        Directory.CreateDirectory(spool);
+        var before = Directory.GetDirectories(spool);
+
+        // At the same time, and later.
+        var uploads = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => ServiceFixture.UploadAsync(client, Spec, file)));
+        var later = await ServiceFixture.UploadAsync(client, Spec, file);
+        var others = new[] { await service.UploadAsync(Spec, Csv()), await service.UploadAsync(Spec, Csv()) };
+
+        Assert.Equal([later], uploads.Distinct());
+        Assert.Equal(3, others.Append(later).Distinct().Count());
+        await bus.ReceiveAsync<SubmitJob>(message => message.JobId == others[1].JobId);
+        Assert.Single(bus.Received<SubmitJob>(), envelope => envelope.Message.SubjectId == later.Id);
+        Assert.True(File.Exists(Path.Combine(SpoolOf(later.Id), "intake.json")));
+        Assert.Equal(others.Append(later).Select(upload => SpoolOf(upload.Id)).Order(), Directory.EnumerateDirectories(spool).Except(before).Order());
+    }
+
+    [Fact]
     public async Task Upload_FieldOfTenMegabytes_Is400AndTheServiceStaysUp()
     {
         var csv = Encoding.UTF8.GetBytes("x,y\n1,a\n" + new string('1', 10 << 20) + ",b\n");

@@ -24,6 +24,9 @@ public sealed class Dataset
 
     public required Guid JobId { get; init; }
 
+    /// <summary>Of the request that made this row; see <see cref="DeepSeek.ServiceDefaults.RequestKeys"/>.</summary>
+    public string? RequestKey { get; init; }
+
     /// <summary>The fence: results are stored only under the lease that the row carries.</summary>
     public Guid? LeaseId { get; set; }
 

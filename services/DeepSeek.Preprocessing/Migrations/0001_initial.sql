@@ -8,6 +8,7 @@ create table datasets (
     source_sha256 text not null check (source_sha256 ~ '^[0-9a-f]{64}$'),
     source_bytes bigint not null check (source_bytes >= 0),
     job_id uuid not null unique,
+    request_key text,
     lease_id uuid,
     attempt integer not null,
     manifest_sha256 text check (manifest_sha256 ~ '^[0-9a-f]{64}$'),
@@ -24,4 +25,5 @@ create table datasets (
     version bigint not null,
     check (state <> 'ready' or (manifest_sha256 is not null and manifest is not null and profile is not null))
 );
+create unique index datasets_request_key on datasets (request_key);
 create index datasets_name on datasets (name);

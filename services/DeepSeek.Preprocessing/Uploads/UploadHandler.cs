@@ -7,6 +7,7 @@ using DeepSeek.ServiceDefaults.Identity;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.WebUtilities;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 using Microsoft.Net.Http.Headers;
 
@@ -32,23 +33,49 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
         spool.RequireSpace(http.Request.ContentLength ?? 0);
         var id = Guid.CreateVersion7(clock.GetUtcNow());
         var directory = spool.CreateUpload(id);
+        DatasetSpec spec;
+        Intake intake;
         try
         {
-            var (spec, intake) = await ReadAsync(http.Request, directory, cancellationToken);
-            var dataset = await StoreAsync(id, spec, intake, http.User.Actor(), cancellationToken);
-            PreprocessingTelemetry.UploadedBytes.Add(dataset.SourceBytes);
-            LogAccepted(id, dataset.SourceBytes, dataset.JobId);
-            return TypedResults.Accepted($"/api/v1/datasets/{id}", new DatasetAccepted(id, dataset.JobId, dataset.State));
+            (spec, intake) = await ReadAsync(http, directory, cancellationToken);
+        }
+        catch (RepeatedUploadException repeat)
+        {
+            spool.DeleteUpload(id);
+            // A client still sends, and reads the reply only afterwards.
+            await http.Request.Body.CopyToAsync(Stream.Null, cancellationToken);
+            return Accepted(repeat.Dataset);
         }
         catch (Exception fault)
         {
             spool.DeleteUpload(id);
             throw Problem(fault) ?? fault;
         }
+
+        // From here on the spool stays whatever happens: a commit that fails may have been done, and the sweeper clears folders without a row.
+        var dataset = NewDataset(id, spec, intake, http);
+        if (!await StoreAsync(dataset, spec.Priority))
+        {
+            spool.DeleteUpload(id);
+            return Accepted((await FindAsync(dataset.RequestKey, cancellationToken))!);
+        }
+        PreprocessingTelemetry.UploadedBytes.Add(dataset.SourceBytes);
+        LogAccepted(id, dataset.SourceBytes, dataset.JobId);
+        return Accepted(dataset);
     }
 
-    private async Task<(DatasetSpec Spec, Intake Intake)> ReadAsync(HttpRequest request, string directory, CancellationToken cancellationToken)
+    private static Accepted<DatasetAccepted> Accepted(Dataset dataset) =>
+        TypedResults.Accepted($"/api/v1/datasets/{dataset.Id}", new DatasetAccepted(dataset.Id, dataset.JobId, dataset.State));
+
+    private static string? RequestKey(HttpContext http, DatasetSpec spec) =>
+        http.RequestKey(JobKinds.Prepare, JsonSerializer.Serialize(spec, PlatformJson.Options));
+
+    private async Task<Dataset?> FindAsync(string? requestKey, CancellationToken cancellationToken) =>
+        requestKey is null ? null : await db.Datasets.AsNoTracking().SingleOrDefaultAsync(dataset => dataset.RequestKey == requestKey, cancellationToken);
+
+    private async Task<(DatasetSpec Spec, Intake Intake)> ReadAsync(HttpContext http, string directory, CancellationToken cancellationToken)
     {
+        var request = http.Request;
         if (!MediaTypeHeaderValue.TryParse(request.ContentType, out var type) || !type.MediaType.Equals("multipart/form-data", StringComparison.OrdinalIgnoreCase))
         {
             throw new ApiProblem(StatusCodes.Status415UnsupportedMediaType, "Unsupported media type", "Send multipart/form-data with a part 'spec' (JSON) and then the part 'file'.");
@@ -71,6 +98,10 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
             {
                 spec = await ReadSpecAsync(section.Body, cancellationToken);
                 DatasetSpecRules.Check(spec);
+                if (await FindAsync(RequestKey(http, spec), cancellationToken) is { } earlier)
+                {
+                    throw new RepeatedUploadException(earlier);
+                }
                 upload = new Upload(directory, spec, options.Value);
             }
             else if (name == FilePart && upload is not null)
@@ -104,38 +135,49 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
         }
     }
 
-    private async Task<Dataset> StoreAsync(Guid id, DatasetSpec spec, Intake intake, string owner, CancellationToken cancellationToken)
+    private Dataset NewDataset(Guid id, DatasetSpec spec, Intake intake, HttpContext http)
     {
         var now = clock.GetUtcNow();
-        var dataset = new Dataset
+        return new Dataset
         {
             Id = id,
             Name = spec.Name,
-            Owner = owner,
+            Owner = http.User.Actor(),
             State = DatasetState.Queued,
             Spec = JsonSerializer.Serialize(spec, PlatformJson.Options),
             SourceName = intake.Source.Name,
             SourceSha256 = intake.Source.Sha256,
             SourceBytes = intake.Source.Bytes,
             JobId = Guid.CreateVersion7(now),
+            RequestKey = RequestKey(http, spec),
             CreatedAt = now,
             UpdatedAt = now,
         };
+    }
+
+    /// <summary>False when a repeat of the same upload was faster.</summary>
+    private Task<bool> StoreAsync(Dataset dataset, int priority)
+    {
         db.Datasets.Add(dataset);
         db.Publish(new SubmitJob
         {
             JobId = dataset.JobId,
             Kind = JobKinds.Prepare,
-            SubjectId = id,
-            Name = $"Prepare {spec.Name}",
-            Owner = owner,
-            Priority = spec.Priority,
+            SubjectId = dataset.Id,
+            Name = $"Prepare {dataset.Name}",
+            Owner = dataset.Owner,
+            Priority = priority,
             MaxAttempts = MaxAttempts,
-            SubmittedAt = now,
+            SubmittedAt = dataset.CreatedAt,
         });
-        db.Audit(owner, "dataset.upload", $"dataset/{id}", new { spec.Name, intake.Source.Sha256, intake.Source.Bytes });
-        await db.SaveChangesAsync(cancellationToken);
-        return dataset;
+        db.Audit(dataset.Owner, "dataset.upload", $"dataset/{dataset.Id}", new { dataset.Name, Sha256 = dataset.SourceSha256, Bytes = dataset.SourceBytes });
+        return db.TrySaveNewAsync(CancellationToken.None);
+    }
+
+    /// <summary>The upload under this key has been stored already.</summary>
+    private sealed class RepeatedUploadException(Dataset dataset) : Exception
+    {
+        public Dataset Dataset => dataset;
     }
 
     /// <summary>The reply to what was wrong with an upload; null for faults of our own.</summary>
