@@ -47,9 +47,16 @@ public static class Paging
     /// <summary>
     /// One page ordered by a unique key: ids of version 7 and sequences are in order of creation, so descending means newest first.
     /// </summary>
-    public static async Task<Page<TItem>> ToPageAsync<TEntity, TKey, TItem>(
+    public static Task<Page<TItem>> ToPageAsync<TEntity, TKey, TItem>(
         this IQueryable<TEntity> source, Expression<Func<TEntity, TKey>> key, PageRequest request,
         Func<TEntity, TItem> map, CancellationToken cancellationToken, bool descending = true)
+        where TKey : IParsable<TKey> =>
+        source.ToPageAsync(key, request, row => row, row => key.Compile()(row), map, cancellationToken, descending);
+
+    /// <summary>The same, reading of each entity only what <paramref name="selector"/> takes: for entities with large columns.</summary>
+    public static async Task<Page<TItem>> ToPageAsync<TEntity, TKey, TRow, TItem>(
+        this IQueryable<TEntity> source, Expression<Func<TEntity, TKey>> key, PageRequest request, Expression<Func<TEntity, TRow>> selector,
+        Func<TRow, TKey> rowKey, Func<TRow, TItem> map, CancellationToken cancellationToken, bool descending = true)
         where TKey : IParsable<TKey>
     {
         if (request.Cursor is { Length: > 0 } cursor)
@@ -59,9 +66,9 @@ public static class Paging
 
         var size = request.Size;
         var ordered = descending ? source.OrderByDescending(key) : source.OrderBy(key);
-        var rows = await ordered.Take(size + 1).ToListAsync(cancellationToken);
+        var rows = await ordered.Take(size + 1).Select(selector).ToListAsync(cancellationToken);
         var next = rows.Count > size
-            ? Cursors.Encode(Convert.ToString(key.Compile()(rows[size - 1]), CultureInfo.InvariantCulture)!)
+            ? Cursors.Encode(Convert.ToString(rowKey(rows[size - 1]), CultureInfo.InvariantCulture)!)
             : null;
         return new Page<TItem>(rows.Take(size).Select(map).ToList(), next);
     }

@@ -69,7 +69,7 @@ public static class ExplainabilityApi
         TypedResults.Accepted(explanation.ResultUri, ExplanationView.Of(explanation));
 
     private static Task<Page<ExplanationView>> List(ExplainabilityDb db, [AsParameters] PageRequest page, CancellationToken cancellationToken) =>
-        db.Explanations.AsNoTracking().ToPageAsync(row => row.Id, page, ExplanationView.Of, cancellationToken);
+        db.Explanations.AsNoTracking().ToPageAsync(row => row.Id, page, ExplanationView.Row, row => row.Id, row => row, cancellationToken);
 
     private static async Task<ExplanationView> Get(Guid id, ExplainabilityDb db, CancellationToken cancellationToken) =>
         ExplanationView.Of(await FindAsync(db, id, cancellationToken), withReport: true);

@@ -83,6 +83,8 @@ public sealed class ExplanationServiceTests(ExplainabilityFixture service) : ICl
         var ended = await EndedAsync(id);
         Assert.Equal("failed", ended.GetProperty("state").GetString());
         Assert.Equal("no worker came", ended.GetProperty("error").GetString());
+        var list = JsonElement.Parse(await Operator.GetStringAsync("/api/v1/explanations?limit=200"));
+        Assert.Equal(ended.GetRawText(), list.GetProperty("items").EnumerateArray().Single(item => item.GetProperty("id").GetGuid() == id).GetRawText());
         using var page = await Operator.GetAsync($"/api/v1/explanations/{id}/report");
         Assert.Equal(HttpStatusCode.Conflict, page.StatusCode);
     }

@@ -202,6 +202,10 @@ public sealed class ServiceTests(ServiceFixture service) : IClassFixture<Service
         await bus.ReceiveAsync<JobCompleted>(m => m.JobId == nextJob, TimeSpan.FromSeconds(90));
         Assert.Single(bus.Received<DatasetPrepared>(), m => m.Message.DatasetId == id);
         Assert.Single(bus.Received<JobCompleted>(), m => m.Message.JobId == jobId);
+        // The list tells as much of a dataset as its own page.
+        var list = JsonElement.Parse(await service.Operator.GetStringAsync("/api/v1/datasets?limit=200&state=ready"));
+        Assert.Equal(await service.Operator.GetStringAsync($"/api/v1/datasets/{id}"),
+            list.GetProperty("items").EnumerateArray().Single(item => item.GetProperty("id").GetGuid() == id).GetRawText());
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Linq.Expressions;
 using System.Text.Json;
 
 namespace DeepSeek.Explainability.Explanations;
@@ -7,6 +8,10 @@ public sealed record ExplanationView(
     Guid Id, Guid JobId, string ModelName, int ModelVersion, string Owner, ExplanationState State, string? Error,
     DateTimeOffset CreatedAt, DateTimeOffset? EndedAt, JsonElement? Report)
 {
+    /// <summary>What a list reads: all but the large columns.</summary>
+    public static Expression<Func<Explanation, ExplanationView>> Row { get; } = row => new ExplanationView(
+        row.Id, row.JobId, row.ModelName, row.ModelVersion, row.Owner, row.State, row.Error, row.CreatedAt, row.EndedAt, null);
+
     public static ExplanationView Of(Explanation row) => Of(row, withReport: false);
 
     public static ExplanationView Of(Explanation row, bool withReport) => new(

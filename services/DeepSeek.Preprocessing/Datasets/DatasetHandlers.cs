@@ -31,7 +31,7 @@ internal static class DatasetHandlers
                 : throw Problems.Invalid("state", "must be queued, running, ready, failed or cancelled.");
             datasets = datasets.Where(d => d.State == wanted);
         }
-        return TypedResults.Ok(await datasets.ToPageAsync(d => d.Id, page, DatasetView.Of, cancellationToken));
+        return TypedResults.Ok(await datasets.ToPageAsync(d => d.Id, page, DatasetView.Row, d => d.Id, DatasetView.Of, cancellationToken));
     }
 
     public static async Task<Ok<DatasetView>> GetAsync(Guid id, HttpContext http, PreprocessingDb db, CancellationToken cancellationToken)

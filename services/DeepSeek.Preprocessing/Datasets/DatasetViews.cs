@@ -1,3 +1,4 @@
+using System.Linq.Expressions;
 using System.Text.Json;
 using DeepSeek.Data;
 
@@ -28,6 +29,29 @@ internal sealed record DatasetView
     public DatasetSummary? Summary { get; init; }
     public required DateTimeOffset CreatedAt { get; init; }
     public required DateTimeOffset UpdatedAt { get; init; }
+
+    /// <summary>What a list reads: all that <see cref="Of"/> shows, without the profile.</summary>
+    public static Expression<Func<Dataset, Dataset>> Row { get; } = d => new Dataset
+    {
+        Id = d.Id,
+        Name = d.Name,
+        Owner = d.Owner,
+        State = d.State,
+        JobId = d.JobId,
+        Spec = d.Spec,
+        SourceName = d.SourceName,
+        SourceSha256 = d.SourceSha256,
+        SourceBytes = d.SourceBytes,
+        ProblemField = d.ProblemField,
+        ProblemDetail = d.ProblemDetail,
+        ManifestSha256 = d.ManifestSha256,
+        Manifest = d.Manifest,
+        Rows = d.Rows,
+        Kind = d.Kind,
+        Task = d.Task,
+        CreatedAt = d.CreatedAt,
+        UpdatedAt = d.UpdatedAt,
+    };
 
     public static DatasetView Of(Dataset dataset) => new()
     {
