@@ -1,9 +1,11 @@
 using DeepSeek.Contracts;
 using DeepSeek.ServiceDefaults;
+using MassTransit;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Mvc.Testing;
+using Microsoft.AspNetCore.TestHost;
 using Microsoft.Extensions.DependencyInjection;
 using Xunit;
 
@@ -97,5 +99,12 @@ public class ServiceFactory<TProgram> : WebApplicationFactory<TProgram>, IAsyncL
         {
             builder.UseSetting(key, value);
         }
+
+        // A service that has started has bound its queues: what a test publishes from then on reaches it.
+        builder.ConfigureTestServices(services => services.Configure<MassTransitHostOptions>(host =>
+        {
+            host.WaitUntilStarted = true;
+            host.StartTimeout = Eventually.Deadline;
+        }));
     }
 }
