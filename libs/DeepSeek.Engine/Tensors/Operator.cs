@@ -3,7 +3,7 @@ using DeepSeek.Engine.Native;
 
 namespace DeepSeek.Engine.Tensors;
 
-/// <summary>An operator of libtorch by name, looked up on first use.</summary>
+/// <summary>An operator of the dispatcher by name, looked up on first use; without a namespace it is one of `aten`.</summary>
 internal sealed unsafe class Operator(string name, string overload = "")
 {
     private int _number = -1;
@@ -13,7 +13,7 @@ internal sealed unsafe class Operator(string name, string overload = "")
     private int Find()
     {
         int number;
-        fixed (byte* first = Encoding.UTF8.GetBytes($"aten::{name}\0"))
+        fixed (byte* first = Encoding.UTF8.GetBytes((name.Contains("::", StringComparison.Ordinal) ? name : $"aten::{name}") + "\0"))
         fixed (byte* second = Encoding.UTF8.GetBytes($"{overload}\0"))
         {
             NativeMethods.Check(NativeMethods.ds_op_find(first, second, &number));
