@@ -66,7 +66,7 @@ public sealed class ConvNet : Module
     }
 
     /// <summary>[N, C, H, W] → logits [N, outputs].</summary>
-    public override Tensor Forward(Tensor x) => _net.Forward(x);
+    protected override Tensor Compute(Tensor x) => _net.Forward(x);
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) => _net.Export(graph, input);

@@ -38,12 +38,12 @@ int64_t bytes_of(at::IntArrayRef sizes, at::ScalarType type) {
 ds_status ds_tensor_empty(const int64_t* sizes, int32_t rank, int32_t dtype, int32_t device_type, int32_t device_index, ds_tensor* out) noexcept {
   return guard("ds_tensor_empty", [&] {
     require(out != nullptr, "the output pointer is null");
-    require(device_type == DS_CPU || device_type == DS_CUDA, "the device type is neither 0 (CPU) nor 1 (CUDA)");
+    require(device_type == DS_CPU || device_type == DS_CUDA || device_type == DS_META, "the device type is neither 0 (CPU), 1 (CUDA) nor 14 (meta)");
     require(device_index >= -1 && device_index < 128, "the device index is out of range");
     const auto type = element_type(dtype);
     const auto dimensions = shape(sizes, rank);
     bytes_of(dimensions, type);
-    const c10::Device device(static_cast<c10::DeviceType>(device_type), static_cast<c10::DeviceIndex>(device_type == DS_CPU ? -1 : device_index));
+    const c10::Device device(static_cast<c10::DeviceType>(device_type), static_cast<c10::DeviceIndex>(device_type == DS_CUDA ? device_index : -1));
     *out = deepseek::give(at::empty(dimensions, at::TensorOptions().dtype(type).device(device)));
   });
 }

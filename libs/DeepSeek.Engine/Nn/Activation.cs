@@ -16,19 +16,22 @@ public enum ActivationKind
     Tanh = 4,
     /// <summary>Logistic function.</summary>
     Sigmoid = 5,
+    /// <summary>x/2·(1 + tanh(√(2/π)(x + 0.044715 x³))), Hendrycks &amp; Gimpel (arXiv 1606.08415).</summary>
+    GeluTanh = 6,
 }
 
 /// <summary>An element-wise non-linearity.</summary>
 public sealed class Activation(ActivationKind kind) : Module
 {
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x) => kind switch
+    protected override Tensor Compute(Tensor x) => kind switch
     {
         ActivationKind.Relu => x.Relu(),
         ActivationKind.Gelu => x.Gelu(),
         ActivationKind.Silu => x.Silu(),
         ActivationKind.Tanh => x.Tanh(),
         ActivationKind.Sigmoid => x.Sigmoid(),
+        ActivationKind.GeluTanh => x.GeluTanh(),
         _ => throw new InvalidOperationException($"Unknown activation {kind}."),
     };
 

@@ -12,8 +12,6 @@ public sealed class BatchNorm : Module
     private readonly int _channels;
     private readonly double _momentum;
     private readonly double _epsilon;
-    private readonly TensorHandle _weight;
-    private readonly TensorHandle _bias;
     private readonly TensorHandle _mean;
     private readonly TensorHandle _variance;
 
@@ -21,22 +19,28 @@ public sealed class BatchNorm : Module
     public BatchNorm(int channels, double momentum = 0.1, double epsilon = 1e-5)
     {
         (_channels, _momentum, _epsilon) = (channels, momentum, epsilon);
-        _weight = Parameter("weight", TensorHandle.Filled(1, channels));
-        _bias = Parameter("bias", TensorHandle.Filled(0, channels));
+        Weight = Parameter("weight", TensorHandle.Filled(1, channels));
+        Bias = Parameter("bias", TensorHandle.Filled(0, channels));
         _mean = Buffer("running_mean", TensorHandle.Filled(0, channels));
         _variance = Buffer("running_var", TensorHandle.Filled(1, channels));
     }
 
+    /// <summary>Scale.</summary>
+    public TensorHandle Weight { get; }
+
+    /// <summary>Shift.</summary>
+    public TensorHandle Bias { get; }
+
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x) =>
-        Functional.BatchNorm(x, _weight.Tensor, _bias.Tensor, _mean.Tensor, _variance.Tensor, Training, _momentum, _epsilon);
+    protected override Tensor Compute(Tensor x) =>
+        Functional.BatchNorm(x, Weight.Tensor, Bias.Tensor, _mean.Tensor, _variance.Tensor, Training, _momentum, _epsilon);
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) => graph.Node("BatchNormalization",
         [
             input,
-            graph.Initializer(OnnxTensors.Of("scale", _weight.Span<float>(), _channels)),
-            graph.Initializer(OnnxTensors.Of("bias", _bias.Span<float>(), _channels)),
+            graph.Initializer(OnnxTensors.Of("scale", Weight.Span<float>(), _channels)),
+            graph.Initializer(OnnxTensors.Of("bias", Bias.Span<float>(), _channels)),
             graph.Initializer(OnnxTensors.Of("mean", _mean.Span<float>(), _channels)),
             graph.Initializer(OnnxTensors.Of("variance", _variance.Span<float>(), _channels)),
         ],
@@ -48,12 +52,12 @@ public sealed class BatchNorm : Module
         var row = weight.Length / _channels;
         for (var c = 0; c < _channels; c++)
         {
-            var scale = _weight.Span<float>()[c] / Math.Sqrt(_variance.Span<float>()[c] + _epsilon);
+            var scale = Weight.Span<float>()[c] / Math.Sqrt(_variance.Span<float>()[c] + _epsilon);
             foreach (ref var w in weight.Slice(c * row, row))
             {
                 w = (float)(w * scale);
             }
-            bias[c] = (float)((bias[c] - _mean.Span<float>()[c]) * scale + _bias.Span<float>()[c]);
+            bias[c] = (float)((bias[c] - _mean.Span<float>()[c]) * scale + Bias.Span<float>()[c]);
         }
     }
 }

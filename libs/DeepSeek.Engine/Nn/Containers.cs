@@ -19,7 +19,7 @@ public sealed class Sequential : Module
     }
 
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x)
+    protected override Tensor Compute(Tensor x)
     {
         foreach (var module in _modules)
         {
@@ -37,7 +37,7 @@ public sealed class Sequential : Module
             (input, var used) = _modules[i] switch
             {
                 Linear linear when following is not null => (linear.Export(graph, input, following), 1),
-                Conv2d convolution when following is not null => (convolution.Export(graph, input, following), 1),
+                Convolution convolution when following is not null => (convolution.Export(graph, input, following), 1),
                 var module => (module.Export(graph, input), 0),
             };
             i += used;
@@ -55,7 +55,7 @@ public sealed class Residual : Module
     public Residual(Module body) => _body = Child("body", body);
 
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x) => x + _body.Forward(x);
+    protected override Tensor Compute(Tensor x) => x + _body.Forward(x);
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) => graph.Node("Add", [input, _body.Export(graph, input)]);
@@ -65,7 +65,7 @@ public sealed class Residual : Module
 public sealed class Flatten : Module
 {
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x) => x.Flatten(); // [N, ..] → [N, F]
+    protected override Tensor Compute(Tensor x) => x.Flatten(); // [N, ..] → [N, F]
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) => graph.Node("Flatten", [input], OnnxAttribute.Of("axis", 1));

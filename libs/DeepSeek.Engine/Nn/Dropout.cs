@@ -7,7 +7,7 @@ namespace DeepSeek.Engine.Nn;
 public sealed class Dropout(double p) : Module
 {
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x) => Training && p > 0 ? Functional.Dropout(x, p, true) : x;
+    protected override Tensor Compute(Tensor x) => Training && p > 0 ? Functional.Dropout(x, p, true) : x;
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) => input;

@@ -8,19 +8,21 @@ public sealed class Embedding : Module
 {
     private readonly int _entries;
     private readonly int _width;
-    private readonly TensorHandle _weight;
 
-    /// <summary>Draws the table from the standard normal distribution.</summary>
-    public Embedding(int entries, int width)
+    /// <summary>Draws the table from the normal distribution.</summary>
+    public Embedding(int entries, int width, double deviation = 1)
     {
         (_entries, _width) = (entries, width);
-        _weight = Parameter("weight", Initialize.Normal(entries, width));
+        Weight = Parameter("weight", Initialize.Normal(deviation, entries, width));
     }
 
+    /// <summary>[entries, width].</summary>
+    public TensorHandle Weight { get; }
+
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x) => Functional.Embedding(_weight.Tensor, x); // [.., width]
+    protected override Tensor Compute(Tensor x) => Functional.Embedding(Weight.Tensor, x); // [.., width]
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) =>
-        graph.Node("Gather", [graph.Initializer(OnnxTensors.Of("table", _weight.Span<float>(), _entries, _width)), input], OnnxAttribute.Of("axis", 0));
+        graph.Node("Gather", [graph.Initializer(OnnxTensors.Of("table", Weight.Span<float>(), _entries, _width)), input], OnnxAttribute.Of("axis", 0));
 }

@@ -11,16 +11,20 @@ public abstract class Module : IDisposable
 {
     private readonly List<NamedTensor> _parameters = [];
     private readonly List<NamedTensor> _buffers = [];
+    private readonly List<NamedTensor> _derived = [];
     private readonly List<(string Name, Module Module)> _children = [];
 
     /// <summary>Whether dropout drops and batch normalisation learns.</summary>
-    protected bool Training { get; private set; } = true;
+    public bool Training { get; private set; } = true;
 
     /// <summary>Computes the output.</summary>
-    public abstract Tensor Forward(Tensor x);
+    public Tensor Forward(Tensor x) => Compute(x);
+
+    /// <summary>What the module does; <see cref="Forward"/> calls it.</summary>
+    protected abstract Tensor Compute(Tensor x);
 
     /// <summary>Adds the nodes that compute, outside training, what <see cref="Forward"/> does; returns the name of their output.</summary>
-    public abstract string Export(OnnxGraph graph, string input);
+    public virtual string Export(OnnxGraph graph, string input) => throw new NotSupportedException($"{GetType().Name} has no ONNX form.");
 
     /// <summary>Weights that are learned, in order of declaration.</summary>
     public IEnumerable<NamedTensor> Parameters() => Collect("", m => m._parameters);
@@ -28,7 +32,10 @@ public abstract class Module : IDisposable
     /// <summary>State that is kept but not learned, such as running means.</summary>
     public IEnumerable<NamedTensor> Buffers() => Collect("", m => m._buffers);
 
-    /// <summary>Parameters and buffers: everything that makes up the trained module.</summary>
+    /// <summary>Constants that follow from the module's sizes, such as tables of angles: never saved, but they live where the weights do.</summary>
+    public IEnumerable<NamedTensor> Constants() => Collect("", m => m._derived);
+
+    /// <summary>Parameters and buffers: everything that makes up the trained module, as it is saved.</summary>
     public IEnumerable<NamedTensor> State() => Parameters().Concat(Buffers());
 
     /// <summary>Switches between training and use.</summary>
@@ -44,7 +51,7 @@ public abstract class Module : IDisposable
     /// <summary>Frees all tensors.</summary>
     public void Dispose()
     {
-        foreach (var (_, tensor) in State())
+        foreach (var (_, tensor) in State().Concat(Constants()))
         {
             tensor.Dispose();
         }
@@ -62,6 +69,13 @@ public abstract class Module : IDisposable
     protected TensorHandle Buffer(string name, TensorHandle tensor)
     {
         _buffers.Add(new NamedTensor(name, tensor));
+        return tensor;
+    }
+
+    /// <summary>Declares a constant that follows from the module's sizes and is not saved.</summary>
+    protected TensorHandle Constant(string name, TensorHandle tensor)
+    {
+        _derived.Add(new NamedTensor(name, tensor));
         return tensor;
     }
 

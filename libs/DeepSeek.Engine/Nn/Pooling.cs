@@ -7,7 +7,7 @@ namespace DeepSeek.Engine.Nn;
 public sealed class MaxPool2d(int kernel, int stride, int padding = 0) : Module
 {
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x) => Functional.MaxPool2d(x, kernel, stride, padding);
+    protected override Tensor Compute(Tensor x) => Functional.MaxPool2d(x, kernel, stride, padding);
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) => graph.Node("MaxPool", [input], Windows.Attributes(kernel, stride, padding));
@@ -17,7 +17,7 @@ public sealed class MaxPool2d(int kernel, int stride, int padding = 0) : Module
 public sealed class AvgPool2d(int kernel, int stride, int padding = 0) : Module
 {
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x) => Functional.AvgPool2d(x, kernel, stride, padding);
+    protected override Tensor Compute(Tensor x) => Functional.AvgPool2d(x, kernel, stride, padding);
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) =>
@@ -28,7 +28,7 @@ public sealed class AvgPool2d(int kernel, int stride, int padding = 0) : Module
 public sealed class GlobalAvgPool2d : Module
 {
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x) => Functional.AdaptiveAvgPool2d(x, 1, 1); // [N, C, 1, 1]
+    protected override Tensor Compute(Tensor x) => Functional.AdaptiveAvgPool2d(x, 1, 1); // [N, C, 1, 1]
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) => graph.Node("GlobalAveragePool", [input]);

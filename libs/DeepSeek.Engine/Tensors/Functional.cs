@@ -1,14 +1,10 @@
 namespace DeepSeek.Engine.Tensors;
 
 /// <summary>Layers as functions of their weights.</summary>
-public static class Functional
+public static partial class Functional
 {
     /// <summary>x·Wᵀ + b: [N, in] · [out, in] → [N, out].</summary>
     public static Tensor Linear(Tensor x, Tensor weight, Tensor bias = default) => OperatorCall.To(Operators.Linear).Add(x).Add(weight).Add(bias).One();
-
-    /// <summary>Convolution: [N, C, H, W] with [out, C, kH, kW].</summary>
-    public static Tensor Conv2d(Tensor x, Tensor weight, Tensor bias, long stride, long padding) =>
-        OperatorCall.To(Operators.Conv2d).Add(x).Add(weight).Add(bias).Add([stride, stride]).Add([padding, padding]).One();
 
     /// <summary>Normalisation over the batch, per channel; training uses and updates the batch's own statistics.</summary>
     public static Tensor BatchNorm(Tensor x, Tensor weight, Tensor bias, Tensor runningMean, Tensor runningVariance, bool training, double momentum, double epsilon) =>

@@ -12,7 +12,7 @@ public enum Reduction
 }
 
 /// <summary>Loss functions.</summary>
-public static class Losses
+public static partial class Losses
 {
     /// <summary>Cross entropy of logits [N, K] against class indices [N] (int64), with optional class weights [K].</summary>
     public static Tensor CrossEntropy(Tensor logits, Tensor target, Tensor classWeights = default, double labelSmoothing = 0, Reduction reduction = Reduction.Mean) =>

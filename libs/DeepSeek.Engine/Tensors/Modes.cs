@@ -43,3 +43,26 @@ public readonly unsafe ref struct InferenceMode
     /// <summary>Leaves inference mode.</summary>
     public void Dispose() => NativeMethods.Check(NativeMethods.ds_autograd_leave_inference(_guard));
 }
+
+/// <summary>
+/// Until disposed, tensor handles made on this thread have sizes and a type but no elements: a net of any size can be built to look
+/// at its parameters, in no memory.
+/// </summary>
+public readonly ref struct MetaDevice
+{
+    internal const int Type = 14;
+
+    [ThreadStatic] private static int t_depth;
+
+    internal static bool Entered => t_depth > 0;
+
+    /// <summary>Enters.</summary>
+    public static MetaDevice Enter()
+    {
+        t_depth++;
+        return default;
+    }
+
+    /// <summary>Leaves.</summary>
+    public void Dispose() => t_depth--;
+}

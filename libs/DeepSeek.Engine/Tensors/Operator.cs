@@ -102,6 +102,14 @@ internal sealed unsafe class OperatorCall
         return this;
     }
 
+    /// <summary>Text in UTF-8.</summary>
+    internal OperatorCall AddText(ReadOnlySpan<byte> value)
+    {
+        var start = Reserve((value.Length + sizeof(long) - 1) / sizeof(long));
+        value.CopyTo(new Span<byte>(start, value.Length));
+        return Push(ValueKind.String, (nint)start, value.Length);
+    }
+
     /// <summary>Calls an operator with one tensor as result.</summary>
     internal Tensor One()
     {
@@ -114,6 +122,23 @@ internal sealed unsafe class OperatorCall
     {
         Invoke(2);
         return (Result(0), Result(1));
+    }
+
+    /// <summary>Calls an operator with three tensors as results.</summary>
+    internal (Tensor First, Tensor Second, Tensor Third) Three()
+    {
+        Invoke(3);
+        return (Result(0), Result(1), Result(2));
+    }
+
+    /// <summary>Calls an operator with exactly so many tensors as results.</summary>
+    internal void Many(Span<Tensor> results)
+    {
+        Invoke(results.Length);
+        for (var i = 0; i < results.Length; i++)
+        {
+            results[i] = Result(i);
+        }
     }
 
     /// <summary>Calls an operator that changes its first argument; the alias it returns is freed.</summary>

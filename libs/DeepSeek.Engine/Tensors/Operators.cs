@@ -1,7 +1,7 @@
 namespace DeepSeek.Engine.Tensors;
 
 /// <summary>The operators behind the typed methods of <see cref="Tensor"/> and <see cref="Functional"/>.</summary>
-internal static class Operators
+internal static partial class Operators
 {
     internal static readonly Operator Abs = new("abs");
     internal static readonly Operator AdaptiveAvgPool2d = new("adaptive_avg_pool2d");
@@ -13,7 +13,6 @@ internal static class Operators
     internal static readonly Operator BceWithLogits = new("binary_cross_entropy_with_logits");
     internal static readonly Operator Cat = new("cat");
     internal static readonly Operator Clamp = new("clamp");
-    internal static readonly Operator Conv2d = new("conv2d");
     internal static readonly Operator Copy = new("copy_");
     internal static readonly Operator CrossEntropy = new("cross_entropy_loss");
     internal static readonly Operator Detach = new("detach");

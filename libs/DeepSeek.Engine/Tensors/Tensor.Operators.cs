@@ -35,6 +35,9 @@ public readonly partial struct Tensor
     /// <summary>x·Φ(x), exact.</summary>
     public Tensor Gelu() => OperatorCall.To(Operators.Gelu).Add(this).One();
 
+    /// <summary>Gelu by its tanh approximation.</summary>
+    public Tensor GeluTanh() => OperatorCall.To(Operators.Gelu).Add(this).AddText("tanh"u8).One();
+
     /// <summary>x·σ(x).</summary>
     public Tensor Silu() => OperatorCall.To(Operators.Silu).Add(this).One();
 

@@ -159,12 +159,12 @@ public readonly unsafe partial struct Tensor
         return handle;
     }
 
-    internal static nint Allocate(Dtype dtype, ReadOnlySpan<long> sizes)
+    internal static nint Allocate(Dtype dtype, ReadOnlySpan<long> sizes, int deviceType = 0)
     {
         nint handle;
         fixed (long* dimensions = sizes)
         {
-            NativeMethods.Check(NativeMethods.ds_tensor_empty(dimensions, sizes.Length, (int)dtype, 0, -1, &handle));
+            NativeMethods.Check(NativeMethods.ds_tensor_empty(dimensions, sizes.Length, (int)dtype, deviceType, -1, &handle));
         }
         return handle;
     }

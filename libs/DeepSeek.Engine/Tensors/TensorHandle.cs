@@ -8,14 +8,17 @@ public sealed unsafe class TensorHandle : SafeHandle, ITensorOwner
 {
     internal TensorHandle(nint native) : base(0, ownsHandle: true) => SetHandle(native);
 
-    /// <summary>An uninitialised CPU tensor.</summary>
-    public static TensorHandle Empty(Dtype dtype, params ReadOnlySpan<long> sizes) => new(Tensors.Tensor.Allocate(dtype, sizes));
+    /// <summary>An uninitialised CPU tensor (without elements while <see cref="MetaDevice"/> is entered).</summary>
+    public static TensorHandle Empty(Dtype dtype, params ReadOnlySpan<long> sizes) => new(Tensors.Tensor.Allocate(dtype, sizes, MetaDevice.Entered ? MetaDevice.Type : 0));
 
     /// <summary>A CPU tensor of zeros.</summary>
     public static TensorHandle Zeros(Dtype dtype, params ReadOnlySpan<long> sizes)
     {
         var handle = Empty(dtype, sizes);
-        handle.Bytes().Clear();
+        if (!MetaDevice.Entered)
+        {
+            handle.Bytes().Clear();
+        }
         return handle;
     }
 
@@ -23,7 +26,10 @@ public sealed unsafe class TensorHandle : SafeHandle, ITensorOwner
     public static TensorHandle Filled(float value, params ReadOnlySpan<long> sizes)
     {
         var handle = Empty(Dtype.Float32, sizes);
-        handle.Span<float>().Fill(value);
+        if (!MetaDevice.Entered)
+        {
+            handle.Span<float>().Fill(value);
+        }
         return handle;
     }
 

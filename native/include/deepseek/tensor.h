@@ -19,8 +19,8 @@ enum {
   DS_BFLOAT16 = 15,
 };
 
-// Device types, numbered as libtorch numbers them.
-enum { DS_CPU = 0, DS_CUDA = 1 };
+// Device types, numbered as libtorch numbers them. Tensors on meta have sizes and a type but no elements.
+enum { DS_CPU = 0, DS_CUDA = 1, DS_META = 14 };
 
 enum { DS_MAX_RANK = 16 };
 

@@ -63,7 +63,7 @@ public sealed class GradientTests
         "logsoftmax" => Weighted((x * w).LogSoftmax(1)),
         "layernorm" => Weighted(Functional.LayerNorm(x, 6, w, default, 1e-5)),
         "batchnorm" => Weighted(Functional.BatchNorm(x, w, default, default, default, true, 0.1, 1e-5)),
-        "conv" => Weighted(Functional.Conv2d(x, w, default, 2, 1)),
+        "conv" => Weighted(Functional.Convolution(x, w, default, stride: 2, padding: 1)),
         "maxpool" => Weighted(Functional.MaxPool2d(x, 2, 2)),
         "avgpool" => Weighted(Functional.AvgPool2d(x, 3, 1, 1)),
         "adaptive" => Weighted(Functional.AdaptiveAvgPool2d(x, 1, 1)),

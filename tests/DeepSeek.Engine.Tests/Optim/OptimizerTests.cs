@@ -156,7 +156,7 @@ public sealed class OptimizerTests
 
         internal double[] Biases() => Values(_bias);
 
-        public override Tensor Forward(Tensor x) => x;
+        protected override Tensor Compute(Tensor x) => x;
 
         public override string Export(OnnxGraph graph, string input) => input;
 

@@ -1,0 +1,150 @@
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Models;
+
+/// <summary>Sizes of a <see cref="Gpt"/>; the defaults are GPT-2's smallest, 124 439 808 weights.</summary>
+public sealed record GptConfig
+{
+    /// <summary>Tokens known; 50304 is faster to train, being a multiple of 128.</summary>
+    public int Vocabulary { get; init; } = 50257;
+
+    /// <summary>Longest sequence, in tokens.</summary>
+    public int Length { get; init; } = 1024;
+
+    /// <summary>Width of the residual stream, a multiple of <see cref="Heads"/>.</summary>
+    public int Width { get; init; } = 768;
+
+    /// <summary>Blocks.</summary>
+    public int Layers { get; init; } = 12;
+
+    /// <summary>Attention heads.</summary>
+    public int Heads { get; init; } = 12;
+
+    /// <summary>Share of values dropped while training, in the embedding, the attention weights and the branches.</summary>
+    public double Dropout { get; init; }
+}
+
+/// <summary>
+/// GPT-2 (Radford et al., 2019): a decoder with learned positions, normalisation in front of each branch and a head that shares the
+/// token table. Weights have the names and shapes of Hugging Face's GPT2Model (<c>wte.weight</c>, <c>h.0.attn.c_attn.weight</c> [in, out] …).
+/// </summary>
+public sealed class Gpt : Module
+{
+    private readonly Embedding _tokens;
+    private readonly Embedding _positions;
+    private readonly Dropout _dropout;
+    private readonly GptBlock[] _blocks;
+    private readonly LayerNorm _norm;
+
+    /// <summary>Draws initial weights as GPT-2 does: N(0, 0.02²), the branches' last layers by √(2·layers) smaller.</summary>
+    public Gpt(GptConfig config)
+    {
+        Config = config;
+        _tokens = Child("wte", new Embedding(config.Vocabulary, config.Width, GptBlock.Deviation));
+        _positions = Child("wpe", new Embedding(config.Length, config.Width, GptBlock.Deviation));
+        _dropout = Child("drop", new Dropout(config.Dropout));
+        _blocks = [.. Enumerable.Range(0, config.Layers).Select(i => Child($"h.{i}", new GptBlock(config)))];
+        _norm = Child("ln_f", new LayerNorm(config.Width));
+    }
+
+    /// <summary>Its sizes.</summary>
+    public GptConfig Config { get; }
+
+    /// <summary>The head's matrix, which is the token table: [vocabulary, width].</summary>
+    public TensorHandle HeadWeight => _tokens.Weight;
+
+    /// <summary>Hidden states in front of the head: int64 ids [N, T] → [N, T, width].</summary>
+    public Tensor Features(Tensor ids)
+    {
+        using var scope = TensorScope.Open();
+        var x = _tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, 0, ids.Size(1)); // [N, T, width]
+        x = _dropout.Forward(x);
+        foreach (var block in _blocks)
+        {
+            x = block.Forward(x);
+        }
+        return scope.Return(_norm.Forward(x));
+    }
+
+    /// <summary>int64 ids [N, T] → logits of the next token [N, T, vocabulary].</summary>
+    protected override Tensor Compute(Tensor ids) => Functional.Linear(Features(ids), HeadWeight.Tensor);
+}
+
+/// <summary>x + attention(norm(x)), then x + mlp(norm(x)).</summary>
+internal sealed class GptBlock : Module
+{
+    internal const double Deviation = 0.02;
+
+    private readonly LayerNorm _firstNorm;
+    private readonly GptAttention _attention;
+    private readonly LayerNorm _secondNorm;
+    private readonly InputMajorLinear _widen;
+    private readonly InputMajorLinear _narrow;
+    private readonly Dropout _dropout;
+
+    internal GptBlock(GptConfig config)
+    {
+        _firstNorm = Child("ln_1", new LayerNorm(config.Width));
+        _attention = Child("attn", new GptAttention(config));
+        _secondNorm = Child("ln_2", new LayerNorm(config.Width));
+        _widen = Child("mlp.c_fc", new InputMajorLinear(config.Width, 4 * config.Width, Deviation));
+        _narrow = Child("mlp.c_proj", new InputMajorLinear(4 * config.Width, config.Width, Deviation / Math.Sqrt(2 * config.Layers)));
+        _dropout = Child("mlp.dropout", new Dropout(config.Dropout));
+    }
+
+    protected override Tensor Compute(Tensor x)
+    {
+        using var scope = TensorScope.Open();
+        x += _attention.Forward(_firstNorm.Forward(x));
+        var hidden = _widen.Forward(_secondNorm.Forward(x)).GeluTanh(); // [N, T, 4·width]
+        return scope.Return(x + _dropout.Forward(_narrow.Forward(hidden)));
+    }
+}
+
+internal sealed class GptAttention : Module
+{
+    private readonly int _heads;
+    private readonly double _weightDropout;
+    private readonly InputMajorLinear _project;
+    private readonly InputMajorLinear _join;
+    private readonly Dropout _dropout;
+
+    internal GptAttention(GptConfig config)
+    {
+        _heads = config.Width % config.Heads == 0 ? config.Heads : throw new ArgumentException($"{config.Heads} heads do not divide a width of {config.Width}.", nameof(config));
+        _weightDropout = config.Dropout;
+        _project = Child("c_attn", new InputMajorLinear(config.Width, 3 * config.Width, GptBlock.Deviation));
+        _join = Child("c_proj", new InputMajorLinear(config.Width, config.Width, GptBlock.Deviation / Math.Sqrt(2 * config.Layers)));
+        _dropout = Child("resid_dropout", new Dropout(config.Dropout));
+    }
+
+    protected override Tensor Compute(Tensor x)
+    {
+        using var scope = TensorScope.Open();
+        var (n, length, width) = (x.Size(0), x.Size(1), x.Size(2));
+        Span<Tensor> parts = [default, default, default];
+        _project.Forward(x).Split([width, width, width], 2, parts);
+        foreach (ref var part in parts)
+        {
+            part = part.Reshape(n, length, _heads, width / _heads).Transpose(1, 2); // [N, H, T, D]
+        }
+        var y = Functional.Attention(parts[0], parts[1], parts[2], causal: true, dropout: Training ? _weightDropout : 0);
+        return scope.Return(_dropout.Forward(_join.Forward(y.Transpose(1, 2).Reshape(n, length, width))));
+    }
+}
+
+/// <summary>x·W + b with W [inputs, outputs], the layout in which GPT-2 keeps its weights.</summary>
+internal sealed class InputMajorLinear : Module
+{
+    private readonly TensorHandle _weight;
+    private readonly TensorHandle _bias;
+
+    internal InputMajorLinear(int inputs, int outputs, double deviation)
+    {
+        _weight = Parameter("weight", Initialize.Normal(deviation, inputs, outputs));
+        _bias = Parameter("bias", TensorHandle.Filled(0, outputs));
+    }
+
+    protected override Tensor Compute(Tensor x) => Functional.Linear(x, _weight.Tensor.Transpose(0, 1), _bias.Tensor); // [.., outputs]
+}
