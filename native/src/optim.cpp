@@ -4,6 +4,14 @@
 
 #include <cmath>
 
+#ifdef DEEPSEEK_CUDA
+#include "../kernels/optimizer/step.h"
+
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#endif
+
 using deepseek::borrow;
 using deepseek::guard;
 using deepseek::require;
@@ -82,8 +90,73 @@ bool plain(const at::Tensor& tensor) {
 }
 
 void same_shape(const at::Tensor& state, const at::Tensor& parameter) {
-  require(state.sizes() == parameter.sizes() && state.scalar_type() == parameter.scalar_type(), "a state tensor has not its parameter's shape and type");
+  require(state.sizes() == parameter.sizes() && state.scalar_type() == at::promote_types(parameter.scalar_type(), at::kFloat), "a state tensor has not its parameter's shape, or is not float32");
 }
+
+at::Tensor entry(const ds_tensor* list, int32_t i) { return list == nullptr || list[i] == nullptr ? at::Tensor() : borrow(list[i]); }
+
+// The tensor the update works on: the float32 master where there is one.
+at::Tensor updated(const ds_tensor* masters, int32_t i, const at::Tensor& parameter) {
+  const auto master = entry(masters, i);
+  if (!master.defined()) return parameter;
+  same_shape(master, parameter);
+  return master;
+}
+
+bool skipped(ds_tensor skip) { return skip != nullptr && borrow(skip).item().toDouble() != 0; }
+
+#ifdef DEEPSEEK_CUDA
+namespace kernels = deepseek::optimizer;
+
+// Collects the entries of one launch for each element type; keeps what they point to alive.
+class Launch {
+ public:
+  void add(const at::Tensor& p, const at::Tensor& given, const at::Tensor& master, const at::Tensor& first, const at::Tensor& second, bool decays) {
+    require(p.is_cuda() && given.is_cuda() && p.is_non_overlapping_and_dense(), "a parameter or gradient is not a dense CUDA tensor");
+    kernels::Entry e{p.data_ptr(), nullptr, state(master, p), state(first, p), state(second, p), p.numel(), decays};
+    require(p.scalar_type() == at::kFloat || master.defined(), "a parameter of half precision has no float32 master");
+    auto gradient = given;
+    if (gradient.scalar_type() != p.scalar_type() || gradient.strides() != p.strides()) {
+      gradient = at::empty_like(p).copy_(given);
+      kept_.push_back(gradient);
+    }
+    e.gradient = gradient.data_ptr();
+    lists_[p.scalar_type() == at::kFloat ? 0 : p.scalar_type() == at::kHalf ? 1 : 2].push_back(e);
+  }
+
+  template <class Update>
+  void run(Update&& update) const {
+    for (int i = 0; i < 3; i++) {
+      if (lists_[i].empty()) continue;
+      C10_CUDA_CHECK(static_cast<cudaError_t>(update(static_cast<kernels::Element>(i), lists_[i].data(), static_cast<int>(lists_[i].size()))));
+    }
+  }
+
+ private:
+  static float* state(const at::Tensor& tensor, const at::Tensor& parameter) {
+    if (!tensor.defined()) return nullptr;
+    same_shape(tensor, parameter);
+    require(tensor.is_cuda() && tensor.strides() == parameter.strides(), "a state tensor is not laid out as its parameter; make the optimiser after moving the module");
+    return tensor.data_ptr<float>();
+  }
+
+  std::vector<kernels::Entry> lists_[3];
+  std::vector<at::Tensor> kept_;
+};
+
+kernels::Control* control_of(ds_tensor handle) {
+  const auto control = borrow(handle);
+  require(control.is_cuda() && control.scalar_type() == at::kFloat && control.numel() == 4, "the control tensor is not float32 [4] on a CUDA device");
+  return reinterpret_cast<kernels::Control*>(control.data_ptr<float>());
+}
+
+const float* flag_of(ds_tensor handle) {
+  if (handle == nullptr) return nullptr;
+  const auto flag = borrow(handle);
+  require(flag.is_cuda() && flag.scalar_type() == at::kFloat && flag.numel() == 1, "the skip flag is not one float32 on the device");
+  return flag.data_ptr<float>();
+}
+#endif
 
 template <class Body>
 void each_gradient(const ds_tensor* parameters, int32_t count, Body&& body) {
@@ -96,15 +169,17 @@ void each_gradient(const ds_tensor* parameters, int32_t count, Body&& body) {
   }
 }
 
-void adamw_by_operators(const at::Tensor& p, const at::Tensor& g, const at::Tensor& m, const at::Tensor& v, const ds_adamw& k, double correction1, double root) {
-  p.mul_(1 - k.learning_rate * k.weight_decay);
-  m.mul_(k.beta1).add_(g, 1 - k.beta1);
-  v.mul_(k.beta2).addcmul_(g, g, 1 - k.beta2);
+void adamw_by_operators(const at::Tensor& p, const at::Tensor& g, const at::Tensor& m, const at::Tensor& v, const ds_adamw& k, double decay, double correction1, double root) {
+  const auto wide = g.to(p.scalar_type());
+  p.mul_(1 - k.learning_rate * decay);
+  m.mul_(k.beta1).add_(wide, 1 - k.beta1);
+  v.mul_(k.beta2).addcmul_(wide, wide, 1 - k.beta2);
   p.addcdiv_(m, (v.sqrt() / root).add_(k.epsilon), -k.learning_rate / correction1);
 }
 
-void sgd_by_operators(const at::Tensor& p, at::Tensor g, const at::Tensor& b, const ds_sgd& k) {
-  if (k.weight_decay != 0) g = g.add(p, k.weight_decay);
+void sgd_by_operators(const at::Tensor& p, at::Tensor g, const at::Tensor& b, const ds_sgd& k, double decay) {
+  g = g.to(p.scalar_type());
+  if (decay != 0) g = g.add(p, decay);
   if (b.defined()) {
     if (k.first_step != 0) b.copy_(g); else b.mul_(k.momentum).add_(g);
     g = k.nesterov != 0 ? g.add(b, k.momentum) : b;
@@ -118,27 +193,48 @@ ds_status ds_optim_adamw(const ds_adamw* step) noexcept {
   return guard("ds_optim_adamw", [&] {
     require(step != nullptr, "the parameters of the step are null");
     require(step->size == sizeof(ds_adamw), "the struct's size is not this version's");
-    require(step->step >= 1, "the step number is below 1");
     require((step->first != nullptr && step->second != nullptr) || step->count == 0, "the state tensors are null");
     const at::NoGradGuard no_grad;
     const auto& k = *step;
+#ifdef DEEPSEEK_CUDA
+    if (k.control != nullptr) {
+      const c10::cuda::CUDAGuard on_device(borrow(k.control).device());
+      const auto stream = c10::cuda::getCurrentCUDAStream().stream();
+      auto* const control = control_of(k.control);
+      const auto* const skip = flag_of(k.skip);
+      Launch launch;
+      each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& p, const at::Tensor& g) {
+        launch.add(p, g, entry(k.masters, i), borrow(k.first[i]), borrow(k.second[i]), i < k.decayed);
+      });
+      const kernels::AdamW constants{static_cast<float>(k.weight_decay), static_cast<float>(k.beta1), static_cast<float>(k.beta2), static_cast<float>(k.epsilon)};
+      kernels::count_step(control, skip, k.beta1, k.beta2, stream);
+      launch.run([&](kernels::Element type, const kernels::Entry* entries, int count) { return kernels::adamw(type, entries, count, constants, control, skip, stream); });
+      return;
+    }
+#endif
+    require(k.control == nullptr, "a control tensor needs a build with CUDA");
+    require(k.step >= 1, "the step number is below 1");
+    if (skipped(k.skip)) return;
     const double correction1 = 1 - std::pow(k.beta1, static_cast<double>(k.step));
     const double root = std::sqrt(1 - std::pow(k.beta2, static_cast<double>(k.step)));
-    const AdamW constants{static_cast<float>(1 - k.learning_rate * k.weight_decay), static_cast<float>(k.beta1), static_cast<float>(k.beta2),
-                          static_cast<float>(1 - k.beta1), static_cast<float>(1 - k.beta2), static_cast<float>(k.learning_rate / correction1),
-                          static_cast<float>(root), static_cast<float>(k.epsilon)};
-    each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& p, const at::Tensor& given) {
+    each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& parameter, const at::Tensor& given) {
+      const double decay = i < k.decayed ? k.weight_decay : 0;
+      const AdamW constants{static_cast<float>(1 - k.learning_rate * decay), static_cast<float>(k.beta1), static_cast<float>(k.beta2),
+                            static_cast<float>(1 - k.beta1), static_cast<float>(1 - k.beta2), static_cast<float>(k.learning_rate / correction1),
+                            static_cast<float>(root), static_cast<float>(k.epsilon)};
+      const auto p = updated(k.masters, i, parameter);
       const auto m = borrow(k.first[i]), v = borrow(k.second[i]);
       same_shape(m, p);
       same_shape(v, p);
-      if (!plain(p) || !plain(m) || !plain(v) || !given.device().is_cpu() || given.scalar_type() != at::kFloat) {
-        adamw_by_operators(p, given, m, v, k, correction1, root);
-        return;
+      if (!plain(p) || !plain(m) || !plain(v) || !given.device().is_cpu()) {
+        adamw_by_operators(p, given, m, v, k, decay, correction1, root);
+      } else {
+        const auto g = given.to(at::kFloat).contiguous();
+        auto *pp = p.data_ptr<float>(), *mp = m.data_ptr<float>(), *vp = v.data_ptr<float>();
+        const auto* gp = g.data_ptr<float>();
+        at::parallel_for(0, p.numel(), kGrain, [&](int64_t from, int64_t to) { adamw_loop(pp + from, gp + from, mp + from, vp + from, to - from, constants); });
       }
-      const auto g = given.contiguous();
-      auto *pp = p.data_ptr<float>(), *mp = m.data_ptr<float>(), *vp = v.data_ptr<float>();
-      const auto* gp = g.data_ptr<float>();
-      at::parallel_for(0, p.numel(), kGrain, [&](int64_t from, int64_t to) { adamw_loop(pp + from, gp + from, mp + from, vp + from, to - from, constants); });
+      if (!p.is_same(parameter)) parameter.copy_(p);
     });
   });
 }
@@ -150,39 +246,87 @@ ds_status ds_optim_sgd(const ds_sgd* step) noexcept {
     require(step->buffers != nullptr || step->momentum == 0, "momentum needs buffers");
     const at::NoGradGuard no_grad;
     const auto& k = *step;
-    const Sgd constants{static_cast<float>(k.learning_rate), static_cast<float>(k.weight_decay), static_cast<float>(k.momentum), k.nesterov != 0, k.first_step != 0};
-    each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& p, const at::Tensor& given) {
+#ifdef DEEPSEEK_CUDA
+    if (k.control != nullptr) {
+      const c10::cuda::CUDAGuard on_device(borrow(k.control).device());
+      const auto stream = c10::cuda::getCurrentCUDAStream().stream();
+      auto* const control = control_of(k.control);
+      const auto* const skip = flag_of(k.skip);
+      Launch launch;
+      each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& p, const at::Tensor& g) {
+        launch.add(p, g, entry(k.masters, i), k.momentum == 0 ? at::Tensor() : borrow(k.buffers[i]), at::Tensor(), i < k.decayed);
+      });
+      const kernels::Sgd constants{static_cast<float>(k.weight_decay), static_cast<float>(k.momentum), k.nesterov != 0};
+      kernels::count_step(control, skip, 0, 0, stream);
+      launch.run([&](kernels::Element type, const kernels::Entry* entries, int count) { return kernels::sgd(type, entries, count, constants, control, skip, stream); });
+      return;
+    }
+#endif
+    require(k.control == nullptr, "a control tensor needs a build with CUDA");
+    if (skipped(k.skip)) return;
+    each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& parameter, const at::Tensor& given) {
+      const double decay = i < k.decayed ? k.weight_decay : 0;
+      const Sgd constants{static_cast<float>(k.learning_rate), static_cast<float>(decay), static_cast<float>(k.momentum), k.nesterov != 0, k.first_step != 0};
+      const auto p = updated(k.masters, i, parameter);
       const auto b = k.momentum == 0 ? at::Tensor() : borrow(k.buffers[i]);
       if (b.defined()) same_shape(b, p);
-      if (!plain(p) || (b.defined() && !plain(b)) || !given.device().is_cpu() || given.scalar_type() != at::kFloat) {
-        sgd_by_operators(p, given, b, k);
-        return;
+      if (!plain(p) || (b.defined() && !plain(b)) || !given.device().is_cpu()) {
+        sgd_by_operators(p, given, b, k, decay);
+      } else {
+        const auto g = given.to(at::kFloat).contiguous();
+        auto* pp = p.data_ptr<float>();
+        auto* bp = b.defined() ? b.data_ptr<float>() : nullptr;
+        const auto* gp = g.data_ptr<float>();
+        at::parallel_for(0, p.numel(), kGrain, [&](int64_t from, int64_t to) {
+          sgd_loop(pp + from, gp + from, bp == nullptr ? nullptr : bp + from, to - from, constants);
+        });
       }
-      const auto g = given.contiguous();
-      auto* pp = p.data_ptr<float>();
-      auto* bp = b.defined() ? b.data_ptr<float>() : nullptr;
-      const auto* gp = g.data_ptr<float>();
-      at::parallel_for(0, p.numel(), kGrain, [&](int64_t from, int64_t to) {
-        sgd_loop(pp + from, gp + from, bp == nullptr ? nullptr : bp + from, to - from, constants);
-      });
+      if (!p.is_same(parameter)) parameter.copy_(p);
     });
+  });
+}
+
+ds_status ds_optim_set_rate(ds_tensor control, double learning_rate) noexcept {
+  return guard("ds_optim_set_rate", [&] {
+#ifdef DEEPSEEK_CUDA
+    const c10::cuda::CUDAGuard on_device(borrow(control).device());
+    kernels::set_learning_rate(control_of(control), static_cast<float>(learning_rate), c10::cuda::getCurrentCUDAStream().stream());
+    C10_CUDA_CHECK(cudaGetLastError());
+#else
+    (void)control;
+    (void)learning_rate;
+    deepseek::fail(DS_NOT_FOUND, "this build of libtorch has no CUDA");
+#endif
   });
 }
 
 ds_status ds_optim_clip(const ds_tensor* parameters, int32_t count, double limit, double* norm) noexcept {
   return guard("ds_optim_clip", [&] {
-    require(norm != nullptr, "the output pointer is null");
     require(limit >= 0, "the limit is negative");
     const at::NoGradGuard no_grad;
     double sum = 0;
+    std::vector<at::Tensor> elsewhere, norms;
     each_gradient(parameters, count, [&](int32_t, const at::Tensor&, const at::Tensor& g) {
-      sum += plain(g) ? squares(g.data_ptr<float>(), g.numel()) : std::pow(g.norm().item().toDouble(), 2);
+      if (plain(g)) sum += squares(g.data_ptr<float>(), g.numel());
+      else if (g.device().is_cpu()) sum += std::pow(g.norm().item().toDouble(), 2);
+      else elsewhere.push_back(g);
     });
+    if (!elsewhere.empty()) {
+      require(sum == 0, "some gradients are on the CPU and some are not");
+      for (const auto& each : at::_foreach_norm(elsewhere, 2)) norms.push_back(each.to(at::kFloat));
+      const auto total = at::stack(norms).norm();
+      if (limit > 0) {
+        const auto factor = (limit / (total + 1e-6)).clamp_max(1.0);
+        for (const auto& g : elsewhere) g.mul_(factor.to(g.scalar_type()));
+      }
+      if (norm != nullptr) *norm = total.item().toDouble();
+      return;
+    }
     const double total = std::sqrt(sum);
     if (limit > 0 && total > limit) {
       each_gradient(parameters, count, [&](int32_t, const at::Tensor&, const at::Tensor& g) { g.mul_(limit / (total + 1e-6)); });
     }
-    *norm = total;
+    if (norm != nullptr) *norm = total;
   });
 }
 

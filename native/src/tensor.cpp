@@ -140,6 +140,22 @@ ds_status ds_tensor_write(ds_tensor tensor, const void* source, int64_t bytes) n
   });
 }
 
+ds_status ds_tensor_move(ds_tensor tensor, int32_t dtype, int32_t device_type, int32_t device_index, int32_t channels_last) noexcept {
+  return guard("ds_tensor_move", [&] {
+    require(device_type == DS_CPU || device_type == DS_CUDA, "the device type is neither 0 (CPU) nor 1 (CUDA)");
+    require(device_index >= -1 && device_index < 128, "the device index is out of range");
+    auto value = borrow(tensor);
+    const at::NoGradGuard no_grad;
+    const c10::Device device(static_cast<c10::DeviceType>(device_type), static_cast<c10::DeviceIndex>(device_type == DS_CPU ? -1 : device_index));
+    const auto layout = channels_last != 0 && value.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Preserve;
+    auto moved = value.detach().to(at::TensorOptions().dtype(element_type(dtype)).device(device), false, false, layout);
+    if (channels_last != 0 && value.dim() == 4) moved = moved.contiguous(at::MemoryFormat::ChannelsLast);
+    if (moved.is_same(value) || moved.data_ptr() == value.data_ptr()) return;
+    value.mutable_grad().reset();
+    value.set_data(moved);
+  });
+}
+
 ds_status ds_tensor_item(ds_tensor tensor, double* number) noexcept {
   return guard("ds_tensor_item", [&] {
     require(number != nullptr, "the output pointer is null");

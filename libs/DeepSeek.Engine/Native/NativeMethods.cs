@@ -23,6 +23,7 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int ds_tensor_data(nint tensor, void** data, long* bytes);
     [LibraryImport(Library)] internal static partial int ds_tensor_read(nint tensor, void* destination, long bytes);
     [LibraryImport(Library)] internal static partial int ds_tensor_write(nint tensor, void* source, long bytes);
+    [LibraryImport(Library)] internal static partial int ds_tensor_move(nint tensor, int dtype, int deviceType, int deviceIndex, int channelsLast);
     [LibraryImport(Library)] internal static partial int ds_tensor_item(nint tensor, double* value);
 
     // op.h
@@ -50,9 +51,42 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int ds_device_cuda_count(int* count);
     [LibraryImport(Library)] internal static partial int ds_device_memory(NativeMemoryStats* stats);
 
+    // cuda.h
+    [LibraryImport(Library)] internal static partial int ds_cuda_device_info(int device, NativeCudaDevice* info);
+    [LibraryImport(Library)] internal static partial int ds_cuda_set_device(int device);
+    [LibraryImport(Library)] internal static partial int ds_cuda_synchronize(int device);
+    [LibraryImport(Library)] internal static partial int ds_cuda_memory_stats(int device, NativeCudaMemory* stats);
+    [LibraryImport(Library)] internal static partial int ds_cuda_reset_peaks(int device);
+    [LibraryImport(Library)] internal static partial int ds_cuda_empty_cache();
+    [LibraryImport(Library)] internal static partial int ds_cuda_allow_tf32(int allowed);
+    [LibraryImport(Library)] internal static partial int ds_cuda_benchmark_convolutions(int enabled);
+    [LibraryImport(Library)] internal static partial int ds_cuda_allow_attention(int kinds);
+    [LibraryImport(Library)] internal static partial int ds_stream_new(int device, int highPriority, nint* stream);
+    [LibraryImport(Library)] internal static partial int ds_stream_free(nint stream);
+    [LibraryImport(Library)] internal static partial int ds_stream_enter(nint stream, nint* previous);
+    [LibraryImport(Library)] internal static partial int ds_stream_leave(nint previous);
+    [LibraryImport(Library)] internal static partial int ds_stream_synchronize(nint stream);
+    [LibraryImport(Library)] internal static partial int ds_event_new(nint* made);
+    [LibraryImport(Library)] internal static partial int ds_event_free(nint mark);
+    [LibraryImport(Library)] internal static partial int ds_event_record(nint mark);
+    [LibraryImport(Library)] internal static partial int ds_event_synchronize(nint mark);
+    [LibraryImport(Library)] internal static partial int ds_event_elapsed(nint begin, nint end, double* milliseconds);
+    [LibraryImport(Library)] internal static partial int ds_graph_new(nint* graph);
+    [LibraryImport(Library)] internal static partial int ds_graph_free(nint graph);
+    [LibraryImport(Library)] internal static partial int ds_graph_begin(nint graph);
+    [LibraryImport(Library)] internal static partial int ds_graph_end(nint graph);
+    [LibraryImport(Library)] internal static partial int ds_graph_replay(nint graph);
+
+    // precision.h
+    [LibraryImport(Library)] internal static partial int ds_autocast_enter(int deviceType, int dtype, int* previous);
+    [LibraryImport(Library)] internal static partial int ds_autocast_leave(int deviceType, int previous);
+    [LibraryImport(Library)] internal static partial int ds_scaler_unscale(nint* parameters, int count, nint scale, nint found);
+    [LibraryImport(Library)] internal static partial int ds_scaler_update(nint scale, nint clean, nint found, double growth, double backoff, long interval);
+
     // optim.h
     [LibraryImport(Library)] internal static partial int ds_optim_adamw(NativeAdamW* step);
     [LibraryImport(Library)] internal static partial int ds_optim_sgd(NativeSgd* step);
+    [LibraryImport(Library)] internal static partial int ds_optim_set_rate(nint control, double learningRate);
     [LibraryImport(Library)] internal static partial int ds_optim_clip(nint* parameters, int count, double limit, double* norm);
     [LibraryImport(Library)] internal static partial int ds_optim_scale(nint* parameters, int count, double factor);
 

@@ -54,10 +54,40 @@ internal struct NativeMemoryStats
 }
 
 [StructLayout(LayoutKind.Sequential)]
+internal unsafe struct NativeCudaDevice
+{
+    internal const int NameLength = 128;
+    internal uint Size;
+    internal int Major;
+    internal int Minor;
+    internal int Multiprocessors;
+    internal long TotalMemory;
+    internal long FreeMemory;
+    internal long L2Cache;
+    internal fixed byte Name[NameLength];
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeCudaMemory
+{
+    internal uint Size;
+    internal uint Unused;
+    internal long Allocated;
+    internal long PeakAllocated;
+    internal long Reserved;
+    internal long PeakReserved;
+    internal long DeviceAllocations;
+    internal long Retries;
+    internal long Failures;
+}
+
+[StructLayout(LayoutKind.Sequential)]
 internal unsafe struct NativeAdamW
 {
     internal uint Size;
     internal int Count;
+    internal int Decayed;
+    internal int Unused;
     internal long Step;
     internal double LearningRate;
     internal double WeightDecay;
@@ -67,6 +97,9 @@ internal unsafe struct NativeAdamW
     internal nint* Parameters;
     internal nint* First;
     internal nint* Second;
+    internal nint* Masters;
+    internal nint Control;
+    internal nint Skip;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -74,11 +107,16 @@ internal unsafe struct NativeSgd
 {
     internal uint Size;
     internal int Count;
+    internal int Decayed;
     internal int Nesterov;
     internal int FirstStep;
+    internal int Unused;
     internal double LearningRate;
     internal double WeightDecay;
     internal double Momentum;
     internal nint* Parameters;
     internal nint* Buffers;
+    internal nint* Masters;
+    internal nint Control;
+    internal nint Skip;
 }

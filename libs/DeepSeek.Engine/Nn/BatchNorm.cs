@@ -32,6 +32,9 @@ public sealed class BatchNorm : Module
     public TensorHandle Bias { get; }
 
     /// <inheritdoc/>
+    protected override bool KeepsPrecision => true;
+
+    /// <inheritdoc/>
     protected override Tensor Compute(Tensor x) =>
         Functional.BatchNorm(x, Weight.Tensor, Bias.Tensor, _mean.Tensor, _variance.Tensor, Training, _momentum, _epsilon);
 

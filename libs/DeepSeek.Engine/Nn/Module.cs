@@ -48,6 +48,43 @@ public abstract class Module : IDisposable
         }
     }
 
+    /// <summary>Where the first parameter is; the CPU for a module without any.</summary>
+    public Device Device => State().Select(t => (Device?)t.Tensor.Tensor.Device).FirstOrDefault() ?? Device.Cpu;
+
+    /// <summary>
+    /// Moves all parameters and buffers in place. Their gradients go; make the optimiser afterwards, whose state is laid out as
+    /// the parameters are. <paramref name="channelsLast"/> suits convolutions on tensor cores.
+    /// </summary>
+    public void To(Device device, bool channelsLast = false)
+    {
+        foreach (var (_, tensor) in State().Concat(Constants()))
+        {
+            tensor.MoveTo(device, null, channelsLast);
+        }
+    }
+
+    /// <summary>
+    /// Rounds the float32 parameters in place to half precision; an optimiser made afterwards keeps float32 masters of them.
+    /// Modules that must stay precise, such as batch normalisation, keep theirs: see <see cref="KeepsPrecision"/>.
+    /// </summary>
+    public void ToPrecision(Dtype dtype)
+    {
+        if (!KeepsPrecision)
+        {
+            foreach (var (_, tensor) in _parameters.Where(p => p.Tensor.Tensor.Dtype is Dtype.Float32 or Dtype.BFloat16 or Dtype.Float16))
+            {
+                tensor.MoveTo(tensor.Tensor.Device, dtype);
+            }
+        }
+        foreach (var (_, child) in _children)
+        {
+            child.ToPrecision(dtype);
+        }
+    }
+
+    /// <summary>Whether this module's own parameters stay float32 when a net goes to half precision.</summary>
+    protected virtual bool KeepsPrecision => false;
+
     /// <summary>Frees all tensors.</summary>
     public void Dispose()
     {

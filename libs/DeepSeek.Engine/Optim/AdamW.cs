@@ -22,28 +22,26 @@ public sealed unsafe class AdamW : Optimizer
     }
 
     /// <inheritdoc/>
-    protected override void Update(double learningRate)
+    protected override void Update(double learningRate, long step)
     {
-        Update(learningRate, 0, Decayed, _weightDecay);
-        Update(learningRate, Decayed, Count, 0);
-    }
-
-    private void Update(double learningRate, int from, int to, double weightDecay)
-    {
-        var step = new NativeAdamW
+        var arguments = new NativeAdamW
         {
             Size = (uint)sizeof(NativeAdamW),
-            Count = to - from,
-            Step = Steps,
+            Count = Count,
+            Decayed = Decayed,
+            Step = step,
             LearningRate = learningRate,
-            WeightDecay = weightDecay,
+            WeightDecay = _weightDecay,
             Beta1 = _beta1,
             Beta2 = _beta2,
             Epsilon = _epsilon,
-            Parameters = Handles + from,
-            First = Address(_first) + from,
-            Second = Address(_second) + from,
+            Parameters = Handles,
+            First = Address(_first),
+            Second = Address(_second),
+            Masters = Masters,
+            Control = ControlHandle,
+            Skip = Skip,
         };
-        NativeMethods.Check(NativeMethods.ds_optim_adamw(&step));
+        NativeMethods.Check(NativeMethods.ds_optim_adamw(&arguments));
     }
 }

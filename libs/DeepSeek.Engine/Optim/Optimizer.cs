@@ -9,7 +9,10 @@ public abstract unsafe class Optimizer : IDisposable
 {
     private readonly NamedTensor[] _parameters;
     private readonly nint[] _handles;
+    private readonly nint[]? _masters;
+    private readonly TensorHandle? _control;
     private readonly List<NamedTensor> _state = [];
+    private long _steps;
 
     /// <summary>Takes a module's parameters, those of rank 2 and more first.</summary>
     protected Optimizer(Module module)
@@ -18,10 +21,39 @@ public abstract unsafe class Optimizer : IDisposable
         _parameters = [.. parameters.Where(p => p.Tensor.Tensor.Rank >= 2), .. parameters.Where(p => p.Tensor.Tensor.Rank < 2)];
         Decayed = parameters.Count(p => p.Tensor.Tensor.Rank >= 2);
         _handles = Pin(_parameters);
+        if (_parameters.Any(p => IsHalf(p)))
+        {
+            _masters = AddMasters();
+        }
+        if (module.Device.IsCuda)
+        {
+            _control = TensorHandle.Zeros(Dtype.Float32, 4);
+            _control.MoveTo(module.Device);
+        }
     }
 
-    /// <summary>Steps taken.</summary>
-    public long Steps { get; private set; }
+    /// <summary>Steps taken and not left out; on a GPU it waits for the device.</summary>
+    public long Steps => _control is null ? _steps : (long)Control()[1];
+
+    /// <summary>
+    /// The rate of the following steps. On a GPU it is sent to the device without waiting, where replays of a captured step find it.
+    /// </summary>
+    public double LearningRate
+    {
+        get;
+        set
+        {
+            if (Recording.IsActive)
+            {
+                throw new CaptureException("The learning rate would be frozen into the captured step. Set LearningRate before Run() and call Step() without a rate inside.");
+            }
+            field = value;
+            if (_control is not null)
+            {
+                NativeMethods.Check(NativeMethods.ds_optim_set_rate(_control.Native, value));
+            }
+        }
+    } = double.NaN;
 
     /// <summary>Everything besides <see cref="Steps"/> that a later step depends on.</summary>
     public IReadOnlyList<NamedTensor> State => _state;
@@ -30,16 +62,46 @@ public abstract unsafe class Optimizer : IDisposable
     protected int Decayed { get; }
 
     /// <summary>Number of parameters.</summary>
-    protected int Count => _parameters.Length;
+    protected internal int Count => _parameters.Length;
 
     /// <summary>Handles of the parameters, pinned.</summary>
-    private protected nint* Handles => Address(_handles);
+    internal nint* Handles => Address(_handles);
 
-    /// <summary>Updates every parameter that has a gradient.</summary>
+    /// <summary>Handles of the float32 masters, or null where all parameters are float32 themselves.</summary>
+    private protected nint* Masters => _masters is null ? null : Address(_masters);
+
+    /// <summary>The device's copy of rate and step count, or 0 on the CPU.</summary>
+    private protected nint ControlHandle => _control?.Native ?? 0;
+
+    /// <summary>Flag of the running step, or 0.</summary>
+    private protected nint Skip { get; private set; }
+
+    /// <summary>Updates every parameter that has a gradient, at this rate from now on.</summary>
     public void Step(double learningRate)
     {
-        Steps++;
-        Update(learningRate);
+        LearningRate = learningRate;
+        Step();
+    }
+
+    /// <summary>Updates every parameter that has a gradient, at <see cref="LearningRate"/>.</summary>
+    public void Step() => Step(null);
+
+    /// <summary>The same, unless <paramref name="skip"/> (float32, one element) is not zero.</summary>
+    internal void Step(TensorHandle? skip)
+    {
+        if (double.IsNaN(LearningRate))
+        {
+            throw new InvalidOperationException("The optimiser has no learning rate yet: set LearningRate or pass one to Step().");
+        }
+        if (_control is null && skip is not null && skip.Tensor.ReadScalar() != 0)
+        {
+            return;
+        }
+        _steps++;
+        Skip = skip?.Native ?? 0;
+        Update(LearningRate, _steps);
+        Skip = 0;
+        GC.KeepAlive(skip);
         GC.KeepAlive(this);
     }
 
@@ -53,10 +115,18 @@ public abstract unsafe class Optimizer : IDisposable
     /// <summary>Scales all gradients so that their common L2 norm is at most <paramref name="limit"/> (0 only measures); returns the norm before.</summary>
     public double ClipGradients(double limit)
     {
+        Recording.RefuseHostAccess("ClipGradients()");
         double norm;
         NativeMethods.Check(NativeMethods.ds_optim_clip(Handles, Count, limit, &norm));
         GC.KeepAlive(this);
         return norm;
+    }
+
+    /// <summary>The same without telling the norm: nothing waits for the device, so a captured step may hold it.</summary>
+    public void LimitGradients(double limit)
+    {
+        NativeMethods.Check(NativeMethods.ds_optim_clip(Handles, Count, limit, null));
+        GC.KeepAlive(this);
     }
 
     /// <summary>Multiplies all gradients.</summary>
@@ -67,7 +137,11 @@ public abstract unsafe class Optimizer : IDisposable
     }
 
     /// <summary>Continues after so many steps; the state tensors are restored by the caller.</summary>
-    public void ContinueAfter(long steps) => Steps = steps;
+    public void ContinueAfter(long steps)
+    {
+        _steps = steps;
+        _control?.Tensor.Write<float>([(float)LearningRate, steps, 0, 0]);
+    }
 
     /// <summary>Frees the state; the parameters stay.</summary>
     public void Dispose()
@@ -76,21 +150,43 @@ public abstract unsafe class Optimizer : IDisposable
         {
             tensor.Dispose();
         }
+        _control?.Dispose();
         GC.SuppressFinalize(this);
     }
 
     /// <summary>The update rule.</summary>
-    protected abstract void Update(double learningRate);
+    protected abstract void Update(double learningRate, long step);
 
     /// <summary>Adds one zeroed state tensor per parameter and returns their pinned handles.</summary>
     private protected nint[] AddState(string name)
     {
-        var tensors = _parameters.Select(p => new NamedTensor($"{name}.{p.Name}", TensorHandle.Zeros(p.Tensor.Tensor.Dtype, p.Tensor.Tensor.Shape()))).ToArray();
+        var tensors = _parameters.Select(p => new NamedTensor($"{name}.{p.Name}", TensorHandle.ZerosLike(p.Tensor.Tensor, IsHalf(p) ? Dtype.Float32 : p.Tensor.Tensor.Dtype))).ToArray();
         _state.AddRange(tensors);
         return Pin(tensors);
     }
 
     private protected static nint* Address(nint[] pinned) => (nint*)System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(pinned, 0);
+
+    private static bool IsHalf(NamedTensor parameter) => parameter.Tensor.Tensor.Dtype is Dtype.BFloat16 or Dtype.Float16;
+
+    private float[] Control() => _control!.Tensor.ToArray<float>();
+
+    private nint[] AddMasters()
+    {
+        var masters = GC.AllocateArray<nint>(_parameters.Length, pinned: true);
+        for (var i = 0; i < masters.Length; i++)
+        {
+            if (IsHalf(_parameters[i]))
+            {
+                var master = TensorHandle.ZerosLike(_parameters[i].Tensor.Tensor, Dtype.Float32);
+                using var recording = NoGrad.Enter();
+                master.Tensor.CopyInPlace(_parameters[i].Tensor.Tensor);
+                _state.Add(new NamedTensor($"master.{_parameters[i].Name}", master));
+                masters[i] = master.Native;
+            }
+        }
+        return masters;
+    }
 
     private static nint[] Pin(NamedTensor[] tensors)
     {

@@ -19,26 +19,24 @@ public sealed unsafe class Sgd : Optimizer
     }
 
     /// <inheritdoc/>
-    protected override void Update(double learningRate)
+    protected override void Update(double learningRate, long step)
     {
-        Update(learningRate, 0, Decayed, _weightDecay);
-        Update(learningRate, Decayed, Count, 0);
-    }
-
-    private void Update(double learningRate, int from, int to, double weightDecay)
-    {
-        var step = new NativeSgd
+        var arguments = new NativeSgd
         {
             Size = (uint)sizeof(NativeSgd),
-            Count = to - from,
+            Count = Count,
+            Decayed = Decayed,
             Nesterov = _nesterov ? 1 : 0,
-            FirstStep = Steps == 1 ? 1 : 0,
+            FirstStep = step == 1 ? 1 : 0,
             LearningRate = learningRate,
-            WeightDecay = weightDecay,
+            WeightDecay = _weightDecay,
             Momentum = _momentum,
-            Parameters = Handles + from,
-            Buffers = _buffers is null ? null : Address(_buffers) + from,
+            Parameters = Handles,
+            Buffers = _buffers is null ? null : Address(_buffers),
+            Masters = Masters,
+            Control = ControlHandle,
+            Skip = Skip,
         };
-        NativeMethods.Check(NativeMethods.ds_optim_sgd(&step));
+        NativeMethods.Check(NativeMethods.ds_optim_sgd(&arguments));
     }
 }

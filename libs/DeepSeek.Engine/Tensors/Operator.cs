@@ -6,6 +6,8 @@ namespace DeepSeek.Engine.Tensors;
 /// <summary>An operator of the dispatcher by name, looked up on first use; without a namespace it is one of `aten`.</summary>
 internal sealed unsafe class Operator(string name, string overload = "")
 {
+    internal string Name => name;
+
     private int _number = -1;
 
     internal int Number => _number >= 0 ? _number : Find();
@@ -40,6 +42,9 @@ internal sealed unsafe class OperatorCall
     private int _count;
     private int _used;
     private int _owned;
+
+    /// <summary>Name of this thread's last operator, for messages.</summary>
+    internal static string LastName => t_call?._operator?.Name ?? "nothing";
 
     private OperatorCall()
     {
@@ -79,6 +84,8 @@ internal sealed unsafe class OperatorCall
     internal OperatorCall Add(bool value) => Push(ValueKind.Bool, value ? 1 : 0);
 
     internal OperatorCall Add(Dtype value) => Push(ValueKind.Int, (long)value);
+
+    internal OperatorCall Add(Device value) => Push(ValueKind.Device, ((long)value.Type * 65536) + Math.Max(0, value.Index));
 
     internal OperatorCall Default() => Push(ValueKind.Default, 0);
 

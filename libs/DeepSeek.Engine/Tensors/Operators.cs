@@ -53,5 +53,8 @@ internal static partial class Operators
     internal static readonly Operator Tanh = new("tanh");
     internal static readonly Operator ToDtype = new("to", "dtype");
     internal static readonly Operator Transpose = new("transpose", "int");
+    internal static readonly Operator ToDevice = new("to", "device");
+    internal static readonly Operator Contiguous = new("contiguous");
     internal static readonly Operator Uniform = new("uniform_");
+    internal static readonly Operator ZerosLike = new("zeros_like");
 }

@@ -104,6 +104,15 @@ public readonly partial struct Tensor
     /// <summary>Converts the element type.</summary>
     public Tensor To(Dtype dtype) => OperatorCall.To(Operators.ToDtype).Add(this).Add(dtype).One();
 
+    /// <summary>Copies to a device, without waiting where the source allows it; the tensor itself when it is there already.</summary>
+    public Tensor To(Device device) => To(device, Dtype);
+
+    /// <summary>Copies to a device and an element type; the tensor itself when it has both already.</summary>
+    public Tensor To(Device device, Dtype dtype) => OperatorCall.To(Operators.ToDevice).Add(this).Add(device).Add(dtype).Add(true).One();
+
+    /// <summary>The same values laid out as [N, H, W, C] in memory, as convolutions on tensor cores want [N, C, H, W].</summary>
+    public Tensor ChannelsLast() => OperatorCall.To(Operators.Contiguous).Add(this).Add(2L).One();
+
     /// <summary>The same values, cut off from differentiation.</summary>
     public Tensor Detach() => OperatorCall.To(Operators.Detach).Add(this).One();
 
@@ -114,7 +123,7 @@ public readonly partial struct Tensor
     public void FillInPlace(double value) => OperatorCall.To(Operators.Fill).Add(this).Add(value).InPlace();
 
     /// <summary>Overwrites each element with the other tensor's.</summary>
-    public void CopyInPlace(Tensor other) => OperatorCall.To(Operators.Copy).Add(this).Add(other).InPlace();
+    public void CopyInPlace(Tensor other, bool nonBlocking = false) => OperatorCall.To(Operators.Copy).Add(this).Add(other).Add(nonBlocking).InPlace();
 
     /// <summary>Draws each element evenly from an interval.</summary>
     public void UniformInPlace(double from, double to) => OperatorCall.To(Operators.Uniform).Add(this).Add(from).Add(to).InPlace();

@@ -47,8 +47,14 @@ public readonly unsafe partial struct Tensor
     /// <summary>An uninitialised CPU tensor of the current scope.</summary>
     public static Tensor Empty(Dtype dtype, params ReadOnlySpan<long> sizes) => TensorScope.Track(Allocate(dtype, sizes));
 
+    /// <summary>An uninitialised tensor of the current scope on a device.</summary>
+    public static Tensor Empty(Dtype dtype, Device device, params ReadOnlySpan<long> sizes) => TensorScope.Track(Allocate(dtype, device, sizes));
+
     /// <summary>Element type.</summary>
     public Dtype Dtype => (Dtype)Info().Dtype;
+
+    /// <summary>Where the elements are.</summary>
+    public Device Device => Device.Of(Info());
 
     /// <summary>Number of dimensions.</summary>
     public int Rank => Info().Rank;
@@ -78,6 +84,12 @@ public readonly unsafe partial struct Tensor
     /// <summary>The value of a one-element tensor.</summary>
     public double Item()
     {
+        Recording.RefuseHostAccess("Item()");
+        return ReadScalar();
+    }
+
+    internal double ReadScalar()
+    {
         double value;
         NativeMethods.Check(NativeMethods.ds_tensor_item(Handle, &value));
         GC.KeepAlive(_owner);
@@ -95,6 +107,7 @@ public readonly unsafe partial struct Tensor
     /// <summary>Copies all elements in row-major order to a span of exactly that length.</summary>
     public void Read<T>(Span<T> destination) where T : unmanaged
     {
+        Recording.RefuseHostAccess("Read()");
         RequireDtype<T>();
         fixed (T* pointer = destination)
         {
@@ -106,6 +119,7 @@ public readonly unsafe partial struct Tensor
     /// <summary>Overwrites all elements, past autograd, from a span of exactly that length.</summary>
     public void Write<T>(ReadOnlySpan<T> source) where T : unmanaged
     {
+        Recording.RefuseHostAccess("Write()");
         RequireDtype<T>();
         fixed (T* pointer = source)
         {
@@ -159,12 +173,14 @@ public readonly unsafe partial struct Tensor
         return handle;
     }
 
-    internal static nint Allocate(Dtype dtype, ReadOnlySpan<long> sizes, int deviceType = 0)
+    internal static nint Allocate(Dtype dtype, ReadOnlySpan<long> sizes, int deviceType = 0) => Allocate(dtype, new Device((DeviceType)deviceType, -1), sizes);
+
+    internal static nint Allocate(Dtype dtype, Device device, ReadOnlySpan<long> sizes)
     {
         nint handle;
         fixed (long* dimensions = sizes)
         {
-            NativeMethods.Check(NativeMethods.ds_tensor_empty(dimensions, sizes.Length, (int)dtype, deviceType, -1, &handle));
+            NativeMethods.Check(NativeMethods.ds_tensor_empty(dimensions, sizes.Length, (int)dtype, (int)device.Type, device.Index, &handle));
         }
         return handle;
     }

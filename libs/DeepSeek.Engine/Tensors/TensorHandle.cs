@@ -11,6 +11,16 @@ public sealed unsafe class TensorHandle : SafeHandle, ITensorOwner
     /// <summary>An uninitialised CPU tensor (without elements while <see cref="MetaDevice"/> is entered).</summary>
     public static TensorHandle Empty(Dtype dtype, params ReadOnlySpan<long> sizes) => new(Tensors.Tensor.Allocate(dtype, sizes, MetaDevice.Entered ? MetaDevice.Type : 0));
 
+    /// <summary>An uninitialised tensor on a device.</summary>
+    public static TensorHandle Empty(Dtype dtype, Device device, params ReadOnlySpan<long> sizes) => new(Tensors.Tensor.Allocate(dtype, device, sizes));
+
+    /// <summary>Zeros of another tensor's shape, layout and device.</summary>
+    public static TensorHandle ZerosLike(Tensor tensor, Dtype dtype)
+    {
+        using var scope = TensorScope.Open();
+        return OperatorCall.To(Operators.ZerosLike).Add(tensor).Add(dtype).One().Keep();
+    }
+
     /// <summary>A CPU tensor of zeros.</summary>
     public static TensorHandle Zeros(Dtype dtype, params ReadOnlySpan<long> sizes)
     {
@@ -52,6 +62,13 @@ public sealed unsafe class TensorHandle : SafeHandle, ITensorOwner
         NativeMethods.Check(NativeMethods.ds_autograd_set_requires_grad(Native, required ? 1 : 0));
         return this;
     }
+
+    /// <summary>
+    /// Moves the tensor in place to a device, and to an element type if one is given, so that everything that holds it follows;
+    /// its gradient goes. <paramref name="channelsLast"/> also lays four-dimensional tensors out as [N, H, W, C] in memory.
+    /// </summary>
+    public void MoveTo(Device device, Dtype? dtype = null, bool channelsLast = false) =>
+        NativeMethods.Check(NativeMethods.ds_tensor_move(Native, (int)(dtype ?? Tensor.Dtype), (int)device.Type, device.Index, channelsLast ? 1 : 0));
 
     /// <summary>The elements in place (contiguous CPU tensors), valid until this is disposed.</summary>
     public Span<T> Span<T>() where T : unmanaged

@@ -53,5 +53,8 @@ DS_API ds_status ds_tensor_data(ds_tensor tensor, void** data, int64_t* bytes) D
 DS_API ds_status ds_tensor_read(ds_tensor tensor, void* destination, int64_t bytes) DS_NOEXCEPT;
 // Copies host memory of exactly `bytes` bytes over all elements, past autograd.
 DS_API ds_status ds_tensor_write(ds_tensor tensor, const void* source, int64_t bytes) DS_NOEXCEPT;
+// Moves a tensor in place to an element type and device, or to the channels-last layout when it has four dimensions: all
+// handles of it follow, so that a module and its optimiser keep theirs. Its gradient is dropped when anything changes.
+DS_API ds_status ds_tensor_move(ds_tensor tensor, int32_t dtype, int32_t device_type, int32_t device_index, int32_t channels_last) DS_NOEXCEPT;
 // The value of a one-element tensor; waits for the device.
 DS_API ds_status ds_tensor_item(ds_tensor tensor, double* value) DS_NOEXCEPT;
