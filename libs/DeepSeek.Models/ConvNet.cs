@@ -54,7 +54,7 @@ public sealed class ConvNet : Module
                 throw new ArgumentException($"An image of {config.Height}×{config.Width} pixels cannot be halved {config.Channels.Count} times.", nameof(config));
             }
             // The non-linearity comes after pooling, where it has a quarter of the work.
-            parts.AddRange([new Conv2d(inputs, outputs, 3, padding: 1, bias: false), new BatchNorm(outputs), new MaxPool2d(2, 2), new Activation(config.Activation)]);
+            parts.AddRange([new Conv2d(inputs, outputs, 3, padding: 1, bias: false), new BatchNorm(outputs), new MaxPool(2, 2), new Activation(config.Activation)]);
             inputs = outputs;
         }
         parts.AddRange(

@@ -36,9 +36,9 @@ public sealed class ResNet : Module
 {
     private readonly Conv2d _stem;
     private readonly BatchNorm _stemNorm;
-    private readonly MaxPool2d _pool;
+    private readonly MaxPool _pool;
     private readonly ResNetBlock[] _blocks;
-    private readonly GlobalAvgPool2d _mean;
+    private readonly GlobalAvgPool _mean;
     private readonly Linear _head;
 
     /// <summary>Draws initial weights: kernels N(0, 2/(outputs·k²)), He et al. (arXiv 1502.01852).</summary>
@@ -46,7 +46,7 @@ public sealed class ResNet : Module
     {
         _stem = Child("conv1", ResNetBlock.Kernel(config.Inputs, config.Width, 7, 2));
         _stemNorm = Child("bn1", new BatchNorm(config.Width));
-        _pool = Child("maxpool", new MaxPool2d(3, 2, 1));
+        _pool = Child("maxpool", new MaxPool(3, 2, 1));
         var blocks = new List<ResNetBlock>();
         var (inputs, width) = (config.Width, config.Width);
         for (var stage = 0; stage < config.Blocks.Count; stage++, width *= 2)
@@ -59,7 +59,7 @@ public sealed class ResNet : Module
             }
         }
         _blocks = [.. blocks];
-        _mean = Child("avgpool", new GlobalAvgPool2d());
+        _mean = Child("avgpool", new GlobalAvgPool());
         _head = Child("fc", new Linear(inputs, config.Outputs));
     }
 

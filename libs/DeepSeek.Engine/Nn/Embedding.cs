@@ -8,11 +8,13 @@ public sealed class Embedding : Module
 {
     private readonly int _entries;
     private readonly int _width;
+    private readonly int _padding;
 
     /// <summary>Draws the table from the normal distribution.</summary>
-    public Embedding(int entries, int width, double deviation = 1)
+    /// <param name="padding">Row that stands for no token: it gets no gradient. -1 for none.</param>
+    public Embedding(int entries, int width, double deviation = 1, int padding = -1)
     {
-        (_entries, _width) = (entries, width);
+        (_entries, _width, _padding) = (entries, width, padding);
         Weight = Parameter("weight", Initialize.Normal(deviation, entries, width));
     }
 
@@ -20,7 +22,7 @@ public sealed class Embedding : Module
     public TensorHandle Weight { get; }
 
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor x) => Functional.Embedding(Weight.Tensor, x); // [.., width]
+    protected override Tensor Compute(Tensor x) => Functional.Embedding(Weight.Tensor, x, _padding); // [.., width]
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) =>

@@ -16,11 +16,18 @@ public static class Initialize
     public static TensorHandle Uniform(double bound, params ReadOnlySpan<long> sizes)
     {
         var tensor = TensorHandle.Empty(Dtype.Float32, sizes);
+        Uniform(tensor, bound);
+        return tensor;
+    }
+
+    /// <summary>Draws an existing weight anew: even over ±bound.</summary>
+    public static void Uniform(TensorHandle tensor, double bound)
+    {
         if (!MetaDevice.Entered)
         {
+            using var unrecorded = NoGrad.Enter();
             tensor.Tensor.UniformInPlace(-bound, bound);
         }
-        return tensor;
     }
 
     /// <summary>Normal with mean 0.</summary>

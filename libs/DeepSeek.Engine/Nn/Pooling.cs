@@ -3,35 +3,48 @@ using DeepSeek.Onnx;
 
 namespace DeepSeek.Engine.Nn;
 
-/// <summary>Greatest element of each square window: [N, C, H, W] → [N, C, H', W'].</summary>
-public sealed class MaxPool2d(int kernel, int stride, int padding = 0) : Module
+/// <summary>Greatest element of each window of equal sides: [N, C, ..] → [N, C, ..'], over one to three dimensions.</summary>
+public sealed class MaxPool(int kernel, int stride, int padding = 0) : Module
 {
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor x) => Functional.MaxPool2d(x, kernel, stride, padding);
+    protected override Tensor Compute(Tensor x) => Functional.MaxPool(x, kernel, stride, padding);
 
     /// <inheritdoc/>
     public override string Export(OnnxGraph graph, string input) => graph.Node("MaxPool", [input], Windows.Attributes(kernel, stride, padding));
 }
 
-/// <summary>Mean of each square window, padding included: [N, C, H, W] → [N, C, H', W'].</summary>
-public sealed class AvgPool2d(int kernel, int stride, int padding = 0) : Module
+/// <summary>Mean of each window of equal sides, padding included: [N, C, ..] → [N, C, ..'], over one to three dimensions.</summary>
+public sealed class AvgPool(int kernel, int stride, int padding = 0) : Module
 {
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor x) => Functional.AvgPool2d(x, kernel, stride, padding);
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) =>
-        graph.Node("AveragePool", [input], [.. Windows.Attributes(kernel, stride, padding), OnnxAttribute.Of("count_include_pad", 1)]);
+    protected override Tensor Compute(Tensor x) => Functional.AvgPool(x, kernel, stride, padding);
 }
 
-/// <summary>Mean over each channel: [N, C, H, W] → [N, C, 1, 1].</summary>
-public sealed class GlobalAvgPool2d : Module
+/// <summary>Mean over each channel: [N, C, ..] → [N, C, 1, ..].</summary>
+public sealed class GlobalAvgPool : Module
 {
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor x) => Functional.AdaptiveAvgPool2d(x, 1, 1); // [N, C, 1, 1]
+    protected override Tensor Compute(Tensor x) => Functional.AdaptiveAvgPool(x, 1); // [N, C, 1, ..]
+}
 
+/// <summary>How <see cref="Upsample"/> makes values between the given ones.</summary>
+public enum Interpolation
+{
+    /// <summary>The nearest one.</summary>
+    Nearest = 1,
+    /// <summary>Linearly along each dimension.</summary>
+    Linear = 2,
+    /// <summary>Linearly, with the corners' centres left in place.</summary>
+    LinearAligned = 3,
+}
+
+/// <summary>So many times the size along each of one to three dimensions: [N, C, ..] → [N, C, ..'].</summary>
+public sealed class Upsample(int times, Interpolation interpolation = Interpolation.Nearest) : Module
+{
     /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) => graph.Node("GlobalAveragePool", [input]);
+    protected override Tensor Compute(Tensor x) => interpolation == Interpolation.Nearest
+        ? Functional.UpsampleNearest(x, times)
+        : Functional.UpsampleLinear(x, times, interpolation == Interpolation.LinearAligned);
 }
 
 internal static class Windows

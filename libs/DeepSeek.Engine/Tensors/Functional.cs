@@ -17,18 +17,6 @@ public static partial class Functional
     /// <summary>Zeroes each element with probability p and scales the rest by 1/(1-p); the identity when not training.</summary>
     public static Tensor Dropout(Tensor x, double p, bool training) => OperatorCall.To(Operators.Dropout).Add(x).Add(p).Add(training).One();
 
-    /// <summary>Rows of a table by int64 index: [..] → [.., width].</summary>
-    public static Tensor Embedding(Tensor table, Tensor indices) => OperatorCall.To(Operators.Embedding).Add(table).Add(indices).One();
-
-    /// <summary>Greatest element of each window.</summary>
-    public static Tensor MaxPool2d(Tensor x, long kernel, long stride, long padding = 0) =>
-        OperatorCall.To(Operators.MaxPool2d).Add(x).Add([kernel, kernel]).Add([stride, stride]).Add([padding, padding]).One();
-
-    /// <summary>Mean of each window.</summary>
-    public static Tensor AvgPool2d(Tensor x, long kernel, long stride, long padding = 0) =>
-        OperatorCall.To(Operators.AvgPool2d).Add(x).Add([kernel, kernel]).Add([stride, stride]).Add([padding, padding]).One();
-
-    /// <summary>Means over as many windows as the output has places.</summary>
-    public static Tensor AdaptiveAvgPool2d(Tensor x, long height, long width) =>
-        OperatorCall.To(Operators.AdaptiveAvgPool2d).Add(x).Add([height, width]).One();
+    /// <summary>Rows of a table by int64 index: [..] → [.., width]. The padding row, if any, is never learned.</summary>
+    public static Tensor Embedding(Tensor table, Tensor indices, long padding = -1) => OperatorCall.To(Operators.Embedding).Add(table).Add(indices).Add(padding).One();
 }

@@ -4,11 +4,9 @@ namespace DeepSeek.Engine.Tensors;
 internal static partial class Operators
 {
     internal static readonly Operator Abs = new("abs");
-    internal static readonly Operator AdaptiveAvgPool2d = new("adaptive_avg_pool2d");
     internal static readonly Operator Add = new("add", "Tensor");
     internal static readonly Operator AddScalar = new("add", "Scalar");
     internal static readonly Operator Argmax = new("argmax");
-    internal static readonly Operator AvgPool2d = new("avg_pool2d");
     internal static readonly Operator BatchNorm = new("batch_norm");
     internal static readonly Operator BceWithLogits = new("binary_cross_entropy_with_logits");
     internal static readonly Operator Cat = new("cat");
@@ -31,7 +29,6 @@ internal static partial class Operators
     internal static readonly Operator Log = new("log");
     internal static readonly Operator LogSoftmax = new("log_softmax", "int");
     internal static readonly Operator MatMul = new("matmul");
-    internal static readonly Operator MaxPool2d = new("max_pool2d");
     internal static readonly Operator Mean = new("mean");
     internal static readonly Operator Mse = new("mse_loss");
     internal static readonly Operator Mul = new("mul", "Tensor");

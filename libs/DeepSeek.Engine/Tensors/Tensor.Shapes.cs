@@ -26,4 +26,16 @@ public readonly partial struct Tensor
 
     /// <summary>x·W + b in one operator: this is b [out], x [N, in], W [in, out].</summary>
     public Tensor AddMatMul(Tensor x, Tensor weight) => OperatorCall.To(Operators.AddMm).Add(this).Add(x).Add(weight).One();
+
+    /// <summary>Mean along one dimension, which goes or stays as one entry.</summary>
+    public Tensor Mean(int dimension, bool keep = false) => OperatorCall.To(Operators.MeanDim).Add(this).Add([dimension]).Add(keep).One();
+
+    /// <summary>1/√x.</summary>
+    public Tensor Rsqrt() => OperatorCall.To(Operators.Rsqrt).Add(this).One();
+
+    /// <summary>Negated.</summary>
+    public static Tensor operator -(Tensor x) => OperatorCall.To(Operators.Neg).Add(x).One();
+
+    /// <summary>Overwrites each element with 1 (with probability p) or 0.</summary>
+    public void BernoulliInPlace(double p) => OperatorCall.To(Operators.Bernoulli).Add(this).Add(p).InPlace();
 }

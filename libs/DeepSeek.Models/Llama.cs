@@ -1,0 +1,178 @@
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Models;
+
+/// <summary>Sizes of a <see cref="Llama"/>; the defaults are TinyLlama's, 1 100 048 384 weights.</summary>
+public sealed record LlamaConfig
+{
+    /// <summary>Tokens known.</summary>
+    public int Vocabulary { get; init; } = 32000;
+
+    /// <summary>Longest sequence, in tokens.</summary>
+    public int Length { get; init; } = 2048;
+
+    /// <summary>Width of the residual stream, a multiple of <see cref="Heads"/>.</summary>
+    public int Width { get; init; } = 2048;
+
+    /// <summary>Blocks.</summary>
+    public int Layers { get; init; } = 22;
+
+    /// <summary>Query heads.</summary>
+    public int Heads { get; init; } = 32;
+
+    /// <summary>Key and value heads, which divide <see cref="Heads"/>.</summary>
+    public int KeyHeads { get; init; } = 4;
+
+    /// <summary>Inner width of a block's gated perceptron.</summary>
+    public int Inner { get; init; } = 5632;
+
+    /// <summary>Longest period of the rotary positions, over 2π.</summary>
+    public double Theta { get; init; } = 10_000;
+
+    /// <summary>ε of the normalisations.</summary>
+    public double Epsilon { get; init; } = 1e-5;
+
+    /// <summary>Whether the head shares the token table.</summary>
+    public bool Tied { get; init; }
+
+    /// <summary>Llama 3.2 1B but for its stretched positions: 1 235 814 400 weights.</summary>
+    public static LlamaConfig Llama1B { get; } = new() { Vocabulary = 128256, Length = 8192, Layers = 16, KeyHeads = 8, Inner = 8192, Theta = 500_000, Tied = true };
+}
+
+/// <summary>
+/// Decoder with rotary positions (Su et al., arXiv 2104.09864), grouped queries (Ainslie et al., arXiv 2305.13245), RMS normalisation
+/// and a SiLU-gated perceptron (Shazeer, arXiv 2002.05202), as Llama 2 and 3. Weights are named as in Hugging Face's LlamaForCausalLM
+/// (<c>model.embed_tokens.weight</c>, <c>model.layers.0.self_attn.q_proj.weight</c>, <c>lm_head.weight</c> …).
+/// </summary>
+public sealed class Llama : Module
+{
+    private readonly Embedding _tokens;
+    private readonly LlamaLayer[] _layers;
+    private readonly RmsNorm _norm;
+    private readonly TensorHandle _cosines;
+    private readonly TensorHandle _sines;
+
+    /// <summary>Draws initial weights from N(0, 0.02²).</summary>
+    public Llama(LlamaConfig config)
+    {
+        Config = config;
+        _tokens = Child("model.embed_tokens", new Embedding(config.Vocabulary, config.Width, LlamaLayer.Deviation));
+        _layers = [.. Enumerable.Range(0, config.Layers).Select(i => Child($"model.layers.{i}", new LlamaLayer(config)))];
+        _norm = Child("model.norm", new RmsNorm(config.Width, config.Epsilon));
+        HeadWeight = config.Tied ? _tokens.Weight : Child("lm_head", LlamaLayer.Dense(config.Width, config.Vocabulary)).Weight;
+        var width = config.Width / config.Heads;
+        _cosines = Constant("cosines", Angles(config, width, Math.Cos));
+        _sines = Constant("sines", Angles(config, width, Math.Sin));
+    }
+
+    /// <summary>Its sizes.</summary>
+    public LlamaConfig Config { get; }
+
+    /// <summary>The head's matrix: [vocabulary, width].</summary>
+    public TensorHandle HeadWeight { get; }
+
+    /// <summary>Hidden states in front of the head: int64 ids [N, T] → [N, T, width].</summary>
+    public Tensor Features(Tensor ids)
+    {
+        using var scope = TensorScope.Open();
+        var length = ids.Size(1);
+        var (cosines, sines) = (_cosines.Tensor.Narrow(0, 0, length), _sines.Tensor.Narrow(0, 0, length)); // [T, D]
+        var x = _tokens.Forward(ids);
+        foreach (var layer in _layers)
+        {
+            x = layer.Forward(x, cosines, sines);
+        }
+        return scope.Return(_norm.Forward(x));
+    }
+
+    /// <summary>int64 ids [N, T] → logits of the next token [N, T, vocabulary].</summary>
+    protected override Tensor Compute(Tensor ids)
+    {
+        using var scope = TensorScope.Open();
+        return scope.Return(Functional.Linear(Features(ids), HeadWeight.Tensor));
+    }
+
+    /// <summary>f(t·θ^(-2i/D)) for place t and pair i, the pairs being i and i + D/2: [length, D].</summary>
+    private static TensorHandle Angles(LlamaConfig config, int width, Func<double, double> function)
+    {
+        var values = new float[config.Length * width];
+        for (var t = 0; t < config.Length; t++)
+        {
+            for (var i = 0; i < width; i++)
+            {
+                values[t * width + i] = (float)function(t * Math.Pow(config.Theta, -2.0 * (i % (width / 2)) / width));
+            }
+        }
+        return TensorHandle.From<float>(values, config.Length, width);
+    }
+}
+
+/// <summary>x + attention(norm(x)), then x + gated perceptron(norm(x)).</summary>
+internal sealed class LlamaLayer : Module
+{
+    internal const double Deviation = 0.02;
+
+    private readonly int _heads;
+    private readonly int _keyHeads;
+    private readonly int _headWidth;
+    private readonly RmsNorm _firstNorm;
+    private readonly Linear _query;
+    private readonly Linear _key;
+    private readonly Linear _value;
+    private readonly Linear _join;
+    private readonly RmsNorm _secondNorm;
+    private readonly Linear _gate;
+    private readonly Linear _widen;
+    private readonly Linear _narrow;
+
+    internal LlamaLayer(LlamaConfig config)
+    {
+        if (config.Width % config.Heads != 0 || config.Heads % config.KeyHeads != 0 || config.Width / config.Heads % 2 != 0)
+        {
+            throw new ArgumentException($"A width of {config.Width}, {config.Heads} heads and {config.KeyHeads} key heads do not divide evenly into heads of even width.", nameof(config));
+        }
+        (_heads, _keyHeads, _headWidth) = (config.Heads, config.KeyHeads, config.Width / config.Heads);
+        _firstNorm = Child("input_layernorm", new RmsNorm(config.Width, config.Epsilon));
+        _query = Child("self_attn.q_proj", Dense(config.Width, config.Width));
+        _key = Child("self_attn.k_proj", Dense(config.Width, _keyHeads * _headWidth));
+        _value = Child("self_attn.v_proj", Dense(config.Width, _keyHeads * _headWidth));
+        _join = Child("self_attn.o_proj", Dense(config.Width, config.Width));
+        _secondNorm = Child("post_attention_layernorm", new RmsNorm(config.Width, config.Epsilon));
+        _gate = Child("mlp.gate_proj", Dense(config.Width, config.Inner));
+        _widen = Child("mlp.up_proj", Dense(config.Width, config.Inner));
+        _narrow = Child("mlp.down_proj", Dense(config.Inner, config.Width));
+    }
+
+    internal Tensor Forward(Tensor x, Tensor cosines, Tensor sines)
+    {
+        using var scope = TensorScope.Open();
+        var (n, length, width) = (x.Size(0), x.Size(1), x.Size(2));
+        var normed = _firstNorm.Forward(x);
+        var query = Rotate(Heads(_query.Forward(normed), _heads)); // [N, H, T, D]
+        var key = Rotate(Heads(_key.Forward(normed), _keyHeads)); // [N, K, T, D]
+        var y = Functional.Attention(query, key, Heads(_value.Forward(normed), _keyHeads), causal: true);
+        x += _join.Forward(y.Transpose(1, 2).Reshape(n, length, width));
+        normed = _secondNorm.Forward(x);
+        return scope.Return(x + _narrow.Forward(_gate.Forward(normed).Silu() * _widen.Forward(normed)));
+
+        Tensor Heads(Tensor z, int heads) => z.Reshape(n, length, heads, _headWidth).Transpose(1, 2);
+
+        // Pairs (i, i + D/2) turn by their angle.
+        Tensor Rotate(Tensor z)
+        {
+            var half = _headWidth / 2;
+            var turned = Tensor.Cat([-z.Narrow(-1, half, half), z.Narrow(-1, 0, half)], -1);
+            return z * cosines + turned * sines;
+        }
+    }
+
+    protected override Tensor Compute(Tensor x) => throw new NotSupportedException("A layer needs the table of angles; call the model.");
+
+    internal static Linear Dense(int inputs, int outputs)
+    {
+        var linear = new Linear(inputs, outputs, bias: false);
+        Initialize.Normal(linear.Weight, Deviation);
+        return linear;
+    }
+}
