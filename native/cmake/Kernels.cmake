@@ -38,13 +38,18 @@ if(kernel_sources)
   ds_kernel_objects(deepseek_operators ${kernel_sources})
   target_link_libraries(deepseek_operators PRIVATE libtorch)
   target_compile_options(deepseek_operators PRIVATE ${ds_warnings})
+  # at::parallel_for is a template: without OpenMP where it is compiled it runs on one thread.
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_link_libraries(deepseek_operators PRIVATE OpenMP::OpenMP_CXX)
+  list(APPEND DS_KERNEL_LIBRARIES $<LINK_ONLY:OpenMP::OpenMP_CXX>)
   target_precompile_headers(deepseek_operators PRIVATE kernels/common/operator.h)
   list(APPEND DS_KERNEL_OBJECTS $<TARGET_OBJECTS:deepseek_operators>)
 endif()
 
 # Multiply-adds are contracted here: results are equal from run to run on one machine, and within the stated tolerance
-# between instruction sets. -fno-trapping-math lets GCC turn conditional floating-point code into blends.
-set(ds_cpu_options ${ds_warnings} -O3 -ffp-contract=fast -fno-trapping-math -Wno-psabi)
+# between instruction sets. -fno-trapping-math lets GCC turn conditional floating-point code into blends; GCC 12 warns falsely of
+# uninitialised values inside its own AVX-512 header (GCC bug 105593).
+set(ds_cpu_options ${ds_warnings} -O3 -ffp-contract=fast -fno-trapping-math -Wno-psabi -Wno-uninitialized -Wno-maybe-uninitialized)
 set(ds_isa_names portable)
 set(ds_isa_portable)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -1,0 +1,89 @@
+// Times the engine's CPU kernels against the same computation in unfused libtorch, alternating between the two.
+//   kernels <libdeepseek.so> [case] [rounds]
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using Optional = c10::optional<at::Tensor>;
+
+template <class Signature>
+auto op(const char* name) { return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>(); }
+
+double milliseconds(const std::function<void()>& body) {
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+struct Spread { double low, median, high; };
+
+Spread spread(std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  return {times[times.size() / 10], times[times.size() / 2], times[times.size() - 1 - times.size() / 10]};
+}
+
+std::string wanted;
+int rounds = 31;
+
+void compare(const std::string& name, const std::function<void()>& base, const std::function<void()>& ours) {
+  std::vector<double> first, second;
+  for (int i = 0; i < rounds + 2; i++) {
+    const double a = milliseconds(base), b = milliseconds(ours);
+    if (i >= 2) {
+      first.push_back(a);
+      second.push_back(b);
+    }
+  }
+  const auto a = spread(first), b = spread(second);
+  std::printf("%-44s %9.3f [%.3f, %.3f]  %9.3f [%.3f, %.3f]  %6.2f\n", name.c_str(), a.median, a.low, a.high, b.median, b.low, b.high, a.median / b.median);
+  std::fflush(stdout);
+}
+
+bool chosen(const char* name) { return wanted.empty() || std::string(name).find(wanted) != std::string::npos; }
+
+void fused_norm() {
+  if (!chosen("fused_norm")) return;
+  const auto fused = op<std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const Optional&, const Optional&, const Optional&, double, double, bool, int64_t, int64_t, const Optional&)>("deepseek::dropout_add_norm");
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const auto x = at::randn({4096, 1024}).to(type), r = at::randn({4096, 1024}).to(type), w = at::rand({1024}).to(type), b = at::rand({1024}).to(type);
+    const auto dy = at::randn({4096, 1024}).to(type);
+    const std::string label = std::string(" 4096x1024 ") + (type == at::kFloat ? "f32" : "bf16");
+    compare("dropout+add+LN forward" + label, [&] { const c10::InferenceMode mode; at::layer_norm(r + at::dropout(x, 0.1, true), {1024}, w, b); },
+            [&] { const c10::InferenceMode mode; fused.call(x, r, w, b, 0.1, 1e-5, false, 1, 2, Optional()); });
+    const auto leaf = [](const at::Tensor& t) { return t.detach().requires_grad_(); };
+    const auto lx = leaf(x), lr = leaf(r), lw = leaf(w), lb = leaf(b);
+    const std::vector<at::Tensor> leaves{lx, lr, lw, lb};
+    compare("dropout+add+LN forward+backward" + label,
+            [&] { torch::autograd::grad({at::layer_norm(lr + at::dropout(lx, 0.1, true), {1024}, lw, lb)}, leaves, {dy}); },
+            [&] { torch::autograd::grad({std::get<0>(fused.call(lx, lr, lw, lb, 0.1, 1e-5, false, 1, 2, Optional()))}, leaves, {dy}); });
+  }
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 2 || dlopen(arguments[1], RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    std::fprintf(stderr, "kernels <libdeepseek.so> [case] [rounds]\n%s\n", count < 2 ? "" : dlerror());
+    return 2;
+  }
+  at::set_num_threads(static_cast<int>(std::thread::hardware_concurrency()));
+  if (count > 2) wanted = arguments[2];
+  if (count > 3) rounds = std::atoi(arguments[3]);
+  std::printf("%d threads, %d rounds; milliseconds: median [p10, p90]\n%-44s %-30s %-30s ratio\n", at::get_num_threads(), rounds, "", "unfused libtorch", "ours");
+  fused_norm();
+}

@@ -1,0 +1,235 @@
+#include "fused_norm/fused_norm.h"
+
+#include "common/philox_vec.h"
+#include "common/row.h"
+
+#include <cmath>
+#include <memory>
+
+namespace deepseek {
+namespace DS_ISA {
+namespace {
+
+struct Mask {
+  uint64_t seed, offset;
+  uint32_t threshold;
+  vf scale;
+  uint64_t blocks_of_row;
+
+  explicit Mask(const NormParams& p)
+      : seed(p.seed), offset(p.offset), threshold(dropout_threshold(p.p)), scale(broadcast(dropout_scale(p.p))),
+        blocks_of_row(static_cast<uint64_t>((p.columns + 7) / 8)) {
+    if (p.rng != nullptr) {
+      seed += static_cast<uint64_t>(p.rng[0]);
+      offset += static_cast<uint64_t>(p.rng[1]);
+    }
+  }
+
+  // Drops among `count` (at most 8 · kWidth) values that start at a column divisible by 8.
+  void apply(uint64_t block, float* values) const {
+    vu words[4];
+    philox_vectors(seed, offset, block, words);
+    for (int i = 0; i < 4; i++) {
+      vf first = load(values + 2 * i * kWidth), second = load(values + (2 * i + 1) * kWidth);
+      drop(words[i], threshold, scale, first, second);
+      store(values + 2 * i * kWidth, first);
+      store(values + (2 * i + 1) * kWidth, second);
+    }
+  }
+};
+
+// z of one row as floats, rounded as stored; returns their sum. `row` has room for a multiple of 8 · kWidth.
+template <class T, class R>
+float stream_row(const NormParams& p, const Mask& mask, int64_t r, float* row) {
+  const int64_t n = p.columns, whole = n / kPhiloxElements * kPhiloxElements;
+  const T* x = static_cast<const T*>(p.x) + r * n;
+  const R* residual = p.residual != nullptr ? static_cast<const R*>(p.residual) + r * n : nullptr;
+  R* z = p.z != nullptr ? static_cast<R*>(p.z) + r * n : nullptr;
+  const uint64_t block = static_cast<uint64_t>(r) * mask.blocks_of_row;
+  const bool dropping = mask.threshold != 0, all_dropped = mask.threshold >= 65536u;
+  vf total[4] = {};
+  for (int64_t c = 0; c < n; c += kPhiloxElements) {
+    const bool full = c < whole;
+    const int64_t left = n - c;
+    vf value[8];
+    if (full) {
+      for (int i = 0; i < 8; i++) value[i] = load(x + c + i * kWidth);
+    } else {
+      for (int i = 0; i < 8; i++) value[i] = load_part(x + c + i * kWidth, left - i * kWidth);
+    }
+    if (all_dropped) {
+      for (auto& v : value) v = vf{};
+    } else if (dropping) {
+      vu words[4];
+      philox_vectors(mask.seed, mask.offset, block + static_cast<uint64_t>(c) / 8, words);
+      for (int i = 0; i < 4; i++) drop(words[i], mask.threshold, mask.scale, value[2 * i], value[2 * i + 1]);
+    }
+    if (residual != nullptr) {
+      if (full) {
+        for (int i = 0; i < 8; i++) value[i] += load(residual + c + i * kWidth);
+      } else {
+        for (int i = 0; i < 8; i++) value[i] += load_part(residual + c + i * kWidth, left - i * kWidth);
+      }
+    }
+    for (int i = 0; i < 8; i++) {
+      value[i] = rounded<R>(value[i]);
+      store(row + c + i * kWidth, value[i]);
+      total[i % 4] += value[i];
+    }
+    if (z != nullptr) {
+      if (full) {
+        for (int i = 0; i < 8; i++) store(z + c + i * kWidth, value[i]);
+      } else {
+        for (int i = 0; i < 8; i++) store_part(z + c + i * kWidth, value[i], left - i * kWidth);
+      }
+    }
+  }
+  return sum((total[0] + total[1]) + (total[2] + total[3]));
+}
+
+// Σ (value − centre)² over the row; places past its end hold zeros and are left out.
+float squares(const float* row, int64_t n, float centre) {
+  const vf shift = broadcast(centre);
+  vf total[4] = {};
+  int64_t c = 0;
+  for (; c + 4 * kWidth <= n; c += 4 * kWidth) {
+    for (int i = 0; i < 4; i++) {
+      const vf d = load(row + c + i * kWidth) - shift;
+      total[i] += d * d;
+    }
+  }
+  float rest = 0;
+  for (; c < n; c++) rest += (row[c] - centre) * (row[c] - centre);
+  return sum((total[0] + total[1]) + (total[2] + total[3])) + rest;
+}
+
+template <class T>
+void normalise_row(const float* row, int64_t n, float mean, float rstd, const float* weight, const float* bias, T* y) {
+  const vf m = broadcast(mean), s = broadcast(rstd);
+  for (int64_t c = 0; c < n; c += kWidth) {
+    const int64_t left = n - c;
+    vf value = (load(row + c) - m) * s;
+    if (left >= kWidth) {
+      if (weight != nullptr) value *= load(weight + c);
+      if (bias != nullptr) value += load(bias + c);
+      store(y + c, value);
+    } else {
+      if (weight != nullptr) value *= load_some(weight + c, left);
+      if (bias != nullptr) value += load_some(bias + c, left);
+      store_some(y + c, value, left);
+    }
+  }
+}
+
+template <class T, class R>
+void forward(const NormParams& p) {
+  const int64_t n = p.columns;
+  const Mask mask(p);
+  if (p.rng != nullptr && p.rng_used != nullptr) {
+    p.rng_used[0] = p.rng[0];
+    p.rng_used[1] = p.rng[1];
+  }
+  const auto* weight = static_cast<const float*>(p.weight);
+  const auto* bias = static_cast<const float*>(p.bias);
+  cpu::parallel_for(p.rows, row_grain(n), [&](int64_t first, int64_t last) {
+    RowBuffer row(n);
+    for (int64_t r = first; r < last; r++) {
+      const float total = stream_row<T, R>(p, mask, r, row.data);
+      const float mean = p.rms ? 0.0f : total / static_cast<float>(n);
+      const float rstd = 1.0f / std::sqrt(squares(row.data, n, mean) / static_cast<float>(n) + p.epsilon);
+      if (!p.rms) p.mean[r] = mean;
+      p.rstd[r] = rstd;
+      normalise_row(row.data, n, mean, rstd, weight, bias, static_cast<T*>(p.y) + r * n);
+    }
+  });
+}
+
+// One row's gradient of z into `row`, and its terms of dweight and dbias added to those of its group.
+template <class T, class R>
+void gradient_row(const NormParams& p, int64_t r, float* row, float* dweight, float* dbias) {
+  const int64_t n = p.columns;
+  const T* dy = static_cast<const T*>(p.dy) + r * n;
+  const R* z = static_cast<const R*>(p.z) + r * n;
+  const R* dz = p.dz != nullptr ? static_cast<const R*>(p.dz) + r * n : nullptr;
+  const auto* weight = static_cast<const float*>(p.weight);
+  const float rstd = p.rstd[r];
+  const vf m = broadcast(p.rms ? 0.0f : p.mean[r]), s = broadcast(rstd);
+  vf sum_g{}, sum_gx{};
+  for (int64_t c = 0; c < n; c += kWidth) {
+    const int64_t left = n - c;
+    const vf d = load_part(dy + c, left);
+    const vf x = (load_part(z + c, left) - m) * s;
+    const vf g = weight != nullptr ? d * load_part(weight + c, left) : d;
+    sum_g += g;
+    sum_gx += g * x;
+    if (dweight != nullptr) store(dweight + c, load(dweight + c) + d * x);
+    if (dbias != nullptr) store(dbias + c, load(dbias + c) + d);
+  }
+  const vf c1 = broadcast(p.rms ? 0.0f : sum(sum_g) / static_cast<float>(n)), c2 = broadcast(sum(sum_gx) / static_cast<float>(n));
+  for (int64_t c = 0; c < n; c += kWidth) {
+    const int64_t left = n - c;
+    const vf x = (load_part(z + c, left) - m) * s;
+    vf g = load_part(dy + c, left);
+    if (weight != nullptr) g *= load_part(weight + c, left);
+    g = (g - c1 - x * c2) * s;
+    if (dz != nullptr) g += load_part(dz + c, left);
+    store(row + c, g);
+  }
+}
+
+template <class T, class R>
+void backward(const NormParams& p) {
+  const int64_t n = p.columns, groups = p.partials, width = padded(n);
+  const Mask mask(p);
+  std::unique_ptr<float[]> sums(new float[static_cast<size_t>(2 * groups * width)]());
+  cpu::parallel_for(groups, 1, [&](int64_t first, int64_t last) {
+    RowBuffer row(n);
+    for (int64_t group = first; group < last; group++) {
+      float* dweight = p.dweight != nullptr ? sums.get() + 2 * group * width : nullptr;
+      float* dbias = p.dbias != nullptr ? sums.get() + (2 * group + 1) * width : nullptr;
+      for (int64_t r = group * p.rows / groups; r < (group + 1) * p.rows / groups; r++) {
+        gradient_row<T, R>(p, r, row.data, dweight, dbias);
+        if (p.dresidual != nullptr) store_row(static_cast<R*>(p.dresidual) + r * n, row.data, n);
+        if (p.dx == nullptr) continue;
+        if (mask.threshold >= 65536u) {
+          for (int64_t c = 0; c < n; c++) row.data[c] = 0;
+        } else if (mask.threshold != 0) {
+          const uint64_t block = static_cast<uint64_t>(r) * mask.blocks_of_row;
+          for (int64_t c = 0; c < n; c += kPhiloxElements) mask.apply(block + static_cast<uint64_t>(c) / 8, row.data + c);
+        }
+        store_row(static_cast<T*>(p.dx) + r * n, row.data, n);
+      }
+    }
+  });
+  for (int which = 0; which < 2; which++) {
+    auto* out = static_cast<float*>(which == 0 ? p.dweight : p.dbias);
+    if (out == nullptr) continue;
+    for (int64_t c = 0; c < n; c++) out[c] = 0;
+    for (int64_t group = 0; group < groups; group++) {
+      const float* part = sums.get() + (2 * group + which) * width;
+      for (int64_t c = 0; c < n; c++) out[c] += part[c];
+    }
+  }
+}
+
+template <class T>
+void forward_of(const NormParams& p) { p.stream_type == p.type ? forward<T, T>(p) : forward<T, float>(p); }
+template <class T>
+void backward_of(const NormParams& p) { p.stream_type == p.type ? backward<T, T>(p) : backward<T, float>(p); }
+
+}  // namespace
+
+void norm_forward(const NormParams& p) {
+  if (p.type == kBFloat16) return forward_of<bf16>(p);
+  if (p.type == kFloat16) return forward_of<f16>(p);
+  forward<float, float>(p);
+}
+
+void norm_backward(const NormParams& p) {
+  if (p.type == kBFloat16) return backward_of<bf16>(p);
+  if (p.type == kFloat16) return backward_of<f16>(p);
+  backward<float, float>(p);
+}
+
+}  // namespace DS_ISA
+}  // namespace deepseek
