@@ -148,6 +148,13 @@ internal sealed unsafe class OperatorCall
         }
     }
 
+    /// <summary>Calls an operator with an integer as result.</summary>
+    internal long Integer()
+    {
+        Invoke(1);
+        return _results[0].Kind == ValueKind.Int ? _results[0].Bits : throw new InvalidOperationException($"The result is of kind {_results[0].Kind}, not an integer.");
+    }
+
     /// <summary>Calls an operator that changes its first argument; the alias it returns is freed.</summary>
     internal void InPlace()
     {

@@ -1,5 +1,6 @@
-// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): counter-based, so that any element's
-// random number can be had again from (seed, offset, element index) and no dropout mask is ever stored.
+// Philox4x32-7 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, table 2: seven rounds pass BigCrush):
+// counter-based, so that any element's random number can be had again from (seed, offset, element index) and no dropout mask
+// is ever stored.
 //
 // Element e of a tensor takes the 16-bit half (e % 2) of word (e % 8) / 2 of the block whose counter is
 // {e / 8 low, e / 8 high, offset low, offset high}, under the key {seed low, seed high}; the CPU and CUDA kernels agree on this.
@@ -19,7 +20,7 @@ namespace {
 
 constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53u, kPhiloxMultiplier1 = 0xCD9E8D57u;
 constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u, kPhiloxWeyl1 = 0xBB67AE85u;
-constexpr int kPhiloxRounds = 10;
+constexpr int kPhiloxRounds = 7;
 
 struct PhiloxBlock { uint32_t word[4]; };
 

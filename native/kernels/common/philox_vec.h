@@ -7,26 +7,17 @@
 namespace deepseek {
 namespace DS_ISA {
 
-// High and low words of the 32 × 32-bit products.
-static inline void multiply_wide(vu value, uint32_t factor, vu& high, vu& low) {
+// 64-bit products of the low halves of 64-bit lanes.
+#if defined(__AVX512F__) || defined(__AVX2__)
+typedef uint64_t vw __attribute__((vector_size(4 * kWidth)));
+static inline vw multiply_low_halves(vw a, uint32_t factor) {
 #if defined(__AVX512F__)
-  const __m512i a = reinterpret_cast<__m512i>(value), f = _mm512_set1_epi32(static_cast<int>(factor));
-  const __m512i even = _mm512_mul_epu32(a, f), odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), f);
-  high = reinterpret_cast<vu>(_mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd));
-  low = reinterpret_cast<vu>(_mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32)));
-#elif defined(__AVX2__)
-  const __m256i a = reinterpret_cast<__m256i>(value), f = _mm256_set1_epi32(static_cast<int>(factor));
-  const __m256i even = _mm256_mul_epu32(a, f), odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), f);
-  high = reinterpret_cast<vu>(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa));
-  low = reinterpret_cast<vu>(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
+  return reinterpret_cast<vw>(_mm512_mul_epu32(reinterpret_cast<__m512i>(a), _mm512_set1_epi64(factor)));
 #else
-  for (int i = 0; i < kWidth; i++) {
-    const uint64_t product = static_cast<uint64_t>(value[i]) * factor;
-    high[i] = static_cast<uint32_t>(product >> 32);
-    low[i] = static_cast<uint32_t>(product);
-  }
+  return reinterpret_cast<vw>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), _mm256_set1_epi64x(factor)));
 #endif
 }
+#endif
 
 // Within each 128-bit part: {a0, b0, a1, b1} and {a2, b2, a3, b3}; the same in pairs of words.
 static inline vu low_words(vu a, vu b) {
@@ -78,17 +69,40 @@ static inline void philox_vectors(uint64_t seed, uint64_t offset, uint64_t block
   vu c1 = static_cast<uint32_t>(block >> 32) + reinterpret_cast<vu>((c0 < base) & 1);
   vu c2 = vu{} + static_cast<uint32_t>(offset), c3 = vu{} + static_cast<uint32_t>(offset >> 32);
   uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+#if defined(__AVX512F__) || defined(__AVX2__)
+  // Even and odd lanes apart, each in the low half of a 64-bit lane: the multiplier reads no more than that half, so what
+  // the upper halves hold does not matter until the end.
+  vw even[4], odd[4];
+  const vu words_in[4] = {c0, c1, c2, c3};
+  for (int i = 0; i < 4; i++) {
+    even[i] = reinterpret_cast<vw>(words_in[i]);
+    odd[i] = even[i] >> 32;
+  }
   for (int round = 0; round < kPhiloxRounds; round++) {
-    vu high0, low0, high1, low1;
-    multiply_wide(c0, kPhiloxMultiplier0, high0, low0);
-    multiply_wide(c2, kPhiloxMultiplier1, high1, low1);
-    c0 = high1 ^ c1 ^ k0;
-    c2 = high0 ^ c3 ^ k1;
-    c1 = low1;
-    c3 = low0;
+    for (int parity = 0; parity < 2; parity++) {
+      vw* c = parity == 0 ? even : odd;
+      const vw product0 = multiply_low_halves(c[0], kPhiloxMultiplier0), product1 = multiply_low_halves(c[2], kPhiloxMultiplier1);
+      c[0] = (product1 >> 32) ^ c[1] ^ static_cast<uint64_t>(k0);
+      c[2] = (product0 >> 32) ^ c[3] ^ static_cast<uint64_t>(k1);
+      c[1] = product1;
+      c[3] = product0;
+    }
     k0 += kPhiloxWeyl0;
     k1 += kPhiloxWeyl1;
   }
+  vu* const out[4] = {&c0, &c1, &c2, &c3};
+  for (int i = 0; i < 4; i++) *out[i] = reinterpret_cast<vu>((even[i] & 0xffffffffull) | (odd[i] << 32));
+#else
+  for (int lane_of = 0; lane_of < kWidth; lane_of++) {
+    const PhiloxBlock block_of = philox(seed, offset, static_cast<uint64_t>(c1[lane_of]) << 32 | c0[lane_of]);
+    c0[lane_of] = block_of.word[0];
+    c1[lane_of] = block_of.word[1];
+    c2[lane_of] = block_of.word[2];
+    c3[lane_of] = block_of.word[3];
+  }
+  (void)k0;
+  (void)k1;
+#endif
   const vu a = low_words(c0, c1), b = low_words(c2, c3), c = high_words(c0, c1), d = high_words(c2, c3);
   words[0] = low_pairs(a, b);
   words[1] = high_pairs(a, b);

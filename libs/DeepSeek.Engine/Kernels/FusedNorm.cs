@@ -1,0 +1,42 @@
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Engine.Kernels;
+
+/// <summary>
+/// Dropout, residual addition and normalisation in one pass over memory, forward and backward. Dropout's mask comes from a
+/// counter-based generator (Philox) keyed by seed and offset: it is never stored, and the same seed and offset give the same
+/// mask on every device. Give each layer and step its own offset.
+/// </summary>
+public static class FusedNorm
+{
+    private static readonly Operator s_dropoutAddNorm = new("deepseek::dropout_add_norm");
+    private static readonly Operator s_norm = new("deepseek::norm");
+
+    /// <summary>
+    /// z = residual + dropout(x), y = LayerNorm(z) (Ba et al., arXiv 1607.06450) over the last dimension: returns y, of x's
+    /// type, and z, the new residual stream, of the residual's type.
+    /// </summary>
+    /// <param name="x">[.., columns], float32, bfloat16 or float16.</param>
+    /// <param name="residual">The same shape, of x's type or float32; none: z = dropout(x).</param>
+    /// <param name="weight">[columns], or none.</param>
+    /// <param name="bias">[columns], of weight's type, or none.</param>
+    /// <param name="p">Share of elements dropped, in [0, 1], rounded to a multiple of 1/65536.</param>
+    /// <param name="epsilon">Added to the variance.</param>
+    /// <param name="seed">Key of the mask.</param>
+    /// <param name="offset">Counter of the mask.</param>
+    /// <param name="rng">Optional [2] int64 on x's device, added to seed and offset when the kernel runs: a captured step advances it.</param>
+    public static (Tensor Y, Tensor Z) DropoutAddLayerNorm(Tensor x, Tensor residual, Tensor weight, Tensor bias, double p, double epsilon, long seed, long offset, Tensor rng = default) =>
+        OperatorCall.To(s_dropoutAddNorm).Add(x).Add(residual).Add(weight).Add(bias).Add(p).Add(epsilon).Add(false).Add(seed).Add(offset).Add(rng).Two();
+
+    /// <summary>The same with RMSNorm (Zhang and Sennrich, arXiv 1910.07467): y = z / sqrt(mean(z²) + epsilon) · weight.</summary>
+    public static (Tensor Y, Tensor Z) DropoutAddRmsNorm(Tensor x, Tensor residual, Tensor weight, double p, double epsilon, long seed, long offset, Tensor rng = default) =>
+        OperatorCall.To(s_dropoutAddNorm).Add(x).Add(residual).Add(weight).None().Add(p).Add(epsilon).Add(true).Add(seed).Add(offset).Add(rng).Two();
+
+    /// <summary>LayerNorm over the last dimension, of x's type; weight and bias [columns] or none.</summary>
+    public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) =>
+        OperatorCall.To(s_norm).Add(x).Add(weight).Add(bias).Add(epsilon).Add(false).One();
+
+    /// <summary>RMSNorm over the last dimension, of x's type; weight [columns] or none.</summary>
+    public static Tensor RmsNorm(Tensor x, Tensor weight, double epsilon) =>
+        OperatorCall.To(s_norm).Add(x).Add(weight).None().Add(epsilon).Add(true).One();
+}
