@@ -83,6 +83,19 @@ void fused_norm() {
   }
 }
 
+void topk() {
+  if (!chosen("topk")) return;
+  const auto ours = op<std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, int64_t, bool)>("deepseek::topk");
+  for (const int64_t k : {512, 2048}) {
+    const auto x = at::randn({64, 32768});
+    const auto reference = at::topk(x, k, -1, true, true);
+    TORCH_CHECK(at::equal(std::get<0>(reference), std::get<0>(ours.call(x, k, true))), "top-k differs from libtorch's");
+    for (const bool sorted : {true, false}) {
+      compare("topk 64x32768 k=" + std::to_string(k) + (sorted ? " (base sorted)" : " (base unsorted)"), [&] { at::topk(x, k, -1, true, sorted); }, [&] { ours.call(x, k, true); });
+    }
+  }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -95,4 +108,5 @@ int main(int count, char** arguments) {
   if (count > 3) rounds = std::atoi(arguments[3]);
   std::printf("%d threads, %d rounds; milliseconds: median [p10, p90]\n%-44s %-30s %-30s ratio\n", at::get_num_threads(), rounds, "", "unfused libtorch", "ours");
   fused_norm();
+  topk();
 }
