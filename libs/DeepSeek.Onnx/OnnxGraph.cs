@@ -91,6 +91,10 @@ public sealed class OnnxGraph
         Add(opType, domain, inputs, outputs, attributes);
     }
 
+    /// <summary>Adds a node of the standard domain whose outputs have names that <see cref="Unique"/> gave.</summary>
+    public void NodesOf(string opType, ReadOnlySpan<string> inputs, ReadOnlySpan<string> outputs, params ReadOnlySpan<AttributeProto> attributes) =>
+        Add(opType, "", inputs, outputs, attributes);
+
     /// <summary>A name of this graph that nothing else has.</summary>
     public string Unique(string hint)
     {

@@ -1,3 +1,5 @@
+using DeepSeek.Engine.Export;
+
 namespace DeepSeek.Engine.Tensors;
 
 public static partial class Functional
@@ -19,7 +21,7 @@ public static partial class Functional
             throw new ArgumentException("A causal attention takes no mask; make the mask causal itself.", nameof(mask));
         }
         var grouped = query.Size(1) != key.Size(1);
-        if (s_fusedAttention)
+        if (s_fusedAttention && !OperatorTrace.Recording)
         {
             return OperatorCall.To(Operators.Attention).Add(query).Add(key).Add(value).Add(mask).Add(dropout).Add(causal).None().Add(grouped).One();
         }

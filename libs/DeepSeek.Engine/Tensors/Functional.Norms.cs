@@ -1,3 +1,5 @@
+using DeepSeek.Engine.Export;
+
 namespace DeepSeek.Engine.Tensors;
 
 public static partial class Functional
@@ -7,7 +9,7 @@ public static partial class Functional
     /// <summary>x / √(mean(x²) + ε) · weight over the last dimension (Zhang &amp; Sennrich, arXiv 1910.07467, eq. 4).</summary>
     public static Tensor RmsNorm(Tensor x, Tensor weight, double epsilon)
     {
-        if (s_fusedRms)
+        if (s_fusedRms && !OperatorTrace.Recording)
         {
             return OperatorCall.To(Operators.RmsNorm).Add(x).Add([x.Size(-1)]).Add(weight).Add(epsilon).One();
         }

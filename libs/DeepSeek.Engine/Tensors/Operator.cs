@@ -1,4 +1,5 @@
 using System.Text;
+using DeepSeek.Engine.Export;
 using DeepSeek.Engine.Native;
 
 namespace DeepSeek.Engine.Tensors;
@@ -7,6 +8,9 @@ namespace DeepSeek.Engine.Tensors;
 internal sealed unsafe class Operator(string name, string overload = "")
 {
     internal string Name => name;
+
+    /// <summary>With the overload, such as add.Tensor.</summary>
+    internal string FullName { get; } = overload.Length == 0 ? name : $"{name}.{overload}";
 
     private int _number = -1;
 
@@ -173,6 +177,7 @@ internal sealed unsafe class OperatorCall
         {
             throw new InvalidOperationException($"The operator returned {count} results, not {expected}.");
         }
+        OperatorTrace.Current?.Record(_operator, new ReadOnlySpan<NativeValue>(_arguments, _count), new ReadOnlySpan<NativeValue>(_results, count));
     }
 
     private Tensor Result(int index) => _results[index].Kind switch
