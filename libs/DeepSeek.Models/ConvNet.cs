@@ -1,6 +1,5 @@
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
-using DeepSeek.Onnx;
 
 namespace DeepSeek.Models;
 
@@ -67,7 +66,4 @@ public sealed class ConvNet : Module
 
     /// <summary>[N, C, H, W] → logits [N, outputs].</summary>
     protected override Tensor Compute(Tensor x) => _net.Forward(x);
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) => _net.Export(graph, input);
 }

@@ -1,6 +1,5 @@
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
-using DeepSeek.Onnx;
 
 namespace DeepSeek.Models;
 
@@ -67,9 +66,6 @@ public sealed class TabularMlp : Module
 
     /// <summary>[N, inputs] → logits [N, outputs].</summary>
     protected override Tensor Compute(Tensor x) => _net.Forward(x);
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) => _net.Export(graph, input);
 
     private static Module[] Norm(TabularMlpConfig config) => config.Normalization switch
     {

@@ -43,8 +43,8 @@ public static class ModelExport
         var runs = new List<TracedRun>();
         try
         {
-            runs.Add(TracedRun.Of(inputs, forward, symbols, null));
-            runs.AddRange(symbols.Select(s => TracedRun.Of(inputs, forward, symbols, s)));
+            runs.Add(TracedRun.Of(inputs, forward, net.Device, symbols, null));
+            runs.AddRange(symbols.Select(s => TracedRun.Of(inputs, forward, net.Device, symbols, s)));
             foreach (var input in inputs)
             {
                 graph.Input(input.Name, input.Dtype == Dtype.Int64 ? OnnxType.Int64 : OnnxType.Float, input.Shape);
@@ -62,11 +62,11 @@ public static class ModelExport
 /// <summary>A trace with what went in and came out.</summary>
 internal sealed record TracedRun(OperatorTrace Trace, IReadOnlyList<TracedValue> Inputs, TracedValue Output) : IDisposable
 {
-    internal static TracedRun Of(IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor> forward, IReadOnlyList<ExportSymbol> symbols, ExportSymbol? changed)
+    internal static TracedRun Of(IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor> forward, Device device, IReadOnlyList<ExportSymbol> symbols, ExportSymbol? changed)
     {
         using var scope = TensorScope.Open();
         using var unrecorded = NoGrad.Enter();
-        Tensor[] tensors = [.. inputs.Select(i => Zeros(i, [.. i.Shape.Select(Size)]))];
+        Tensor[] tensors = [.. inputs.Select(i => Zeros(i, [.. i.Shape.Select(Size)]).To(device))];
         var trace = OperatorTrace.Start();
         try
         {

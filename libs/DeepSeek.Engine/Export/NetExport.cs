@@ -1,5 +1,7 @@
 using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Tensors;
 using DeepSeek.Onnx;
+using DeepSeek.Onnx.Optimization;
 using Onnx;
 
 namespace DeepSeek.Engine.Export;
@@ -28,7 +30,7 @@ public static class NetExport
 
     private const string PipelinePrefix = "pipeline/";
 
-    /// <summary>The net alone.</summary>
+    /// <summary>The net alone, with its constants folded and normalisation worked into the layers in front of it.</summary>
     public static ModelProto Write(Module net, IReadOnlyList<long> featureShape, NetOutput output, IReadOnlyDictionary<string, string> metadata)
     {
         var graph = new OnnxGraph("deepseek");
@@ -36,8 +38,8 @@ public static class NetExport
         {
             graph.Metadata(key, value);
         }
-        OnnxDim[] shape = ["N", .. featureShape.Select(d => (OnnxDim)d)];
-        var logits = graph.NodeTo("logits", "Identity", [net.Export(graph, graph.Input(Features, OnnxType.Float, shape))]);
+        var features = new ExportInput(Features, Dtype.Float32, ["N", .. featureShape.Select(d => (OnnxDim)d)]);
+        var logits = graph.NodeTo("logits", "Identity", [ModelExport.Add(graph, net, [features], x => net.Forward(x[0]), []).Name]);
         if (output.Classes.Count > 0)
         {
             Classification(graph, logits, output.Classes);
@@ -46,7 +48,7 @@ public static class NetExport
         {
             Regression(graph, logits, output);
         }
-        return graph.ToModel();
+        return OnnxOptimizer.Run(graph.ToModel(), OnnxOptimizer.Portable).Model;
     }
 
     /// <summary>The net behind the feature pipeline: raw columns in, prediction out.</summary>

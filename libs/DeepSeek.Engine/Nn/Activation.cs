@@ -1,5 +1,4 @@
 using DeepSeek.Engine.Tensors;
-using DeepSeek.Onnx;
 
 namespace DeepSeek.Engine.Nn;
 
@@ -34,23 +33,4 @@ public sealed class Activation(ActivationKind kind) : Module
         ActivationKind.GeluTanh => x.GeluTanh(),
         _ => throw new InvalidOperationException($"Unknown activation {kind}."),
     };
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) => kind switch
-    {
-        ActivationKind.Relu => graph.Node("Relu", [input]),
-        ActivationKind.Tanh => graph.Node("Tanh", [input]),
-        ActivationKind.Sigmoid => graph.Node("Sigmoid", [input]),
-        ActivationKind.Silu => graph.Node("Mul", [input, graph.Node("Sigmoid", [input])]),
-        ActivationKind.Gelu => ExportGelu(graph, input),
-        _ => throw new InvalidOperationException($"Unknown activation {kind}."),
-    };
-
-    // Gelu is an operator of its own only from opset 20 on: x/2 · (1 + erf(x/√2)).
-    private static string ExportGelu(OnnxGraph graph, string input)
-    {
-        var scaled = graph.Node("Div", [input, graph.Scalar("sqrt2", MathF.Sqrt(2))]);
-        var probability = graph.Node("Add", [graph.Node("Erf", [scaled]), graph.Scalar("one", 1f)]);
-        return graph.Node("Mul", [graph.Node("Mul", [input, probability]), graph.Scalar("half", 0.5f)]);
-    }
 }

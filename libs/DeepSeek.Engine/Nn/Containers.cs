@@ -1,5 +1,4 @@
 using DeepSeek.Engine.Tensors;
-using DeepSeek.Onnx;
 
 namespace DeepSeek.Engine.Nn;
 
@@ -27,23 +26,6 @@ public sealed class Sequential : Module
         }
         return x;
     }
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input)
-    {
-        for (var i = 0; i < _modules.Length; i++)
-        {
-            var following = i + 1 < _modules.Length ? _modules[i + 1] as BatchNorm : null;
-            (input, var used) = _modules[i] switch
-            {
-                Linear linear when following is not null => (linear.Export(graph, input, following), 1),
-                Convolution convolution when following is not null => (convolution.Export(graph, input, following), 1),
-                var module => (module.Export(graph, input), 0),
-            };
-            i += used;
-        }
-        return input;
-    }
 }
 
 /// <summary>x + body(x).</summary>
@@ -56,9 +38,6 @@ public sealed class Residual : Module
 
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor x) => x + _body.Forward(x);
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) => graph.Node("Add", [input, _body.Export(graph, input)]);
 }
 
 /// <summary>[N, ..] → [N, product of the rest].</summary>
@@ -66,7 +45,4 @@ public sealed class Flatten : Module
 {
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor x) => x.Flatten(); // [N, ..] → [N, F]
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) => graph.Node("Flatten", [input], OnnxAttribute.Of("axis", 1));
 }

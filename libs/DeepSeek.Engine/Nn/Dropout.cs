@@ -1,5 +1,4 @@
 using DeepSeek.Engine.Tensors;
-using DeepSeek.Onnx;
 
 namespace DeepSeek.Engine.Nn;
 
@@ -8,7 +7,4 @@ public sealed class Dropout(double p) : Module
 {
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor x) => Training && p > 0 ? Functional.Dropout(x, p, true) : x;
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) => input;
 }

@@ -1,5 +1,4 @@
 using DeepSeek.Engine.Tensors;
-using DeepSeek.Onnx;
 
 namespace DeepSeek.Engine.Nn;
 
@@ -25,13 +24,4 @@ public sealed class LayerNorm : Module
 
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor x) => Functional.LayerNorm(x, _features, Weight.Tensor, Bias.Tensor, _epsilon);
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) => graph.Node("LayerNormalization",
-        [
-            input,
-            graph.Initializer(OnnxTensors.Of("scale", Weight.Span<float>(), _features)),
-            graph.Initializer(OnnxTensors.Of("bias", Bias.Span<float>(), _features)),
-        ],
-        OnnxAttribute.Of("axis", -1), OnnxAttribute.Of("epsilon", (float)_epsilon));
 }

@@ -1,12 +1,11 @@
 using DeepSeek.Engine.Tensors;
-using DeepSeek.Onnx;
 
 namespace DeepSeek.Engine.Nn;
 
 /// <summary>A tensor of a module under its dotted path, such as <c>blocks.0.weight</c>.</summary>
 public readonly record struct NamedTensor(string Name, TensorHandle Tensor);
 
-/// <summary>A layer or net: a function with weights, which can also be written as ONNX nodes.</summary>
+/// <summary>A layer or net: a function with weights.</summary>
 public abstract class Module : IDisposable
 {
     private readonly List<NamedTensor> _parameters = [];
@@ -22,9 +21,6 @@ public abstract class Module : IDisposable
 
     /// <summary>What the module does; <see cref="Forward"/> calls it.</summary>
     protected abstract Tensor Compute(Tensor x);
-
-    /// <summary>Adds the nodes that compute, outside training, what <see cref="Forward"/> does; returns the name of their output.</summary>
-    public virtual string Export(OnnxGraph graph, string input) => throw new NotSupportedException($"{GetType().Name} has no ONNX form.");
 
     /// <summary>Weights that are learned, in order of declaration.</summary>
     public IEnumerable<NamedTensor> Parameters() => Collect("", m => m._parameters);

@@ -1,5 +1,4 @@
 using DeepSeek.Engine.Tensors;
-using DeepSeek.Onnx;
 
 namespace DeepSeek.Engine.Nn;
 
@@ -8,9 +7,6 @@ public sealed class MaxPool(int kernel, int stride, int padding = 0) : Module
 {
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor x) => Functional.MaxPool(x, kernel, stride, padding);
-
-    /// <inheritdoc/>
-    public override string Export(OnnxGraph graph, string input) => graph.Node("MaxPool", [input], Windows.Attributes(kernel, stride, padding));
 }
 
 /// <summary>Mean of each window of equal sides, padding included: [N, C, ..] → [N, C, ..'], over one to three dimensions.</summary>
@@ -45,14 +41,4 @@ public sealed class Upsample(int times, Interpolation interpolation = Interpolat
     protected override Tensor Compute(Tensor x) => interpolation == Interpolation.Nearest
         ? Functional.UpsampleNearest(x, times)
         : Functional.UpsampleLinear(x, times, interpolation == Interpolation.LinearAligned);
-}
-
-internal static class Windows
-{
-    internal static global::Onnx.AttributeProto[] Attributes(int kernel, int stride, int padding) =>
-    [
-        OnnxAttribute.Of("kernel_shape", [(long)kernel, kernel]),
-        OnnxAttribute.Of("strides", [(long)stride, stride]),
-        OnnxAttribute.Of("pads", [(long)padding, padding, padding, padding]),
-    ];
 }

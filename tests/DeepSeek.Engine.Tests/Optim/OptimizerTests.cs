@@ -1,7 +1,6 @@
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Tensors;
-using DeepSeek.Onnx;
 
 namespace DeepSeek.Engine.Tests.Optim;
 
@@ -157,8 +156,6 @@ public sealed class OptimizerTests
         internal double[] Biases() => Values(_bias);
 
         protected override Tensor Compute(Tensor x) => x;
-
-        public override string Export(OnnxGraph graph, string input) => input;
 
         private double[] Values(TensorHandle tensor) => _dtype == Dtype.Float32 ? [.. tensor.Span<float>().ToArray().Select(v => (double)v)] : tensor.Span<double>().ToArray();
     }
