@@ -4,44 +4,56 @@ using System.Text;
 using DeepSeek.Contracts.Datasets;
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Preprocessing.Columns;
+using DeepSeek.ServiceDefaults;
 using DeepSeek.Testing;
 
 namespace DeepSeek.Preprocessing.Tests;
 
 /// <summary>What only the real process shows: what a kill leaves, and how much memory a large table takes.</summary>
-public sealed class ProcessTests
+public sealed class ProcessTests : IAsyncLifetime
 {
+    private readonly ServiceFixture _resources = new(); // its database, broker, folder and peers; never started in this process
+
     private const string Spec = """{"name":"big","format":"csv","target":"y","split":{"train":0.7,"validation":0.1,"test":0.2}}""";
     private const string MegabytesVariable = "DEEPSEEK_TEST_BIG_CSV_MB";
+
+    private string Spool => Path.Combine(_resources.DataFolder, "preprocessing", "spool");
+    private string Scratch => Path.Combine(_resources.DataFolder, "preprocessing", "scratch");
+
+    public ValueTask InitializeAsync() => _resources.InitializeAsync();
+
+    public ValueTask DisposeAsync() => _resources.DisposeAsync();
 
     [Fact]
     public async Task Kill_InTheMiddleOfTheJob_RunsAgainToTheSameResultAndLeavesNothing()
     {
-        await using var service = await ServiceProcess.CreateAsync();
-        await using var bus = await TestBus.StartAsync(service.Vhost.ConnectionString);
+        await using var service = _resources.AsProcess("DeepSeek.Preprocessing");
+        await service.StartAsync();
+        await using var bus = await _resources.BusAsync();
         await bus.ListenAsync<DatasetPrepared>();
         await bus.ListenAsync<JobCompleted>();
-        using var client = service.Client();
+        using var client = service.ClientOf(Roles.Operator);
+        client.Timeout = TimeSpan.FromMinutes(10);
         var content = new MemoryStream();
         BigCsv.Write(content, 20 << 20);
         var (id, jobId) = await ServiceFixture.UploadAsync(client, Spec, ("big.csv", content.ToArray()));
         await ServiceFixture.RunAsync(bus, jobId, id);
-        await Eventually.True(() => service.Peers.Beats.Any(b => b.Progress > 0.1), TimeSpan.FromSeconds(120), "the job is in its middle");
-        Assert.NotEmpty(Directory.EnumerateDirectories(service.Scratch));
+        await Eventually.True(() => _resources.Peers.Beats.Any(b => b.Progress > 0.1), TimeSpan.FromSeconds(120), "the job is in its middle");
+        Assert.NotEmpty(Directory.EnumerateDirectories(Scratch));
         await service.KillAsync();
-        Directory.CreateDirectory(Path.Combine(service.Spool, Guid.NewGuid().ToString("N")));
-        Assert.NotEmpty(Directory.EnumerateDirectories(service.Scratch));
+        Directory.CreateDirectory(Path.Combine(Spool, Guid.NewGuid().ToString("N")));
+        Assert.NotEmpty(Directory.EnumerateDirectories(Scratch));
 
         await service.StartAsync();
-        Assert.Empty(Directory.EnumerateDirectories(service.Scratch));
-        Assert.Equal([id.ToString("N")], Directory.EnumerateDirectories(service.Spool).Select(Path.GetFileName));
+        Assert.Empty(Directory.EnumerateDirectories(Scratch));
+        Assert.Equal([id.ToString("N")], Directory.EnumerateDirectories(Spool).Select(Path.GetFileName));
         Assert.Equal("running", (await ServiceFixture.GetAsync(client, $"/api/v1/datasets/{id}")).GetProperty("state").GetString());
         await ServiceFixture.RunAsync(bus, jobId, id, attempt: 2);
         var dataset = await ServiceFixture.EndAsync(client, id, TimeSpan.FromMinutes(4));
         Assert.Equal("ready", dataset.GetProperty("state").GetString());
         await bus.ReceiveAsync<JobCompleted>(m => m.JobId == jobId);
         Assert.Single(bus.Received<DatasetPrepared>());
-        await Eventually.True(() => !Directory.EnumerateFileSystemEntries(service.Spool).Any() && !Directory.EnumerateFileSystemEntries(service.Scratch).Any());
+        await Eventually.True(() => !Directory.EnumerateFileSystemEntries(Spool).Any() && !Directory.EnumerateFileSystemEntries(Scratch).Any());
     }
 
     /// <summary>64 MB by default, as a table of 5 GB takes the same memory: it depends on the columns. Set the variable to try larger ones.</summary>
@@ -49,9 +61,10 @@ public sealed class ProcessTests
     public async Task LargeTable_StaysBelowOneGigabyteResident()
     {
         var megabytes = int.Parse(Environment.GetEnvironmentVariable(MegabytesVariable) ?? "64", CultureInfo.InvariantCulture);
-        await using var service = await ServiceProcess.CreateAsync();
-        await using var bus = await TestBus.StartAsync(service.Vhost.ConnectionString);
-        using var client = service.Client();
+        await using var service = _resources.AsProcess("DeepSeek.Preprocessing");
+        await service.StartAsync();
+        await using var bus = await _resources.BusAsync();
+        using var client = service.ClientOf(Roles.Operator);
         client.Timeout = Timeout.InfiniteTimeSpan;
         var clock = System.Diagnostics.Stopwatch.StartNew();
         using var form = ServiceFixture.Form(Spec);

@@ -13,6 +13,8 @@ namespace DeepSeek.Preprocessing.Tests;
 /// <summary>The running service beside a stand-in for the registry and Scheduling.</summary>
 public sealed class ServiceFixture : ServiceFactory<PreprocessingDb>
 {
+    private HttpClient? _operator;
+
     public ServiceFixture() : base("preprocessing")
     {
     }
@@ -22,14 +24,14 @@ public sealed class ServiceFixture : ServiceFactory<PreprocessingDb>
     /// <summary>Everything the service has logged, down to debug.</summary>
     public ConcurrentQueue<string> Logs { get; } = new();
 
-    public HttpClient Operator { get; private set; } = null!;
+    /// <summary>Starts the service.</summary>
+    public HttpClient Operator => _operator ??= ClientOf(Roles.Operator);
 
     public override async ValueTask InitializeAsync()
     {
         await base.InitializeAsync();
         Peers = await Peers.StartAsync();
         WithPeer("registry", Peers.Address).WithPeer("scheduling", Peers.Address);
-        Operator = ClientOf(Roles.Operator);
     }
 
     protected override void ConfigureWebHost(IWebHostBuilder builder)
@@ -40,7 +42,7 @@ public sealed class ServiceFixture : ServiceFactory<PreprocessingDb>
 
     public override async ValueTask DisposeAsync()
     {
-        Operator?.Dispose();
+        _operator?.Dispose();
         await base.DisposeAsync();
         if (Peers is not null)
         {

@@ -54,6 +54,10 @@ public class ServiceFactory<TProgram> : WebApplicationFactory<TProgram>, IAsyncL
     /// <summary>Tells the service where a peer listens.</summary>
     public ServiceFactory<TProgram> WithPeer(string service, Uri address) => With($"services:{service}:http:0", address.AbsoluteUri);
 
+    /// <summary>The service as a process of its own over this database, virtual host, data folder and settings; then do not start it here.</summary>
+    /// <param name="assembly">The service's: <c>DeepSeek.Registry</c>.</param>
+    public ServiceProcess AsProcess(string assembly) => Settings().Aggregate(new ServiceProcess(assembly), (process, setting) => process.With(setting.Key, setting.Value));
+
     /// <summary>A client of the service with this role; follows no redirects.</summary>
     public HttpClient ClientOf(string role, string name = "tester") => Anonymous().As(role, name);
 
@@ -90,12 +94,7 @@ public class ServiceFactory<TProgram> : WebApplicationFactory<TProgram>, IAsyncL
 
     protected override void ConfigureWebHost(IWebHostBuilder builder)
     {
-        builder.UseSetting($"ConnectionStrings:{Area}db", Database.ConnectionString);
-        builder.UseSetting($"ConnectionStrings:{ResourceNames.Messaging}", Vhost.ConnectionString);
-        builder.UseSetting($"ConnectionStrings:{ResourceNames.Cache}", TestServers.Redis);
-        builder.UseSetting("Identity:SigningKey", TestIdentity.SigningKey);
-        builder.UseSetting(DataDirectories.Variable, DataFolder);
-        foreach (var (key, value) in _settings)
+        foreach (var (key, value) in Settings())
         {
             builder.UseSetting(key, value);
         }
@@ -106,5 +105,23 @@ public class ServiceFactory<TProgram> : WebApplicationFactory<TProgram>, IAsyncL
             host.WaitUntilStarted = true;
             host.StartTimeout = Eventually.Deadline;
         }));
+    }
+
+    private Dictionary<string, string?> Settings()
+    {
+        var settings = new Dictionary<string, string?>
+        {
+            [$"ConnectionStrings:{Area}db"] = Database.ConnectionString,
+            [$"ConnectionStrings:{ResourceNames.Messaging}"] = Vhost.ConnectionString,
+            [$"ConnectionStrings:{ResourceNames.Cache}"] = TestServers.Redis,
+            ["Identity:SigningKey"] = TestIdentity.SigningKey,
+            [DataDirectories.Variable] = DataFolder,
+        };
+        foreach (var (key, value) in _settings)
+        {
+            settings[key] = value;
+        }
+
+        return settings;
     }
 }

@@ -32,10 +32,17 @@ public sealed class FaultTests : IAsyncLifetime
         await _database.DisposeAsync();
     }
 
+    private ServiceProcess Scheduling(int leaseSeconds, int acceptSeconds) =>
+        SchedulingTestExtensions.Times(leaseSeconds, acceptSeconds).Aggregate(
+            new ServiceProcess("DeepSeek.Scheduling")
+                .With("ConnectionStrings:schedulingdb", _database.ConnectionString)
+                .With("ConnectionStrings:messaging", _vhost.ConnectionString),
+            (process, time) => process.With(time.Key, time.Value));
+
     [Fact]
     public async Task Scheduling_DownWhenTheHandlerCompletes_JobSucceedsOnceItIsBack()
     {
-        await using var scheduling = new SchedulingProcess(_database, _vhost, leaseSeconds: 5, acceptSeconds: 5);
+        await using var scheduling = Scheduling(leaseSeconds: 5, acceptSeconds: 5);
         await scheduling.StartAsync();
         var release = new TaskCompletionSource();
         var saved = new TaskCompletionSource();
@@ -49,7 +56,7 @@ public sealed class FaultTests : IAsyncLifetime
             },
         };
         await using var worker = await WorkerHost.StartAsync(_kind, script, _vhost, scheduling.Address);
-        using var client = scheduling.Client(Roles.Reader);
+        using var client = scheduling.ClientOf(Roles.Reader);
         var id = await _bus.SubmitAsync(_kind, maxAttempts: 1);
         await client.JobAsync(id, JobState.Running);
         await scheduling.KillAsync();
@@ -67,7 +74,7 @@ public sealed class FaultTests : IAsyncLifetime
     [Fact]
     public async Task Scheduling_DownForLongerThanALease_LosesNoAttempt()
     {
-        await using var scheduling = new SchedulingProcess(_database, _vhost, leaseSeconds: 3, acceptSeconds: 5);
+        await using var scheduling = Scheduling(leaseSeconds: 3, acceptSeconds: 5);
         await scheduling.StartAsync();
         var release = new TaskCompletionSource();
         var script = new Script
@@ -79,7 +86,7 @@ public sealed class FaultTests : IAsyncLifetime
             },
         };
         await using var worker = await WorkerHost.StartAsync(_kind, script, _vhost, scheduling.Address);
-        using var client = scheduling.Client(Roles.Reader);
+        using var client = scheduling.ClientOf(Roles.Reader);
         var id = await _bus.SubmitAsync(_kind, maxAttempts: 1);
         await client.JobAsync(id, JobState.Running);
         await scheduling.KillAsync();
@@ -95,7 +102,7 @@ public sealed class FaultTests : IAsyncLifetime
     [Fact]
     public async Task Scheduling_KilledAgainAndAgain_EveryJobEndsOnce()
     {
-        await using var scheduling = new SchedulingProcess(_database, _vhost, leaseSeconds: 5, acceptSeconds: 2);
+        await using var scheduling = Scheduling(leaseSeconds: 5, acceptSeconds: 2);
         await scheduling.StartAsync();
         await using var worker = await WorkerHost.StartAsync(_kind, QuickScript(), _vhost, scheduling.Address, slots: 2);
         var ids = new List<Guid>();
@@ -119,7 +126,7 @@ public sealed class FaultTests : IAsyncLifetime
     [Fact]
     public async Task Connections_CutAgainAndAgain_EveryJobEndsOnce()
     {
-        await using var scheduling = new SchedulingProcess(_database, _vhost, leaseSeconds: 5, acceptSeconds: 2);
+        await using var scheduling = Scheduling(leaseSeconds: 5, acceptSeconds: 2);
         await scheduling.StartAsync();
         await using var worker = await WorkerHost.StartAsync(_kind, QuickScript(), _vhost, scheduling.Address, slots: 2);
         var ids = new List<Guid>();

@@ -5,6 +5,7 @@ using DeepSeek.Registry;
 using DeepSeek.Scheduling;
 using DeepSeek.Scheduling.Jobs;
 using DeepSeek.ServiceDefaults;
+using DeepSeek.ServiceDefaults.Jobs;
 using DeepSeek.Testing;
 using DeepSeek.Training.Runs;
 
@@ -30,9 +31,6 @@ public class TrainingPlatform : IAsyncLifetime
     public string ManifestSha256 => _dataset.ManifestSha256;
     internal DatasetServer Datasets => _datasets;
 
-    /// <summary>Settings of the training service, also for one that runs as a process.</summary>
-    public IReadOnlyDictionary<string, string> TrainingSettings { get; private set; } = null!;
-
     /// <summary>Whether the service runs in the test's own process.</summary>
     protected virtual bool InProcess => true;
 
@@ -51,23 +49,11 @@ public class TrainingPlatform : IAsyncLifetime
         {
             (await blobs.PutAsync($"/api/v1/blobs/{sha256}", new ByteArrayContent(bytes))).EnsureSuccessStatusCode();
         }
-        TrainingSettings = new Dictionary<string, string>
-        {
-            ["ConnectionStrings:trainingdb"] = Training.Database.ConnectionString,
-            ["ConnectionStrings:messaging"] = messaging,
-            ["services:scheduling:http:0"] = Scheduling.Address.AbsoluteUri,
-            ["services:registry:http:0"] = Registry.Address.AbsoluteUri,
-            ["services:preprocessing:http:0"] = _datasets.Address.AbsoluteUri,
-            // Two threads of a small net wait for each other longer than they compute when the machine is busy.
-            ["Trainer:Threads"] = "1",
-            ["Worker:SeenSeconds"] = "1",
-            ["Worker:BeatSeconds"] = "0.5",
-        };
         Configure(Training);
-        foreach (var (key, value) in TrainingSettings)
-        {
-            Training.With(key, value);
-        }
+        Training.WithPeer("scheduling", Scheduling.Address).WithPeer("registry", Registry.Address).WithPeer("preprocessing", _datasets.Address)
+            .With("ConnectionStrings:messaging", messaging)
+            // Two threads of a small net wait for each other longer than they compute when the machine is busy.
+            .With("Trainer:Threads", "1").With("Worker:SeenSeconds", "1").With("Worker:BeatSeconds", "0.5");
         Bus = await TestBus.StartAsync(messaging);
         await Bus.ListenAsync<ModelTrained>();
         if (InProcess)
@@ -119,7 +105,7 @@ public class TrainingPlatform : IAsyncLifetime
         async Task<string> TrainAsync()
         {
             var accepted = await StartAsync(LongSpec(), runs);
-            return ShaOf(await RunAsync(accepted.Id, RunState.Succeeded, runs), "weights.safetensors");
+            return ShaOf(await RunAsync(accepted.Id, SubjectState.Succeeded, runs), "weights.safetensors");
         }
     }
 
@@ -136,10 +122,10 @@ public class TrainingPlatform : IAsyncLifetime
         (await (runs ?? Runs).GetFromJsonAsync<RunView>($"/api/v1/runs/{id}", PlatformJson.Options))!;
 
     /// <summary>Waits for a state of the run; another final state fails at once.</summary>
-    public Task<RunView> RunAsync(Guid id, RunState until, HttpClient? runs = null) => Eventually.NotNull(async () =>
+    public Task<RunView> RunAsync(Guid id, SubjectState until, HttpClient? runs = null) => Eventually.NotNull(async () =>
     {
         var run = await RunAsync(id, runs);
-        Assert.False(run.State != until && run.State is RunState.Succeeded or RunState.Failed, $"The run has {run.State}: {run.Error}");
+        Assert.False(run.State != until && run.State is SubjectState.Succeeded or SubjectState.Failed, $"The run has {run.State}: {run.Error}");
         return run.State == until ? run : null;
     }, TimeSpan.FromSeconds(180), $"run {id} is {until}");
 
