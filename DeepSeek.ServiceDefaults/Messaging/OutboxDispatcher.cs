@@ -1,11 +1,9 @@
 using System.Diagnostics;
-using System.Runtime.Serialization;
 using System.Text.Json;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 using Npgsql;
-using RabbitMQ.Client.Exceptions;
 
 namespace DeepSeek.ServiceDefaults.Messaging;
 
@@ -15,8 +13,8 @@ namespace DeepSeek.ServiceDefaults.Messaging;
 /// <remarks>
 /// A row leaves at least once: a crash between confirmation and commit sends it again under the same MessageId, which the receiver's inbox
 /// drops. Several replicas share the work by <c>for update skip locked</c>. A message that no queue takes is tried again, ever more
-/// seldom, because its subscriber may not have started yet; so is one that cannot be sent as it is, and those
-/// behind it pass.
+/// seldom, because its subscriber may not have started yet; so is one that cannot be sent as it is. Those behind it pass; only a broker that is
+/// away holds them all.
 /// </remarks>
 internal sealed partial class OutboxDispatcher<TDb>(
     IDbContextFactory<TDb> contexts, NpgsqlDataSource database, IBus bus, IOptions<OutboxOptions> options,
@@ -120,27 +118,17 @@ internal sealed partial class OutboxDispatcher<TDb>(
 
             Postpone(message, "No queue takes this message yet.");
         }
-        catch (Exception fault) when (IsOfTheMessage(fault))
+        catch (TimeoutException fault)
+        {
+            // The broker may be at fault or the message: both wait, and the message does not come first the next time.
+            Postpone(message, fault.Message);
+            throw;
+        }
+        catch (Exception fault) when (!cancellationToken.IsCancellationRequested && !BrokerFaults.Includes(fault))
         {
             Postpone(message, fault.Message);
             LogUnsendable(message.Id, message.MessageType, fault.Message);
         }
-    }
-
-    /// <summary>True when this message alone is at fault: its body cannot be read or written, or the broker refuses it, as one too large.</summary>
-    private static bool IsOfTheMessage(Exception? fault)
-    {
-        const int preconditionFailed = 406;
-        for (; fault is not null; fault = fault.InnerException)
-        {
-            if (fault is JsonException or SerializationException or NotSupportedException or ArgumentException
-                or OperationInterruptedException { ShutdownReason.ReplyCode: preconditionFailed })
-            {
-                return true;
-            }
-        }
-
-        return false;
     }
 
     private async Task SendAsync(OutboxMessage message, Type type, CancellationToken cancellationToken)

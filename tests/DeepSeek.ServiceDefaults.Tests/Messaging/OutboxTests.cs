@@ -7,6 +7,8 @@ namespace DeepSeek.ServiceDefaults.Tests.Messaging;
 
 public sealed class OutboxTests : IAsyncLifetime
 {
+    private const string Sound = """{"noteId":"00000000-0000-0000-0000-000000000001","text":"lost"}""";
+
     private readonly TestDatabase _database = new();
     private readonly TestVhost _vhost = new();
 
@@ -134,8 +136,15 @@ public sealed class OutboxTests : IAsyncLifetime
         Assert.Equal("early", (await bus.ReceiveAsync<NoteWritten>()).Text);
     }
 
-    [Fact]
-    public async Task Message_ThatCannotBeSent_LetsThoseBehindItPass()
+    [Theory]
+    [InlineData("DeepSeek.ServiceDefaults.Tests.Sample.Messages.NoteWritten, DeepSeek.ServiceDefaults.Tests", "{\"text\":", null)] // no JSON
+    [InlineData("Stray, DeepSeek.ServiceDefaults.Tests", "{}", null)] // a type that the bus takes for no message
+    [InlineData("Mine, DeepSeek.ServiceDefaults.Tests", "{}", null)] // a type that throws when it is made
+    [InlineData("DeepSeek.ServiceDefaults.Tests.Sample.Messages.NoteWritten, DeepSeek.ServiceDefaults.Tests", "{}", null)] // a member is missing
+    [InlineData("DeepSeek.ServiceDefaults.Tests.Sample.Messages.NoteWritten, DeepSeek.ServiceDefaults.Tests", "null", null)]
+    [InlineData("DeepSeek.ServiceDefaults.Tests.Sample.Messages.NoteWritten, DeepSeek.ServiceDefaults.Tests", Sound, "no such:// queue")]
+    [InlineData("DeepSeek.ServiceDefaults.Tests.Sample.Messages.NoteWritten, DeepSeek.ServiceDefaults.Tests", Sound, "amq.reserved")] // refused by the broker, 403
+    public async Task Message_ThatCannotBeSent_LetsThoseBehindItPass(string type, string body, string? queue)
     {
         await using var service = await SampleService.StartAsync(_database, _vhost, consume: false);
         await using var bus = await TestBus.StartAsync(_vhost.ConnectionString);
@@ -144,7 +153,7 @@ public sealed class OutboxTests : IAsyncLifetime
         await service.WithDbAsync(async db =>
         {
             var now = DateTimeOffset.UtcNow.AddSeconds(-1);
-            db.Add(new OutboxMessage { Id = broken, MessageType = typeof(NoteWritten).AssemblyQualifiedName!, Body = "{\"text\":", CreatedAt = now, NextAttemptAt = now });
+            db.Add(new OutboxMessage { Id = broken, MessageType = type, Destination = queue, Body = body, CreatedAt = now, NextAttemptAt = now });
             return await db.SaveChangesAsync(Token);
         });
 
