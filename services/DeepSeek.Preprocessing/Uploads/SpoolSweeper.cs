@@ -1,4 +1,5 @@
-using DeepSeek.Preprocessing.Datasets;
+using System.Data.Common;
+using DeepSeek.ServiceDefaults.Jobs;
 using DeepSeek.ServiceDefaults.Messaging;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
@@ -47,7 +48,7 @@ internal sealed partial class SpoolSweeper(Spool spool, IDbContextFactory<Prepro
             foreach (var directory in Directory.EnumerateDirectories(spool.Uploads))
             {
                 var known = Guid.TryParseExact(Path.GetFileName(directory), "N", out var id);
-                if (known && await db.Datasets.AnyAsync(d => d.Id == id && (d.State == DatasetState.Queued || d.State == DatasetState.Running), cancellationToken))
+                if (known && await db.Datasets.AnyAsync(d => d.Id == id && (d.State == SubjectState.Queued || d.State == SubjectState.Running), cancellationToken))
                 {
                     continue;
                 }
@@ -57,9 +58,9 @@ internal sealed partial class SpoolSweeper(Spool spool, IDbContextFactory<Prepro
                 }
             }
         }
-        catch (Exception fault) when (age > TimeSpan.Zero && Transients.Includes(fault))
+        catch (Exception fault) when (fault is DbException || Transients.Includes(fault))
         {
-            // The next round finds the same folders.
+            // The next round finds the same folders; a service that starts must not wait for them.
             LogAway(fault.Message);
         }
     }
