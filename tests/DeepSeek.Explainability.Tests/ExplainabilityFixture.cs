@@ -1,5 +1,3 @@
-using System.IO.Compression;
-using System.Text;
 using DeepSeek.Contracts;
 using DeepSeek.Data;
 using DeepSeek.Onnx;
@@ -28,14 +26,9 @@ public sealed class ExplainabilityFixture : ServiceFactory<Program>
             WithPeer(peer, Peers.Address);
         }
 
-        var manifest = Manifest();
-        Peers.Version = new
-        {
-            modelName = "scores",
-            version = 1,
-            datasetManifestSha256 = Peers.Add(manifest.ToBytes()),
-            artifacts = new[] { new { name = "model.onnx", sha256 = Peers.Add(OnnxModels.ToBytes(Model())), bytes = 1, mediaType = "application/octet-stream" } },
-        };
+        Register("scores", Manifest(), Model());
+        var people = People.Create(Peers);
+        Register("people", people.Manifest, people.Model);
     }
 
     public override async ValueTask DisposeAsync()
@@ -50,6 +43,14 @@ public sealed class ExplainabilityFixture : ServiceFactory<Program>
 
     /// <summary>Row i of the train sample.</summary>
     public static (double A, double B, string City) Row(int i) => (i / 10.0 - 1, i % 7 / 3.0, (i % 3) switch { 0 => "Paris", 1 => "Rome", _ => "" });
+
+    private void Register(string name, DatasetManifest manifest, global::Onnx.ModelProto model) => Peers.Versions[name] = new
+    {
+        modelName = name,
+        version = 1,
+        datasetManifestSha256 = Peers.Add(manifest.ToBytes()),
+        artifacts = new[] { new { name = "model.onnx", sha256 = Peers.Add(OnnxModels.ToBytes(model)), bytes = 1, mediaType = "application/octet-stream" } },
+    };
 
     private static global::Onnx.ModelProto Model()
     {
@@ -71,13 +72,7 @@ public sealed class ExplainabilityFixture : ServiceFactory<Program>
     {
         var lines = string.Join('\n', Enumerable.Range(0, TrainRows).Select(Row).Select(row => FormattableString.Invariant(
             $$"""{"inputs":{"a":{{row.A}},"b":{{row.B}},"city":{{(row.City.Length == 0 ? "null" : $"\"{row.City}\"")}}},"target":"yes"}""")));
-        var gzip = new MemoryStream();
-        using (var stream = new GZipStream(gzip, CompressionLevel.Fastest))
-        {
-            stream.Write(Encoding.UTF8.GetBytes(lines));
-        }
-
-        var sample = new DatasetSample(Peers.Add(gzip.ToArray()), gzip.ToArray().Length, TrainRows);
+        var sample = Peers.AddSample(lines, TrainRows);
         return new DatasetManifest
         {
             Id = Guid.CreateVersion7(),

@@ -1,6 +1,9 @@
 using System.Collections.Concurrent;
+using System.IO.Compression;
 using System.Security.Cryptography;
+using System.Text;
 using DeepSeek.Contracts.Jobs;
+using DeepSeek.Data;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -21,8 +24,8 @@ internal sealed class PlatformPeers : IAsyncDisposable
 
     public Uri Address => new(_app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
 
-    /// <summary>The answer to <c>…/models/scores/resolve?ref=1</c>.</summary>
-    public object? Version { get; set; }
+    /// <summary>By model, the answer to <c>…/models/MODEL/resolve?ref=1</c>.</summary>
+    public ConcurrentDictionary<string, object> Versions { get; } = new();
 
     /// <summary>What heartbeats are answered with.</summary>
     public JobDirective Directive { get; set; } = JobDirective.Continue;
@@ -45,6 +48,18 @@ internal sealed class PlatformPeers : IAsyncDisposable
         return sha256;
     }
 
+    /// <summary>A split's sample of these JSON lines.</summary>
+    public DatasetSample AddSample(string lines, int rows)
+    {
+        var gzip = new MemoryStream();
+        using (var stream = new GZipStream(gzip, CompressionLevel.Fastest))
+        {
+            stream.Write(Encoding.UTF8.GetBytes(lines));
+        }
+
+        return new DatasetSample(Add(gzip.ToArray()), gzip.ToArray().Length, rows);
+    }
+
     public ValueTask DisposeAsync() => _app.DisposeAsync();
 
     private void Map()
@@ -52,7 +67,7 @@ internal sealed class PlatformPeers : IAsyncDisposable
         _app.MapMethods("/api/v1/blobs/{sha}", ["GET", "HEAD"], (string sha) =>
             _blobs.TryGetValue(sha, out var bytes) ? Results.Bytes(bytes, enableRangeProcessing: true) : Results.NotFound());
         _app.MapGet("/api/v1/models/{model}/resolve", (string model, string @ref) =>
-            model == "scores" && @ref is "1" or "production" && Version is not null ? Results.Json(Version) : Results.NotFound());
+            @ref is "1" or "production" && Versions.TryGetValue(model, out var version) ? Results.Json(version) : Results.NotFound());
         _app.MapGet("/api/v1/deployments/{name}", (string name) =>
             name == "live" ? Results.Json(new { name, model = "scores", @ref = "production", versions = Array.Empty<object>() }) : Results.NotFound());
         _app.MapPost("/api/v1/jobs/{id:guid}/lease", () => Results.Ok());

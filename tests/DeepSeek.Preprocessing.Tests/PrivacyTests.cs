@@ -1,5 +1,6 @@
 using System.IO.Compression;
 using System.Text;
+using DeepSeek.Data;
 using DeepSeek.Preprocessing.Datasets;
 using DeepSeek.Preprocessing.Privacy;
 
@@ -105,6 +106,8 @@ public sealed class PrivacyTests
         Assert.Equal("ignore", prepared.Column("payment").GetProperty("role").GetString());
         // Ages move to the middle of their decade, and exact ones can still be asked with.
         Assert.All(prepared.Sample("train"), row => Assert.Equal(5, row.Inputs["age"].GetDouble() % 10));
+        var masks = ColumnMask.Of(prepared.Manifest);
+        Assert.Equal((new ColumnMask("generalise", 10), new ColumnMask("hash")), (masks["age"], masks["last_name"]));
         var name5 = "h_" + Convert.ToHexStringLower(System.Security.Cryptography.HMACSHA256.HashData(Prepared.Key, "Lovelace5"u8))[..24];
         Assert.Contains(prepared.Manifest.FeatureNames, f => f == $"last_name={name5}");
         // A DE* for every row is the same value in every row.

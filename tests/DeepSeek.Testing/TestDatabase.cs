@@ -28,6 +28,16 @@ public sealed class TestDatabase : IAsyncLifetime
         return await command.ExecuteScalarAsync() is T value ? value : default;
     }
 
+    /// <summary>Waits until an inbox consumer of the service has dealt with these messages: the fence before saying that something did not happen.</summary>
+    public Task HandledAsync(params Guid[] messages) => Eventually.True(
+        async () => await ScalarAsync<long>($"select count(*) from inbox_messages where message_id in ({string.Join(", ", messages.Select(id => $"'{id}'"))})") == messages.Length,
+        what: "the messages were handled");
+
+    /// <summary>All rows of all tables as text, to look for what must not be there.</summary>
+    public async Task<string> DumpAsync() => (await ScalarAsync<string>("""
+        select string_agg(query_to_xml(format('select * from %I', tablename), true, false, '')::text, '') from pg_tables where schemaname = 'public'
+        """))!;
+
     /// <summary>Breaks every connection to this database, as a restart of the server would.</summary>
     public async Task TerminateConnectionsAsync() =>
         await ExecuteAsync($"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{_name}'");

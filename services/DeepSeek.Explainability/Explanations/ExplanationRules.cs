@@ -11,6 +11,20 @@ public static class ExplanationRules
     public const int MaxBackground = 2000;
     public const int MaxPairs = 100_000;
 
+    /// <summary>The spec with rows as they may be stored: what the dataset masks is masked in them.</summary>
+    /// <exception cref="InvalidDataException">The dataset does not tell how.</exception>
+    public static ExplanationSpec Masked(ExplanationSpec spec, DatasetManifest dataset)
+    {
+        var masks = ColumnMask.Of(dataset);
+        var inputs = dataset.Inputs.ToDictionary(input => input.Name);
+        return masks.Count == 0 ? spec : spec with
+        {
+            Rows = spec.Rows?.Select(row => row.ToDictionary(
+                cell => cell.Key,
+                cell => masks.TryGetValue(cell.Key, out var mask) ? mask.Apply(inputs[cell.Key], cell.Value) : cell.Value)).ToList(),
+        };
+    }
+
     /// <summary>Faults of the spec alone.</summary>
     public static Dictionary<string, string[]> Check(ExplanationSpec spec)
     {

@@ -15,7 +15,7 @@ public sealed record ExplanationSpec
     /// <summary>A version number or an alias such as <c>production</c>.</summary>
     public string? Version { get; init; }
 
-    /// <summary>Raw rows by column name. Without them, rows are drawn from <see cref="Split"/>. Not for images.</summary>
+    /// <summary>Raw rows by column name. Columns that the dataset masks are masked before the rows are stored. Without rows, some are drawn from <see cref="Split"/>. Not for images.</summary>
     public IReadOnlyList<IReadOnlyDictionary<string, JsonElement>>? Rows { get; init; }
 
     /// <summary>Split the rows or images are drawn from: <c>train</c>, <c>validation</c> or <c>test</c> (default).</summary>

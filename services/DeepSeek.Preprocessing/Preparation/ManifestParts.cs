@@ -22,6 +22,7 @@ internal static class ManifestParts
         c.Type,
         c.Role,
         Masked = c.Mask?.Method,
+        BandWidth = c.Mask is { Method: MaskMethod.Generalise } mask && c.Type == ColumnType.Numeric ? mask.BandWidth : (double?)null,
     }), Json);
 
     public static JsonElement Split(SplitPlan split)

@@ -1,5 +1,5 @@
 using System.Text;
-using DeepSeek.Preprocessing.Columns;
+using DeepSeek.Data;
 using DeepSeek.Preprocessing.Datasets;
 
 namespace DeepSeek.Preprocessing.Privacy;
@@ -20,12 +20,10 @@ internal sealed record Mask(MaskMethod Method, PersonalKind? Kind, string Why, d
     };
 
     /// <summary>Numbers move to the middle of their band, so a model can be asked with exact ones: 37 becomes 35 in bands of 10.</summary>
-    public double Number(double value) => double.IsNaN(value) ? value : (Math.Floor(value / BandWidth) * BandWidth) + (BandWidth / 2);
+    public double Number(double value) => ColumnMask.Band(value, BandWidth);
 
     /// <summary>Dates move to the first of January of their year.</summary>
-    public static double Instant(double seconds) => double.IsNaN(seconds)
-        ? seconds
-        : (new DateTime(DateParts.Of(seconds).Year is var year and >= 1 and <= 9999 ? (int)year : 1, 1, 1, 0, 0, 0, DateTimeKind.Utc) - DateTime.UnixEpoch).TotalSeconds;
+    public static double Instant(double seconds) => ColumnMask.Year(seconds);
 
     /// <summary>10 for ages, else the 1, 2 or 5 times a power of ten that makes about ten bands.</summary>
     public static double WidthFor(double min, double max)
