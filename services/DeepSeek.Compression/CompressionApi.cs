@@ -4,6 +4,7 @@ using DeepSeek.Contracts.Jobs;
 using DeepSeek.Data;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.ServiceDefaults.Identity;
+using DeepSeek.ServiceDefaults.Jobs;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
@@ -26,7 +27,7 @@ public static class CompressionApi
         Refuse(CompressionRules.Check(spec));
         var content = JsonSerializer.Serialize(spec, PlatformJson.Options);
         var key = http.RequestKey(JobKinds.Compress, content);
-        if (await FindAsync(db, key, cancellationToken) is { } earlier)
+        if (await db.FindRepeatedAsync<CompressionRecord>(key, cancellationToken) is { } earlier)
             return Accepted(earlier);
         var parent = await registry.ResolveAsync(spec.ModelName, spec.Version, cancellationToken)
             ?? throw Problems.Invalid("version", $"There is no version '{spec.Version}' of model '{spec.ModelName}'.");
@@ -49,23 +50,10 @@ public static class CompressionApi
             Spec = content,
             CreatedAt = clock.GetUtcNow(),
         };
-        db.Add(compression);
-        db.Publish(new SubmitJob
-        {
-            JobId = compression.JobId,
-            Kind = JobKinds.Compress,
-            SubjectId = compression.Id,
-            Name = $"compress {parent.ModelName} version {parent.Version}",
-            Owner = compression.Owner,
-            Priority = spec.Priority ?? 50,
-            SubmittedAt = compression.CreatedAt,
-        });
         db.Audit(compression.Owner, "compression.requested", $"compression/{compression.Id}", new { parent.ModelName, parent.Version });
-        return Accepted(await db.TrySaveNewAsync(cancellationToken) ? compression : (await FindAsync(db, key, cancellationToken))!);
+        return Accepted(await db.SubmitAsync(
+            compression, JobKinds.Compress, $"compress {parent.ModelName} version {parent.Version}", spec.Priority ?? 50, cancellationToken));
     }
-
-    private static async Task<CompressionRecord?> FindAsync(CompressionDb db, string? requestKey, CancellationToken cancellationToken) =>
-        requestKey is null ? null : await db.Compressions.AsNoTracking().SingleOrDefaultAsync(row => row.RequestKey == requestKey, cancellationToken);
 
     private static Accepted<CompressionView> Accepted(CompressionRecord compression) =>
         TypedResults.Accepted(compression.ResultUri, CompressionView.Of(compression));

@@ -6,6 +6,7 @@ using DeepSeek.Explainability.Explanations;
 using DeepSeek.Explainability.Reports;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.ServiceDefaults.Identity;
+using DeepSeek.ServiceDefaults.Jobs;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
@@ -27,15 +28,24 @@ public static class ExplainabilityApi
         ExplanationSpec spec, HttpContext http, ExplainabilityDb db, ModelDirectory models, BlobClient blobs, TimeProvider clock, CancellationToken cancellationToken)
     {
         Refuse(ExplanationRules.Check(spec));
-        var content = JsonSerializer.Serialize(spec, PlatformJson.Options);
-        var key = http.RequestKey(JobKinds.Explain, content);
-        if (await FindAsync(db, key, cancellationToken) is { } earlier)
+        // The key knows a repeat by what was sent; stored is what may be.
+        var key = http.RequestKey(JobKinds.Explain, JsonSerializer.Serialize(spec, PlatformJson.Options));
+        if (await db.FindRepeatedAsync<Explanation>(key, cancellationToken) is { } earlier)
         {
             return Accepted(earlier);
         }
 
         var target = await models.ResolveAsync(spec, cancellationToken);
-        Refuse(ExplanationRules.Check(spec, DatasetManifest.Parse(await blobs.ReadAsync(target.DatasetManifestSha256, cancellationToken))));
+        var dataset = DatasetManifest.Parse(await blobs.ReadAsync(target.DatasetManifestSha256, cancellationToken));
+        Refuse(ExplanationRules.Check(spec, dataset));
+        try
+        {
+            spec = ExplanationRules.Masked(spec, dataset);
+        }
+        catch (InvalidDataException fault)
+        {
+            throw Problems.Unprocessable(fault.Message);
+        }
 
         var explanation = new Explanation
         {
@@ -47,22 +57,12 @@ public static class ExplainabilityApi
             ModelVersion = target.Version,
             ModelSha256 = target.ModelSha256,
             DatasetManifestSha256 = target.DatasetManifestSha256,
-            Spec = content,
+            Spec = JsonSerializer.Serialize(spec, PlatformJson.Options),
             CreatedAt = clock.GetUtcNow(),
         };
-        db.Add(explanation);
-        db.Publish(new SubmitJob
-        {
-            JobId = explanation.JobId,
-            Kind = JobKinds.Explain,
-            SubjectId = explanation.Id,
-            Name = $"explain {target.ModelName} version {target.Version}",
-            Owner = explanation.Owner,
-            Priority = spec.Priority,
-            SubmittedAt = explanation.CreatedAt,
-        });
         db.Audit(explanation.Owner, "explanation.requested", $"explanation/{explanation.Id}", new { target.ModelName, target.Version });
-        return Accepted(await db.TrySaveNewAsync(cancellationToken) ? explanation : (await FindAsync(db, key, cancellationToken))!);
+        return Accepted(await db.SubmitAsync(
+            explanation, JobKinds.Explain, $"explain {target.ModelName} version {target.Version}", spec.Priority, cancellationToken));
     }
 
     private static Accepted<ExplanationView> Accepted(Explanation explanation) =>
@@ -84,9 +84,6 @@ public static class ExplainabilityApi
 
     private static async Task<Explanation> FindAsync(ExplainabilityDb db, Guid id, CancellationToken cancellationToken) =>
         await db.Explanations.AsNoTracking().SingleOrDefaultAsync(row => row.Id == id, cancellationToken) ?? throw Problems.NotFound("explanation", id);
-
-    private static async Task<Explanation?> FindAsync(ExplainabilityDb db, string? requestKey, CancellationToken cancellationToken) =>
-        requestKey is null ? null : await db.Explanations.AsNoTracking().SingleOrDefaultAsync(row => row.RequestKey == requestKey, cancellationToken);
 
     private static void Refuse(Dictionary<string, string[]> errors)
     {

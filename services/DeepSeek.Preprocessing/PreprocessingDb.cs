@@ -1,4 +1,5 @@
 using DeepSeek.Preprocessing.Datasets;
+using DeepSeek.ServiceDefaults.Jobs;
 using Microsoft.EntityFrameworkCore;
 
 namespace DeepSeek.Preprocessing;
@@ -13,8 +14,9 @@ public sealed class PreprocessingDb(DbContextOptions<PreprocessingDb> options) :
         e.ToTable("datasets");
         e.Property(d => d.Id).ValueGeneratedNever();
         e.Property(d => d.State).HasConversion(
-            state => state.ToString().ToLowerInvariant(),
-            text => Enum.Parse<DatasetState>(text, ignoreCase: true));
+            state => ((DatasetState)state).ToString().ToLowerInvariant(),
+            text => (SubjectState)Enum.Parse<DatasetState>(text, ignoreCase: true));
+        e.Property(d => d.Error).HasColumnName("problem_detail");
         e.Property(d => d.Spec).HasColumnType("jsonb");
         e.Property(d => d.Version).IsConcurrencyToken();
     });

@@ -54,6 +54,39 @@ public sealed class ExplanationServiceTests(ExplainabilityFixture service) : ICl
     }
 
     [Fact]
+    public async Task Explanation_OfMaskedColumns_StoresNoValueThatWasSent()
+    {
+        const string mail = "grace.planted.7f3a@example.org";
+        var document = await ExplainAsync(new
+        {
+            modelName = "people",
+            version = "1",
+            rows = new object[]
+            {
+                new { age = 37.04625, mail, born = "1961-07-23T11:42:17Z" },
+                new { age = (double?)null, mail = People.KnownMail, born = (string?)null },
+            },
+        });
+
+        Assert.True(document.GetProperty("state").GetString() == "succeeded", document.GetRawText());
+        var rows = document.GetProperty("report").GetProperty("rows");
+        var born = (new DateTime(1961, 1, 1, 0, 0, 0, DateTimeKind.Utc) - DateTime.UnixEpoch).TotalSeconds;
+        Assert.Equal((35, "(masked)", born), (rows[0].GetProperty("inputs").GetProperty("age").GetDouble(), rows[0].GetProperty("inputs").GetProperty("mail").GetString(), rows[0].GetProperty("inputs").GetProperty("born").GetDouble()));
+        // A raw mail is an unknown category to a model that has seen hashes, as its mask is.
+        Assert.Equal(People.Probability(35, mail, born), rows[0].GetProperty("fx").GetDouble(), 1e-6);
+        Assert.Equal(People.KnownMail, rows[1].GetProperty("inputs").GetProperty("mail").GetString());
+        Assert.Equal(JsonValueKind.Null, rows[1].GetProperty("inputs").GetProperty("age").ValueKind);
+        using var page = await Operator.GetAsync($"/api/v1/explanations/{document.GetProperty("id").GetGuid()}/report");
+        var stored = await service.Database.DumpAsync() + await page.Content.ReadAsStringAsync();
+        Assert.Contains(People.KnownMail, stored, StringComparison.Ordinal);
+        foreach (var planted in new[] { "planted.7f3a", "37.04625", "1961-07-23", "-266415463" })
+        {
+            Assert.DoesNotContain(planted, stored, StringComparison.Ordinal);
+            Assert.Empty(TestFolder.FilesWith(service.DataFolder, planted));
+        }
+    }
+
+    [Fact]
     public async Task RunJob_DeliveredTwice_StoresOneReport()
     {
         await using var bus = await service.BusAsync();
@@ -76,8 +109,6 @@ public sealed class ExplanationServiceTests(ExplainabilityFixture service) : ICl
         var created = await CreateAsync(new { deployment = "live" });
         var (id, job) = (created.GetProperty("id").GetGuid(), created.GetProperty("jobId").GetGuid());
 
-        // Healthy means that the queue is bound; a message published before goes nowhere.
-        await Eventually.True(async () => (await Operator.GetAsync("/health")).IsSuccessStatusCode);
         await bus.PublishAsync(new JobEnded { JobId = job, Kind = JobKinds.Explain, SubjectId = id, State = JobState.Failed, Error = "no worker came" });
 
         var ended = await EndedAsync(id);
@@ -102,6 +133,24 @@ public sealed class ExplanationServiceTests(ExplainabilityFixture service) : ICl
 
         await Eventually.True(async () => (await ReadAsync(offer.SubjectId)).GetProperty("state").GetString() == "succeeded");
         Assert.Equal(JsonValueKind.Null, (await ReadAsync(offer.SubjectId)).GetProperty("error").ValueKind);
+    }
+
+    [Fact]
+    public async Task JobEnded_OfAnEarlierAttempt_LeavesTheRetryAlone()
+    {
+        await using var bus = await service.BusAsync();
+        var created = await CreateAsync(new { deployment = "live" });
+        var (id, job, late, current) = (created.GetProperty("id").GetGuid(), created.GetProperty("jobId").GetGuid(), Guid.NewGuid(), Guid.NewGuid());
+        var ended = new JobEnded { JobId = job, Kind = JobKinds.Explain, SubjectId = id, State = JobState.Failed, Attempt = 1, Error = "the worker was lost" };
+        await service.Database.ScalarAsync<object>($"update explanations set state = 'Running', attempt = 2 where id = '{id}'");
+
+        await bus.PublishAsync(ended, late);
+        await service.Database.HandledAsync(late);
+        Assert.Equal("running", (await ReadAsync(id)).GetProperty("state").GetString());
+
+        await bus.PublishAsync(ended with { Attempt = 2 }, current);
+        await service.Database.HandledAsync(current);
+        Assert.Equal("failed", (await ReadAsync(id)).GetProperty("state").GetString());
     }
 
     [Fact]

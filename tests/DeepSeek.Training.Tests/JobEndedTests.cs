@@ -1,4 +1,5 @@
 using DeepSeek.Contracts.Jobs;
+using DeepSeek.ServiceDefaults.Jobs;
 using DeepSeek.Testing;
 using DeepSeek.Training.Runs;
 using DeepSeek.Training.Tests.Platform;
@@ -14,37 +15,36 @@ public sealed class JobEndedTests(TrainingPlatform platform) : IClassFixture<Tra
     [Fact]
     public async Task Failed_RunOfThatAttempt_EndsItAndKeepsItsFolder()
     {
-        var run = await AddAsync(RunState.Running, attempt: 2);
+        var run = await AddAsync(SubjectState.Running, attempt: 2);
 
         await platform.Bus.PublishAsync(Ended(run, JobState.Failed, attempt: 2));
 
-        Assert.Equal("no worker came", (await platform.RunAsync(run.Id, RunState.Failed)).Error);
+        Assert.Equal("no worker came", (await platform.RunAsync(run.Id, SubjectState.Failed)).Error);
         Assert.True(Directory.Exists(platform.FolderOf(run.Id)), "the folder is there for a retry");
     }
 
     [Fact]
     public async Task Failed_RetryHasStartedSince_ChangesNothing()
     {
-        var run = await AddAsync(RunState.Running, attempt: 3);
+        var run = await AddAsync(SubjectState.Running, attempt: 3);
         var (failed, cancelled) = (Guid.NewGuid(), Guid.NewGuid());
 
         await platform.Bus.PublishAsync(Ended(run, JobState.Failed, attempt: 2), failed);
         await platform.Bus.PublishAsync(Ended(run, JobState.Cancelled, attempt: 2), cancelled);
 
-        await Eventually.True(async () => await platform.Training.Database.ScalarAsync<long>(
-            $"select count(*) from inbox_messages where message_id in ('{failed}', '{cancelled}')") == 2);
-        Assert.Equal(RunState.Running, (await platform.RunAsync(run.Id)).State);
+        await platform.Training.Database.HandledAsync(failed, cancelled);
+        Assert.Equal(SubjectState.Running, (await platform.RunAsync(run.Id)).State);
         Assert.True(Directory.Exists(platform.FolderOf(run.Id)), "the retry works there");
     }
 
     [Fact]
     public async Task Cancelled_AttemptUnknown_EndsTheRunAndClearsItsFolder()
     {
-        var run = await AddAsync(RunState.Running, attempt: 3);
+        var run = await AddAsync(SubjectState.Running, attempt: 3);
 
         await platform.Bus.PublishAsync(Ended(run, JobState.Cancelled, attempt: 0));
 
-        await platform.RunAsync(run.Id, RunState.Cancelled);
+        await platform.RunAsync(run.Id, SubjectState.Cancelled);
         await Eventually.True(() => !Directory.Exists(platform.FolderOf(run.Id)));
     }
 
@@ -52,8 +52,8 @@ public sealed class JobEndedTests(TrainingPlatform platform) : IClassFixture<Tra
     public async Task Sweep_FailedRuns_KeepsTheFoldersOfThePastSevenDays()
     {
         var now = DateTimeOffset.UtcNow;
-        var (recent, old) = (await AddAsync(RunState.Failed, 1, now.AddDays(-6.9)), await AddAsync(RunState.Failed, 1, now.AddDays(-7.1)));
-        var (cancelled, running) = (await AddAsync(RunState.Cancelled, 1, now), await AddAsync(RunState.Running, 1));
+        var (recent, old) = (await AddAsync(SubjectState.Failed, 1, now.AddDays(-6.9)), await AddAsync(SubjectState.Failed, 1, now.AddDays(-7.1)));
+        var (cancelled, running) = (await AddAsync(SubjectState.Cancelled, 1, now), await AddAsync(SubjectState.Running, 1));
 
         await platform.Training.Services.GetServices<IHostedService>().OfType<RunFolderSweeper>().Single().SweepAsync(Token);
 
@@ -66,7 +66,7 @@ public sealed class JobEndedTests(TrainingPlatform platform) : IClassFixture<Tra
         JobId = run.JobId, Kind = JobKinds.Train, SubjectId = run.Id, State = state, Attempt = attempt, Error = "no worker came",
     };
 
-    private async Task<Run> AddAsync(RunState state, int attempt, DateTimeOffset? endedAt = null)
+    private async Task<Run> AddAsync(SubjectState state, int attempt, DateTimeOffset? endedAt = null)
     {
         var run = new Run
         {

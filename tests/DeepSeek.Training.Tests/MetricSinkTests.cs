@@ -1,3 +1,4 @@
+using DeepSeek.ServiceDefaults.Jobs;
 using DeepSeek.Training.Runs;
 using DeepSeek.Training.Tests.Platform;
 using DeepSeek.Training.Trainers;
@@ -16,7 +17,7 @@ public sealed class MetricSinkTests(TrainingPlatform platform) : IClassFixture<T
         var run = new Run
         {
             Id = Guid.CreateVersion7(), JobId = Guid.NewGuid(), Name = "n", ModelName = "m", Owner = "ada", DatasetManifestSha256 = "", Spec = "{}",
-            State = RunState.Running, Attempt = 1, LeaseId = Guid.NewGuid(), CreatedAt = DateTimeOffset.UtcNow,
+            State = SubjectState.Running, Attempt = 1, LeaseId = Guid.NewGuid(), CreatedAt = DateTimeOffset.UtcNow,
         };
         await using var scope = platform.Training.Services.CreateAsyncScope();
         var stored = scope.ServiceProvider.GetRequiredService<TrainingDb>();

@@ -3,6 +3,7 @@ using DeepSeek.Contracts.Jobs;
 using DeepSeek.Contracts.Training;
 using DeepSeek.Scheduling.Jobs;
 using DeepSeek.ServiceDefaults;
+using DeepSeek.ServiceDefaults.Jobs;
 using DeepSeek.Testing;
 using DeepSeek.Training.Runs;
 using DeepSeek.Training.Tests.Platform;
@@ -20,7 +21,7 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
     {
         var accepted = await platform.StartAsync(platform.Spec(modelName: "small"));
 
-        var run = await platform.RunAsync(accepted.Id, RunState.Succeeded);
+        var run = await platform.RunAsync(accepted.Id, SubjectState.Succeeded);
 
         // A line through the origin separates the classes, so all but the rows next to it come out right.
         Assert.InRange(run.Metrics!["accuracy"], 0.96, 1);
@@ -44,7 +45,7 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
     public async Task Run_Metrics_AreASeriesOfLossesAndEpochs()
     {
         var accepted = await platform.StartAsync(platform.Spec(epochs: 15));
-        await platform.RunAsync(accepted.Id, RunState.Succeeded);
+        await platform.RunAsync(accepted.Id, SubjectState.Succeeded);
 
         var accuracy = await platform.MetricsAsync(accepted.Id, "validation.accuracy");
         var loss = await platform.MetricsAsync(accepted.Id, "loss");
@@ -63,7 +64,7 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
 
         TrainerProcesses.Kill(accepted.Id);
 
-        var run = await platform.RunAsync(accepted.Id, RunState.Succeeded);
+        var run = await platform.RunAsync(accepted.Id, SubjectState.Succeeded);
         Assert.Equal(expected, TrainingPlatform.ShaOf(run, "weights.safetensors"));
         await platform.JobAsync(accepted.JobId, JobState.Succeeded);
         var attempts = await platform.Jobs.GetFromJsonAsync<AttemptView[]>($"/api/v1/jobs/{accepted.JobId}/attempts", PlatformJson.Options);
@@ -81,8 +82,8 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
 
         var high = await platform.StartAsync(platform.Spec(epochs: 1, priority: 90));
 
-        var highRun = await platform.RunAsync(high.Id, RunState.Succeeded);
-        var lowRun = await platform.RunAsync(low.Id, RunState.Succeeded);
+        var highRun = await platform.RunAsync(high.Id, SubjectState.Succeeded);
+        var lowRun = await platform.RunAsync(low.Id, SubjectState.Succeeded);
         Assert.True(highRun.EndedAt < lowRun.EndedAt, "the higher run ended first");
         Assert.Equal(expected, TrainingPlatform.ShaOf(lowRun, "weights.safetensors"));
         Assert.Equal(1, (await platform.JobAsync(low.JobId, JobState.Succeeded)).Attempt);
@@ -96,7 +97,7 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
 
         await platform.Jobs.PostAsync($"/api/v1/jobs/{accepted.JobId}/cancel", null);
 
-        var run = await platform.RunAsync(accepted.Id, RunState.Cancelled);
+        var run = await platform.RunAsync(accepted.Id, SubjectState.Cancelled);
         Assert.Equal("Cancelled by ada.", run.Error);
         await Eventually.True(() => TrainerProcesses.Of(accepted.Id).Count == 0 && !Directory.Exists(platform.FolderOf(accepted.Id)));
     }
@@ -111,7 +112,7 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
 
         Assert.Equal(1, job.Attempt);
         Assert.StartsWith("optimizer.learningRate:", job.Error);
-        Assert.Equal(job.Error, (await platform.RunAsync(accepted.Id, RunState.Failed)).Error);
+        Assert.Equal(job.Error, (await platform.RunAsync(accepted.Id, SubjectState.Failed)).Error);
     }
 
     private async Task<IReadOnlyList<string>> LogAsync(Guid job)

@@ -1,5 +1,6 @@
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Contracts.Training;
+using DeepSeek.ServiceDefaults.Jobs;
 using DeepSeek.Testing;
 using DeepSeek.Training.Runs;
 using DeepSeek.Training.Tests.Platform;
@@ -50,7 +51,7 @@ public sealed class TrainerProtocolTests(TrainerProtocolTests.Fixture platform) 
     {
         var accepted = await StartAsync("chatty");
 
-        var run = await platform.RunAsync(accepted.Id, RunState.Succeeded);
+        var run = await platform.RunAsync(accepted.Id, SubjectState.Succeeded);
 
         Assert.Equal(0.5, run.Metrics!["accuracy"]);
     }
@@ -73,7 +74,7 @@ public sealed class TrainerProtocolTests(TrainerProtocolTests.Fixture platform) 
         var job = await platform.JobAsync(accepted.JobId, JobState.Failed);
 
         Assert.Equal(3, job.Attempt);
-        var run = await platform.RunAsync(accepted.Id, RunState.Failed);
+        var run = await platform.RunAsync(accepted.Id, SubjectState.Failed);
         Assert.Equal("No space left on device", run.Error);
         Assert.True(Directory.Exists(platform.FolderOf(run.Id))); // a retry goes on from its checkpoints
     }
@@ -93,7 +94,7 @@ public sealed class TrainerProtocolTests(TrainerProtocolTests.Fixture platform) 
     {
         var accepted = await StartAsync("leaves-once");
 
-        await platform.RunAsync(accepted.Id, RunState.Succeeded);
+        await platform.RunAsync(accepted.Id, SubjectState.Succeeded);
 
         Assert.Equal(1, (await platform.JobAsync(accepted.JobId, JobState.Succeeded)).Attempt);
     }

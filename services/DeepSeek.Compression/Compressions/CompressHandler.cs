@@ -15,94 +15,48 @@ public sealed class CompressHandler(IDbContextFactory<CompressionDb> databases, 
     public async Task RunAsync(JobContext job, CancellationToken cancelled)
     {
         await using var db = await databases.CreateDbContextAsync(cancelled);
-        if (await TakeAsync(db, job, cancelled) == 0)
+        if (await db.TakeAsync<CompressionRecord>(job, cancelled) is not { } compression)
         {
-            await AnswerAsync(db, job, cancelled);
             return;
         }
-        var compression = await db.Compressions.AsNoTracking().SingleAsync(row => row.Id == job.SubjectId, cancelled);
         var spec = JsonSerializer.Deserialize<CompressionSpec>(compression.Spec, PlatformJson.Options)!;
         using var activity = CompressionTelemetry.Source.StartActivity("compress");
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancelled, job.YieldToken);
-        CompressionOutcome? outcome = null;
         try
         {
-            outcome = await runner.RunAsync(compression, spec, (done, message) => job.Report(done, message, message), stop.Token);
+            var outcome = await runner.RunAsync(compression, spec, (done, message) => job.Report(done, message, message), stop.Token);
+            await StoreAsync(db, job, compression, outcome);
         }
         catch (OperationCanceledException) when (job.YieldRequested && !cancelled.IsCancellationRequested)
         {
-            // Ends below, as a yield.
+            await db.YieldAsync<CompressionRecord>(job);
         }
         catch (Exception fault) when (fault is UnsupportedModelException or InvalidOnnxException or InvalidDataException or FormatException or BlobNotFoundException)
         {
             throw new JobRefusedException(fault.Message, fault);
         }
-        await StoreAsync(db, job, compression, outcome);
     }
 
-    private static Task<int> TakeAsync(CompressionDb db, JobContext job, CancellationToken cancelled) =>
-        db.Compressions.Where(row => row.Id == job.SubjectId && row.Attempt < job.Attempt && row.State != CompressionState.Succeeded && row.State != CompressionState.Refused).ExecuteUpdateAsync(set => set
-            .SetProperty(row => row.LeaseId, job.LeaseId)
-            .SetProperty(row => row.Attempt, job.Attempt)
-            .SetProperty(row => row.State, CompressionState.Running)
-            .SetProperty(row => row.Error, (string?)null)
-            .SetProperty(row => row.EndedAt, (DateTimeOffset?)null), cancelled);
-
-    /// <summary>Nothing to take: an earlier attempt stored the result, which is told again, or this attempt or a newer one has the row.</summary>
-    private static async Task AnswerAsync(CompressionDb db, JobContext job, CancellationToken cancelled)
+    private async Task StoreAsync(CompressionDb db, JobContext job, CompressionRecord compression, CompressionOutcome outcome)
     {
-        var compression = await db.Compressions.AsNoTracking().SingleOrDefaultAsync(row => row.Id == job.SubjectId && row.Attempt < job.Attempt, cancelled);
-        switch (compression?.State)
+        var error = outcome.Report.Budget.Met ? null : OverBudget(outcome.Report);
+        var stored = await db.EndAsync<CompressionRecord>(job, error is null ? SubjectState.Succeeded : SubjectState.Refused, clock.GetUtcNow(), row => row
+            .SetProperty(r => r.Report, JsonSerializer.Serialize(outcome.Report, PlatformJson.Options))
+            .SetProperty(r => r.Error, error), Tell);
+        if (stored)
+            Count(outcome.Report);
+
+        void Tell()
         {
-            case CompressionState.Succeeded:
+            if (error is null)
+            {
+                db.Publish(Message(compression, outcome));
                 job.Complete(db, compression.ResultUri);
-                break;
-            case CompressionState.Refused:
-                job.Fail(db, compression.Error!, retryable: false);
-                break;
-            default:
-                job.Drop();
                 return;
-        }
-        await db.SaveChangesAsync(cancelled);
-    }
-
-    private async Task StoreAsync(CompressionDb db, JobContext job, CompressionRecord compression, CompressionOutcome? outcome)
-    {
-        await using var transaction = await db.Database.BeginTransactionAsync(CancellationToken.None);
-        var held = db.Compressions.Where(row => row.Id == job.SubjectId && row.LeaseId == job.LeaseId && row.EndedAt == null);
-        var error = outcome is { Report.Budget.Met: false } ? OverBudget(outcome.Report) : null;
-        var stored = outcome is null
-            ? await held.ExecuteUpdateAsync(set => set.SetProperty(row => row.State, CompressionState.Queued), CancellationToken.None)
-            : await held.ExecuteUpdateAsync(set => set
-                .SetProperty(row => row.State, error is null ? CompressionState.Succeeded : CompressionState.Refused)
-                .SetProperty(row => row.Report, JsonSerializer.Serialize(outcome.Report, PlatformJson.Options))
-                .SetProperty(row => row.Error, error)
-                .SetProperty(row => row.EndedAt, clock.GetUtcNow()), CancellationToken.None);
-        if (stored == 0)
-        {
-            job.Drop();
-            return;
-        }
-
-        if (outcome is null)
-        {
-            job.Yield(db);
-        }
-        else if (error is not null)
-        {
+            }
             db.Audit(compression.Owner, "compression.refused", $"compression/{compression.Id}", new { outcome.Report.Accuracy, outcome.Report.Budget });
             job.Fail(db, error, retryable: false);
         }
-        else
-        {
-            db.Publish(Message(compression, outcome));
-            job.Complete(db, compression.ResultUri);
-        }
-        await db.SaveChangesAsync(CancellationToken.None);
-        await transaction.CommitAsync(CancellationToken.None);
-        if (outcome is not null)
-            Count(outcome.Report);
     }
 
     private ModelCompressed Message(CompressionRecord compression, CompressionOutcome outcome)

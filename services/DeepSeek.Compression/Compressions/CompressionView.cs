@@ -1,10 +1,11 @@
 using System.Text.Json;
+using DeepSeek.ServiceDefaults.Jobs;
 
 namespace DeepSeek.Compression.Compressions;
 
 /// <summary>A compression as the API tells it.</summary>
 public sealed record CompressionView(
-    Guid Id, Guid JobId, string ModelName, int ParentVersion, string Owner, CompressionState State, string? Error,
+    Guid Id, Guid JobId, string ModelName, int ParentVersion, string Owner, SubjectState State, string? Error,
     DateTimeOffset CreatedAt, DateTimeOffset? EndedAt, JsonElement Spec, JsonElement? Report)
 {
     public static CompressionView Of(CompressionRecord row) => new(

@@ -1,11 +1,12 @@
 using System.Linq.Expressions;
 using System.Text.Json;
+using DeepSeek.ServiceDefaults.Jobs;
 
 namespace DeepSeek.Explainability.Explanations;
 
 /// <summary>An explanation as the API tells it; lists leave the report out.</summary>
 public sealed record ExplanationView(
-    Guid Id, Guid JobId, string ModelName, int ModelVersion, string Owner, ExplanationState State, string? Error,
+    Guid Id, Guid JobId, string ModelName, int ModelVersion, string Owner, SubjectState State, string? Error,
     DateTimeOffset CreatedAt, DateTimeOffset? EndedAt, JsonElement? Report)
 {
     /// <summary>What a list reads: all but the large columns.</summary>

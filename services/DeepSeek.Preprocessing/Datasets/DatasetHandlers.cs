@@ -3,6 +3,7 @@ using DeepSeek.Contracts.Datasets;
 using DeepSeek.Preprocessing.Uploads;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.ServiceDefaults.Identity;
+using DeepSeek.ServiceDefaults.Jobs;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
@@ -27,7 +28,7 @@ internal static class DatasetHandlers
         if (state is not null)
         {
             var wanted = Enum.TryParse<DatasetState>(state, ignoreCase: true, out var parsed) && Enum.IsDefined(parsed) && !char.IsAsciiDigit(state[0])
-                ? parsed
+                ? (SubjectState)parsed
                 : throw Problems.Invalid("state", "must be queued, running, ready, failed or cancelled.");
             datasets = datasets.Where(d => d.State == wanted);
         }
@@ -56,7 +57,7 @@ internal static class DatasetHandlers
     {
         var dataset = await db.Datasets.SingleOrDefaultAsync(d => d.Id == id, cancellationToken) ?? throw Problems.NotFound("dataset", id);
         ETags.Check(http, dataset.Version);
-        if (dataset.State is DatasetState.Queued or DatasetState.Running)
+        if (dataset.State is SubjectState.Queued or SubjectState.Running)
         {
             throw Problems.Conflict($"The dataset is being prepared. Cancel job {dataset.JobId} first.");
         }
@@ -79,9 +80,9 @@ internal static class DatasetHandlers
     private static async Task<Dataset> FindAsync(PreprocessingDb db, Guid id, CancellationToken cancellationToken) =>
         await db.Datasets.AsNoTracking().SingleOrDefaultAsync(d => d.Id == id, cancellationToken) ?? throw Problems.NotFound("dataset", id);
 
-    private static Dataset Ready(Dataset dataset) => dataset.State == DatasetState.Ready
+    private static Dataset Ready(Dataset dataset) => dataset.State == SubjectState.Succeeded
         ? dataset
-        : throw Problems.Conflict(dataset.ProblemDetail is { } problem
-            ? $"The dataset is {dataset.State.ToString().ToLowerInvariant()}: {problem}"
-            : $"The dataset is {dataset.State.ToString().ToLowerInvariant()}; job {dataset.JobId} tells when it is ready.");
+        : throw Problems.Conflict(dataset.Error is { } problem
+            ? $"The dataset is {((DatasetState)dataset.State).ToString().ToLowerInvariant()}: {problem}"
+            : $"The dataset is {((DatasetState)dataset.State).ToString().ToLowerInvariant()}; job {dataset.JobId} tells when it is ready.");
 }

@@ -1,35 +1,26 @@
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Preprocessing.Datasets;
 using DeepSeek.Preprocessing.Uploads;
-using DeepSeek.ServiceDefaults;
+using DeepSeek.ServiceDefaults.Jobs;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Query;
 
 namespace DeepSeek.Preprocessing.Preparation;
 
-/// <summary>Marks datasets whose job ended without a worker's word: cancelled in the queue, or out of attempts. The upload goes with the job.</summary>
-internal sealed class JobEndedConsumer(PreprocessingDb db, Spool spool, TimeProvider clock) : InboxConsumer<PreprocessingDb, JobEnded>(db)
+/// <summary>The upload goes with the job, whoever stored its end.</summary>
+internal sealed class JobEndedConsumer(PreprocessingDb db, Spool spool, TimeProvider clock)
+    : SubjectEndedConsumer<PreprocessingDb, Dataset>(db, clock, JobKinds.Prepare)
 {
-    protected override async Task HandleAsync(PreprocessingDb db, JobEnded message, CancellationToken cancellationToken)
+    protected override void Set(UpdateSettersBuilder<Dataset> row) => row.Changed(Clock);
+
+    protected override async Task EndedAsync(PreprocessingDb db, JobEnded message, bool marked, CancellationToken cancellationToken)
     {
-        if (message.Kind != JobKinds.Prepare || message.State is not (JobState.Failed or JobState.Cancelled))
+        // A retry may have begun since.
+        if (!await db.Datasets.AnyAsync(d => d.JobId == message.JobId && (d.State == SubjectState.Queued || d.State == SubjectState.Running), cancellationToken))
         {
-            return;
+            spool.DeleteUpload(message.SubjectId);
         }
-        var dataset = await db.Datasets.SingleOrDefaultAsync(d => d.Id == message.SubjectId && d.JobId == message.JobId, cancellationToken);
-        if (dataset is null or { State: DatasetState.Ready })
-        {
-            return;
-        }
-        if (dataset.State is not (DatasetState.Failed or DatasetState.Cancelled))
-        {
-            dataset.State = message.State == JobState.Failed ? DatasetState.Failed : DatasetState.Cancelled;
-            dataset.ProblemDetail = message.Error;
-            dataset.LeaseId = null;
-            dataset.UpdatedAt = clock.GetUtcNow();
-            dataset.Version++;
-        }
-        spool.DeleteUpload(dataset.Id);
     }
 }
 

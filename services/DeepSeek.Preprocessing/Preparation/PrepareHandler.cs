@@ -7,7 +7,6 @@ using DeepSeek.Preprocessing.Privacy;
 using DeepSeek.Preprocessing.Uploads;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.ServiceDefaults.Jobs;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 using System.Text;
 using System.Text.Json;
@@ -23,12 +22,10 @@ internal sealed partial class PrepareHandler(
 {
     public async Task RunAsync(JobContext job, CancellationToken cancelled)
     {
-        if (!await TakeAsync(job, cancelled))
+        if (await db.TakeAsync<Dataset>(job, cancelled, row => row.SetProperty(d => d.ProblemField, (string?)null).Changed(clock)) is not { } dataset)
         {
-            job.Drop();
             return;
         }
-        var dataset = await db.Datasets.AsNoTracking().SingleAsync(d => d.Id == job.SubjectId, cancelled);
         using var activity = PreprocessingTelemetry.Source.StartActivity("prepare");
         activity?.SetTag("deepseek.dataset.id", dataset.Id);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancelled, job.YieldToken);
@@ -50,27 +47,13 @@ internal sealed partial class PrepareHandler(
         }
         catch (OperationCanceledException) when (job.YieldRequested && !cancelled.IsCancellationRequested)
         {
-            await db.Datasets.Where(d => d.Id == dataset.Id && d.LeaseId == job.LeaseId).ExecuteUpdateAsync(
-                set => set.SetProperty(d => d.State, DatasetState.Queued).SetProperty(d => d.Version, d => d.Version + 1).SetProperty(d => d.UpdatedAt, clock.GetUtcNow()), CancellationToken.None);
-            job.Yield(db);
-            await db.SaveChangesAsync(CancellationToken.None);
+            await db.YieldAsync<Dataset>(job, row => row.Changed(clock));
         }
         finally
         {
             Spool.Delete(scratch);
         }
     }
-
-    /// <summary>Puts this lease on the row, unless a newer attempt is there or the dataset has its result.</summary>
-    private async Task<bool> TakeAsync(JobContext job, CancellationToken cancellationToken) =>
-        await db.Datasets.Where(d => d.Id == job.SubjectId && d.Attempt < job.Attempt && d.State != DatasetState.Ready).ExecuteUpdateAsync(set => set
-            .SetProperty(d => d.LeaseId, job.LeaseId)
-            .SetProperty(d => d.Attempt, job.Attempt)
-            .SetProperty(d => d.State, DatasetState.Running)
-            .SetProperty(d => d.ProblemField, (string?)null)
-            .SetProperty(d => d.ProblemDetail, (string?)null)
-            .SetProperty(d => d.Version, d => d.Version + 1)
-            .SetProperty(d => d.UpdatedAt, clock.GetUtcNow()), cancellationToken) == 1;
 
     private async Task<PreparedDataset> PrepareAsync(JobContext job, Dataset dataset, string scratch, CancellationToken cancellationToken)
     {
@@ -110,63 +93,52 @@ internal sealed partial class PrepareHandler(
 
     private async Task CompleteAsync(JobContext job, Dataset dataset, PreparedDataset prepared)
     {
-        await using var transaction = await db.Database.BeginTransactionAsync();
-        var manifest = prepared.Manifest;
-        var mine = await db.Datasets.Where(d => d.Id == dataset.Id && d.LeaseId == job.LeaseId && d.State == DatasetState.Running).ExecuteUpdateAsync(set => set
-            .SetProperty(d => d.State, DatasetState.Ready)
+        var (manifest, now) = (prepared.Manifest, clock.GetUtcNow());
+        var stored = await db.EndAsync<Dataset>(job, SubjectState.Succeeded, now, row => row
             .SetProperty(d => d.ManifestSha256, prepared.ManifestSha256)
             .SetProperty(d => d.Manifest, Encoding.UTF8.GetString(prepared.ManifestBytes))
             .SetProperty(d => d.Profile, Encoding.UTF8.GetString(prepared.ProfileBytes))
             .SetProperty(d => d.Rows, manifest.Rows)
             .SetProperty(d => d.Kind, manifest.Kind)
             .SetProperty(d => d.Task, manifest.Task)
-            .SetProperty(d => d.Version, d => d.Version + 1)
-            .SetProperty(d => d.UpdatedAt, clock.GetUtcNow())) == 1;
-        if (!mine)
+            .Changed(clock), Tell);
+        if (stored)
         {
-            job.Drop();
-            return;
+            spool.DeleteUpload(dataset.Id);
+            PreprocessingTelemetry.PreparedRows.Add(manifest.Rows);
+            LogReady(dataset.Id, manifest.Rows, prepared.ManifestSha256);
         }
-        db.Publish(new DatasetPrepared
+
+        void Tell()
         {
-            DatasetId = dataset.Id,
-            Name = dataset.Name,
-            Owner = dataset.Owner,
-            ManifestSha256 = prepared.ManifestSha256,
-            SourceSha256 = dataset.SourceSha256,
-            Rows = manifest.Rows,
-            Kind = manifest.Kind,
-            Task = manifest.Task,
-            At = clock.GetUtcNow(),
-        });
-        db.Audit(dataset.Owner, "dataset.prepared", $"dataset/{dataset.Id}", new { prepared.ManifestSha256, manifest.Rows });
-        job.Complete(db, $"/api/v1/datasets/{dataset.Id}");
-        await db.SaveChangesAsync();
-        await transaction.CommitAsync();
-        spool.DeleteUpload(dataset.Id);
-        PreprocessingTelemetry.PreparedRows.Add(manifest.Rows);
-        LogReady(dataset.Id, manifest.Rows, prepared.ManifestSha256);
+            db.Publish(new DatasetPrepared
+            {
+                DatasetId = dataset.Id,
+                Name = dataset.Name,
+                Owner = dataset.Owner,
+                ManifestSha256 = prepared.ManifestSha256,
+                SourceSha256 = dataset.SourceSha256,
+                Rows = manifest.Rows,
+                Kind = manifest.Kind,
+                Task = manifest.Task,
+                At = now,
+            });
+            db.Audit(dataset.Owner, "dataset.prepared", $"dataset/{dataset.Id}", new { prepared.ManifestSha256, manifest.Rows });
+            job.Complete(db, dataset.ResultUri);
+        }
     }
 
     private async Task RefuseAsync(JobContext job, Guid id, DataFault fault)
     {
-        await using var transaction = await db.Database.BeginTransactionAsync();
-        var mine = await db.Datasets.Where(d => d.Id == id && d.LeaseId == job.LeaseId && d.State == DatasetState.Running).ExecuteUpdateAsync(set => set
-            .SetProperty(d => d.State, DatasetState.Failed)
+        var stored = await db.EndAsync<Dataset>(job, SubjectState.Failed, clock.GetUtcNow(), row => row
             .SetProperty(d => d.ProblemField, fault.Field)
-            .SetProperty(d => d.ProblemDetail, fault.Detail)
-            .SetProperty(d => d.Version, d => d.Version + 1)
-            .SetProperty(d => d.UpdatedAt, clock.GetUtcNow())) == 1;
-        if (!mine)
+            .SetProperty(d => d.Error, fault.Detail)
+            .Changed(clock), () => job.Fail(db, fault.Message, retryable: false));
+        if (stored)
         {
-            job.Drop();
-            return;
+            spool.DeleteUpload(id);
+            LogRefused(id, fault.Message);
         }
-        job.Fail(db, fault.Message, retryable: false);
-        await db.SaveChangesAsync();
-        await transaction.CommitAsync();
-        spool.DeleteUpload(id);
-        LogRefused(id, fault.Message);
     }
 
     /// <summary>Passes on what is worth a heartbeat: a new step or another hundredth.</summary>

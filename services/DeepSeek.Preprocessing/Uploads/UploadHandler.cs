@@ -4,10 +4,10 @@ using DeepSeek.Preprocessing.Datasets;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.ServiceDefaults.Http;
 using DeepSeek.ServiceDefaults.Identity;
+using DeepSeek.ServiceDefaults.Jobs;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.WebUtilities;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
 using Microsoft.Net.Http.Headers;
 
@@ -19,7 +19,6 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
     private const string SpecPart = "spec";
     private const string FilePart = "file";
     private const int MaxSpecBytes = 1 << 20;
-    private const int MaxAttempts = 3;
 
     /// <summary>Names and boundaries beside the files.</summary>
     private const long Envelope = 2 << 20;
@@ -54,10 +53,13 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
 
         // From here on the spool stays whatever happens: a commit that fails may have been done, and the sweeper clears folders without a row.
         var dataset = NewDataset(id, spec, intake, http);
-        if (!await StoreAsync(dataset, spec.Priority))
+        db.Audit(dataset.Owner, "dataset.upload", $"dataset/{id}", new { dataset.Name, Sha256 = dataset.SourceSha256, Bytes = dataset.SourceBytes });
+        var stored = await db.SubmitAsync(dataset, JobKinds.Prepare, $"Prepare {dataset.Name}", spec.Priority, CancellationToken.None);
+        if (stored.Id != id)
         {
+            // A repeat of the same upload was faster.
             spool.DeleteUpload(id);
-            return Accepted((await FindAsync(dataset.RequestKey, cancellationToken))!);
+            return Accepted(stored);
         }
         PreprocessingTelemetry.UploadedBytes.Add(dataset.SourceBytes);
         LogAccepted(id, dataset.SourceBytes, dataset.JobId);
@@ -65,13 +67,10 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
     }
 
     private static Accepted<DatasetAccepted> Accepted(Dataset dataset) =>
-        TypedResults.Accepted($"/api/v1/datasets/{dataset.Id}", new DatasetAccepted(dataset.Id, dataset.JobId, dataset.State));
+        TypedResults.Accepted($"/api/v1/datasets/{dataset.Id}", new DatasetAccepted(dataset.Id, dataset.JobId, (DatasetState)dataset.State));
 
     private static string? RequestKey(HttpContext http, DatasetSpec spec) =>
         http.RequestKey(JobKinds.Prepare, JsonSerializer.Serialize(spec, PlatformJson.Options));
-
-    private async Task<Dataset?> FindAsync(string? requestKey, CancellationToken cancellationToken) =>
-        requestKey is null ? null : await db.Datasets.AsNoTracking().SingleOrDefaultAsync(dataset => dataset.RequestKey == requestKey, cancellationToken);
 
     private async Task<(DatasetSpec Spec, Intake Intake)> ReadAsync(HttpContext http, string directory, CancellationToken cancellationToken)
     {
@@ -98,7 +97,7 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
             {
                 spec = await ReadSpecAsync(section.Body, cancellationToken);
                 DatasetSpecRules.Check(spec);
-                if (await FindAsync(RequestKey(http, spec), cancellationToken) is { } earlier)
+                if (await db.FindRepeatedAsync<Dataset>(RequestKey(http, spec), cancellationToken) is { } earlier)
                 {
                     throw new RepeatedUploadException(earlier);
                 }
@@ -143,7 +142,6 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
             Id = id,
             Name = spec.Name,
             Owner = http.User.Actor(),
-            State = DatasetState.Queued,
             Spec = JsonSerializer.Serialize(spec, PlatformJson.Options),
             SourceName = intake.Source.Name,
             SourceSha256 = intake.Source.Sha256,
@@ -153,25 +151,6 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
             CreatedAt = now,
             UpdatedAt = now,
         };
-    }
-
-    /// <summary>False when a repeat of the same upload was faster.</summary>
-    private Task<bool> StoreAsync(Dataset dataset, int priority)
-    {
-        db.Datasets.Add(dataset);
-        db.Publish(new SubmitJob
-        {
-            JobId = dataset.JobId,
-            Kind = JobKinds.Prepare,
-            SubjectId = dataset.Id,
-            Name = $"Prepare {dataset.Name}",
-            Owner = dataset.Owner,
-            Priority = priority,
-            MaxAttempts = MaxAttempts,
-            SubmittedAt = dataset.CreatedAt,
-        });
-        db.Audit(dataset.Owner, "dataset.upload", $"dataset/{dataset.Id}", new { dataset.Name, Sha256 = dataset.SourceSha256, Bytes = dataset.SourceBytes });
-        return db.TrySaveNewAsync(CancellationToken.None);
     }
 
     /// <summary>The upload under this key has been stored already.</summary>

@@ -1,3 +1,4 @@
+using DeepSeek.ServiceDefaults.Jobs;
 using DeepSeek.ServiceDefaults.Messaging;
 using DeepSeek.Training.Trainers;
 using Microsoft.EntityFrameworkCore;
@@ -40,8 +41,8 @@ public sealed partial class RunFolderSweeper(
         await using var db = await databases.CreateDbContextAsync(cancellationToken);
         var failedSince = clock.GetUtcNow().AddDays(-options.Value.FailedFolderDays);
         var kept = await db.Runs
-            .Where(run => present.Contains(run.Id) && (run.State == RunState.Queued || run.State == RunState.Running
-                || (run.State == RunState.Failed && run.EndedAt > failedSince)))
+            .Where(run => present.Contains(run.Id) && (run.State == SubjectState.Queued || run.State == SubjectState.Running
+                || (run.State == SubjectState.Failed && run.EndedAt > failedSince)))
             .Select(run => run.Id).ToListAsync(cancellationToken);
         foreach (var run in present.Except(kept))
         {

@@ -3,7 +3,6 @@ using DeepSeek.Contracts.Registry;
 using DeepSeek.Contracts.Training;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.ServiceDefaults.Jobs;
-using Microsoft.EntityFrameworkCore;
 
 namespace DeepSeek.Training.Runs;
 
@@ -27,34 +26,24 @@ public sealed class RunResult(TrainingDb db, BlobClient blobs, TimeProvider cloc
             artifacts.Add((await blobs.UploadAsync(Path.Combine(output, name), mediaType, cancellationToken)).ToArtifact(name));
         }
         var now = clock.GetUtcNow();
-        await using var transaction = await db.Database.BeginTransactionAsync(cancellationToken);
-        var stored = await db.Runs.Where(r => r.Id == run.Id && r.LeaseId == job.LeaseId && r.State == RunState.Running)
-            .ExecuteUpdateAsync(update => update
-                .SetProperty(r => r.State, RunState.Succeeded)
-                .SetProperty(r => r.Error, (string?)null)
-                .SetProperty(r => r.Metrics, JsonSerializer.Serialize(description.Metrics, PlatformJson.Options))
-                .SetProperty(r => r.Artifacts, JsonSerializer.Serialize(artifacts, PlatformJson.Options))
-                .SetProperty(r => r.EndedAt, now), cancellationToken);
-        if (stored == 0)
+        await db.EndAsync<Run>(job, SubjectState.Succeeded, now, row => row
+            .SetProperty(r => r.Metrics, JsonSerializer.Serialize(description.Metrics, PlatformJson.Options))
+            .SetProperty(r => r.Artifacts, JsonSerializer.Serialize(artifacts, PlatformJson.Options)), () =>
         {
-            job.Drop();
-            return;
-        }
-        db.Publish(new ModelTrained
-        {
-            RunId = run.Id,
-            ModelName = run.ModelName,
-            Owner = run.Owner,
-            DatasetId = run.DatasetId,
-            DatasetManifestSha256 = run.DatasetManifestSha256,
-            Artifacts = artifacts,
-            Metrics = description.Metrics,
-            Framework = $"deepseek.engine/{description.Framework.Engine} libtorch/{description.Framework.Libtorch}",
-            At = now,
+            db.Publish(new ModelTrained
+            {
+                RunId = run.Id,
+                ModelName = run.ModelName,
+                Owner = run.Owner,
+                DatasetId = run.DatasetId,
+                DatasetManifestSha256 = run.DatasetManifestSha256,
+                Artifacts = artifacts,
+                Metrics = description.Metrics,
+                Framework = $"deepseek.engine/{description.Framework.Engine} libtorch/{description.Framework.Libtorch}",
+                At = now,
+            });
+            job.Complete(db, run.ResultUri);
         });
-        job.Complete(db, run.ResultUri);
-        await db.SaveChangesAsync(cancellationToken);
-        await transaction.CommitAsync(cancellationToken);
     }
 
     /// <summary>The parts of model.json that the platform reads.</summary>

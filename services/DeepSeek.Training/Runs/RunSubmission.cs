@@ -3,6 +3,7 @@ using DeepSeek.Contracts.Jobs;
 using DeepSeek.Contracts.Training;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.ServiceDefaults.Identity;
+using DeepSeek.ServiceDefaults.Jobs;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.EntityFrameworkCore;
 
@@ -19,7 +20,7 @@ public static class RunSubmission
         var spec = RunSpecJson.Read(await ReadBodyAsync(http.Request, cancellationToken), out var faults) ?? throw Problems.Invalid(faults);
         var content = Encoding.UTF8.GetString(RunSpecJson.Write(spec));
         var key = http.RequestKey(JobKinds.Train, content);
-        if (await FindAsync(db, key, cancellationToken) is { } earlier)
+        if (await db.FindRepeatedAsync<Run>(key, cancellationToken) is { } earlier)
         {
             return Accepted(earlier);
         }
@@ -42,23 +43,9 @@ public static class RunSubmission
             Spec = content,
             CreatedAt = clock.GetUtcNow(),
         };
-        db.Runs.Add(run);
-        db.Publish(new SubmitJob
-        {
-            JobId = run.JobId,
-            Kind = JobKinds.Train,
-            SubjectId = run.Id,
-            Name = run.Name,
-            Owner = run.Owner,
-            Priority = spec.Priority,
-            SubmittedAt = run.CreatedAt,
-        });
         db.Audit(run.Owner, "run.create", $"runs/{run.Id}", new { run.ModelName, run.DatasetId, run.DatasetManifestSha256 });
-        return Accepted(await db.TrySaveNewAsync(cancellationToken) ? run : (await FindAsync(db, key, cancellationToken))!);
+        return Accepted(await db.SubmitAsync(run, JobKinds.Train, run.Name, spec.Priority, cancellationToken));
     }
-
-    private static async Task<Run?> FindAsync(TrainingDb db, string? requestKey, CancellationToken cancellationToken) =>
-        requestKey is null ? null : await db.Runs.AsNoTracking().SingleOrDefaultAsync(run => run.RequestKey == requestKey, cancellationToken);
 
     private static Accepted<RunAccepted> Accepted(Run run) =>
         TypedResults.Accepted(run.ResultUri, new RunAccepted(run.Id, run.JobId, run.State));

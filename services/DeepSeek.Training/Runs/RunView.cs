@@ -1,16 +1,17 @@
 using System.Text.Json;
 using DeepSeek.Contracts.Registry;
 using DeepSeek.ServiceDefaults;
+using DeepSeek.ServiceDefaults.Jobs;
 
 namespace DeepSeek.Training.Runs;
 
 /// <summary>The reply to a new run.</summary>
-public sealed record RunAccepted(Guid Id, Guid JobId, RunState State);
+public sealed record RunAccepted(Guid Id, Guid JobId, SubjectState State);
 
 /// <summary>A run as clients read it.</summary>
 /// <param name="Metrics">On the test split, once succeeded.</param>
 public sealed record RunView(
-    Guid Id, Guid JobId, string Name, string ModelName, string Owner, Guid DatasetId, string DatasetManifestSha256, RunState State,
+    Guid Id, Guid JobId, string Name, string ModelName, string Owner, Guid DatasetId, string DatasetManifestSha256, SubjectState State,
     string? Error, IReadOnlyDictionary<string, double>? Metrics, IReadOnlyList<Artifact>? Artifacts, JsonElement Spec,
     DateTimeOffset CreatedAt, DateTimeOffset? StartedAt, DateTimeOffset? EndedAt)
 {

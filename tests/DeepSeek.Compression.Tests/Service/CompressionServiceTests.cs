@@ -95,13 +95,34 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
     {
         await using var scope = platform.Services.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<CompressionDb>();
-        var row = new CompressionRecord { Id = Guid.CreateVersion7(), JobId = Guid.CreateVersion7(), Owner = "ada", ModelName = "m", ParentVersion = 1, DatasetManifestSha256 = "", ParentArtifacts = "{}", Spec = "{}" };
+        var row = new CompressionRecord { Id = Guid.CreateVersion7(), JobId = Guid.CreateVersion7(), Owner = "ada", ModelName = "m", ParentVersion = 1, DatasetManifestSha256 = "", ParentArtifacts = "{}", Spec = "{}", CreatedAt = DateTimeOffset.UtcNow };
         db.Add(row);
         await db.SaveChangesAsync();
 
         await platform.Bus.PublishAsync(new JobEnded { JobId = row.JobId, Kind = JobKinds.Compress, SubjectId = row.Id, State = JobState.Cancelled });
 
         await Eventually.True(async () => (await platform.Client.GetFromJsonAsync<JsonElement>($"/api/v1/compressions/{row.Id}")).GetProperty("state").GetString() == "cancelled");
+        await db.Compressions.Where(r => r.Id == row.Id).ExecuteDeleteAsync();
+    }
+
+    [Fact]
+    public async Task JobEnded_OfAnEarlierAttempt_LeavesTheRetryAlone()
+    {
+        await using var scope = platform.Services.CreateAsyncScope();
+        var db = scope.ServiceProvider.GetRequiredService<CompressionDb>();
+        var row = new CompressionRecord { Id = Guid.CreateVersion7(), JobId = Guid.CreateVersion7(), Owner = "ada", ModelName = "m", ParentVersion = 1, DatasetManifestSha256 = "", ParentArtifacts = "{}", Spec = "{}", CreatedAt = DateTimeOffset.UtcNow, State = SubjectState.Running, Attempt = 2, LeaseId = Guid.NewGuid() };
+        db.Add(row);
+        await db.SaveChangesAsync();
+        var (late, current) = (Guid.NewGuid(), Guid.NewGuid());
+        var ended = new JobEnded { JobId = row.JobId, Kind = JobKinds.Compress, SubjectId = row.Id, State = JobState.Failed, Attempt = 1, Error = "the worker was lost" };
+
+        await platform.Bus.PublishAsync(ended, late);
+        await platform.Database.HandledAsync(late);
+        Assert.Equal(SubjectState.Running, (await db.Compressions.AsNoTracking().SingleAsync(r => r.Id == row.Id)).State);
+
+        await platform.Bus.PublishAsync(ended with { Attempt = 2 }, current);
+        await platform.Database.HandledAsync(current);
+        Assert.Equal(SubjectState.Failed, (await db.Compressions.AsNoTracking().SingleAsync(r => r.Id == row.Id)).State);
         await db.Compressions.Where(r => r.Id == row.Id).ExecuteDeleteAsync();
     }
 
@@ -143,7 +164,7 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
         await using var scope = platform.Services.CreateAsyncScope();
         var db = scope.ServiceProvider.GetRequiredService<CompressionDb>();
         await db.Compressions.Where(r => r.Id == id).ExecuteUpdateAsync(set => set
-            .SetProperty(r => r.State, CompressionState.Running).SetProperty(r => r.Report, (string?)null).SetProperty(r => r.EndedAt, (DateTimeOffset?)null).SetProperty(r => r.Attempt, 3));
+            .SetProperty(r => r.State, SubjectState.Running).SetProperty(r => r.Report, (string?)null).SetProperty(r => r.EndedAt, (DateTimeOffset?)null).SetProperty(r => r.Attempt, 3));
         await platform.Bus.PublishAsync(new JobEnded { JobId = done.GetProperty("jobId").GetGuid(), Kind = JobKinds.Compress, SubjectId = id, State = JobState.Failed, Error = "the worker was lost" });
         await Eventually.True(async () => (await platform.Client.GetFromJsonAsync<JsonElement>($"/api/v1/compressions/{id}")).GetProperty("state").GetString() == "failed");
 
@@ -154,7 +175,7 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
         await handler.RunAsync(again, CancellationToken.None);
 
         var row = await db.Compressions.AsNoTracking().SingleAsync(r => r.Id == id);
-        Assert.Equal((CompressionState.Succeeded, null, 4), (row.State, row.Error, row.Attempt));
+        Assert.Equal((SubjectState.Succeeded, null, 4), (row.State, row.Error, row.Attempt));
         Assert.NotNull(row.Report);
         Assert.Equal($"/api/v1/compressions/{id}", retried.ResultUri);
         Assert.Equal($"/api/v1/compressions/{id}", again.ResultUri);
@@ -267,9 +288,10 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
             DatasetManifestSha256 = "",
             ParentArtifacts = "{}",
             Spec = "{}",
-            State = CompressionState.Running,
+            State = SubjectState.Running,
             LeaseId = lease,
             Attempt = 2,
+            CreatedAt = DateTimeOffset.UtcNow,
         });
         await db.SaveChangesAsync();
         var stale = new RecordedJob { JobId = Guid.NewGuid(), SubjectId = id, LeaseId = Guid.NewGuid(), Attempt = 1 };
@@ -278,26 +300,9 @@ public sealed class CompressionServiceTests(CompressionFixture platform) : IClas
 
         Assert.True(stale.Dropped);
         var row = await db.Compressions.AsNoTracking().SingleAsync(r => r.Id == id);
-        Assert.Equal((lease, 2, CompressionState.Running), (row.LeaseId!.Value, row.Attempt, row.State));
+        Assert.Equal((lease, 2, SubjectState.Running), (row.LeaseId!.Value, row.Attempt, row.State));
         await db.Compressions.Where(r => r.Id == id).ExecuteDeleteAsync();
     }
 
     private static double Number(JsonElement element, params string[] path) => path.Aggregate(element, (e, member) => e.GetProperty(member)).GetDouble();
-
-    /// <summary>What a handler says of its lease. It is never asked to yield.</summary>
-    private sealed class RecordedJob : JobContext
-    {
-        public bool Dropped { get; private set; }
-        public string? ResultUri { get; private set; }
-        public override CancellationToken YieldToken => CancellationToken.None;
-        public override bool CancelRequested => false;
-        public override bool Lost => false;
-        public override void Report(double progress, string message, params string[] log) { }
-        public override void Report(double progress, string message, IReadOnlyDictionary<string, double> metrics) { }
-        public override void Complete(DbContext db, string resultUri) => ResultUri = resultUri;
-        public override void Fail(DbContext db, string error, bool retryable) => throw new InvalidOperationException();
-        public override void Yield(DbContext db) => throw new InvalidOperationException();
-        public override void Cancel(DbContext db) => throw new InvalidOperationException();
-        public override void Drop() => Dropped = true;
-    }
 }

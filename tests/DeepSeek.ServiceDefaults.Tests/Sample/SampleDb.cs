@@ -1,3 +1,4 @@
+using DeepSeek.ServiceDefaults.Jobs;
 using DeepSeek.ServiceDefaults.Tests.Sample.Messages;
 using Microsoft.EntityFrameworkCore;
 
@@ -7,6 +8,8 @@ namespace DeepSeek.ServiceDefaults.Tests.Sample
     {
         public DbSet<Note> Notes => Set<Note>();
         public DbSet<Echo> Echoes => Set<Echo>();
+
+        public DbSet<Errand> Errands => Set<Errand>();
 
         protected override void OnModelCreating(ModelBuilder modelBuilder) =>
             modelBuilder.Entity<Echo>().Property(echo => echo.Id).UseIdentityAlwaysColumn();
@@ -24,6 +27,12 @@ namespace DeepSeek.ServiceDefaults.Tests.Sample
         public long Id { get; private set; }
         public required Guid NoteId { get; init; }
         public string? TraceId { get; init; }
+    }
+
+    public sealed class Errand : JobSubject
+    {
+        public string? Report { get; set; }
+        public override string ResultUri => $"/errands/{Id}";
     }
 
     public sealed class NoteWrittenConsumer(SampleDb db) : InboxConsumer<SampleDb, NoteWritten>(db)
