@@ -53,7 +53,7 @@ internal static class CommandRunner
         {
             return Refuse(ExitCodes.Usage, fault.Message);
         }
-        catch (CommandFailedException fault)
+        catch (Exception fault) when (fault is CommandFailedException or TimeoutException)
         {
             return Refuse(ExitCodes.Failed, fault.Message);
         }

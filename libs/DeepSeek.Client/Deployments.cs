@@ -25,6 +25,12 @@ public sealed record Deployment
     /// <summary>False after an unload: known, but served by no replica.</summary>
     public bool Enabled { get; init; } = true;
 
+    /// <summary><c>ready</c>: every living replica serves <see cref="TargetVersion"/> and nothing else; <c>rolling</c>, <c>failed</c>, <c>disabled</c>.</summary>
+    public string State { get; init; } = "";
+
+    /// <summary>The version that <see cref="Ref"/> points to; null when it points to none.</summary>
+    public int? TargetVersion { get; init; }
+
     public int MaxBatch { get; init; }
     public double MaxDelayMs { get; init; }
     public int MaxQueue { get; init; }
@@ -35,8 +41,14 @@ public sealed record Deployment
     /// <summary>What is wrong with the reference or the loading; null when nothing is.</summary>
     public string? Error { get; init; }
 
+    /// <summary>What every living replica holds, as it said last.</summary>
+    public IReadOnlyList<DeploymentReplica> Replicas { get; init; } = [];
+
     public DateTimeOffset UpdatedAt { get; init; }
 }
+
+/// <summary>One process that serves.</summary>
+public sealed record DeploymentReplica(string Replica, IReadOnlyList<DeployedVersion> Versions);
 
 /// <summary>A version on a replica: <c>loading</c>, <c>ready</c> or <c>failed</c>.</summary>
 public sealed record DeployedVersion(int Version, string State, string? Error = null);
@@ -53,9 +65,31 @@ public sealed class DeploymentsClient
     private readonly ApiTransport _api;
     internal DeploymentsClient(ApiTransport api) => _api = api;
 
-    /// <summary>Creates or changes a deployment.</summary>
+    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>
+    /// Creates or changes a deployment. The reply's state tells whether every replica follows already; <see cref="WaitAsync"/> waits for it.
+    /// </summary>
     public Task<Deployment> PutAsync(string name, DeploymentSpec spec, CancellationToken cancellationToken = default) =>
         _api.SendAsync<Deployment>(HttpMethod.Put, Path(name), spec, cancellationToken);
+
+    /// <summary>
+    /// Waits until every living replica serves what the deployment's reference points to, also after an alias has moved; ends too when that
+    /// cannot be (<c>failed</c>, <c>disabled</c>), which the result's state tells.
+    /// </summary>
+    public async Task<Deployment> WaitAsync(string name, CancellationToken cancellationToken = default)
+    {
+        while (true)
+        {
+            var deployment = await GetAsync(name, cancellationToken).ConfigureAwait(false);
+            if (deployment.State != "rolling")
+            {
+                return deployment;
+            }
+
+            await Task.Delay(s_poll, cancellationToken).ConfigureAwait(false);
+        }
+    }
 
     public IAsyncEnumerable<Deployment> ListAsync(CancellationToken cancellationToken = default) => _api.ListAsync<Deployment>("api/v1/deployments", cancellationToken);
     public Task<Deployment> GetAsync(string name, CancellationToken cancellationToken = default) => _api.GetAsync<Deployment>(Path(name), cancellationToken);

@@ -30,6 +30,31 @@ public sealed record Job
     public DateTimeOffset? StartedAt { get; init; }
     public DateTimeOffset? EndedAt { get; init; }
 
+    /// <summary>The job as it is after the event; error and times are as they were.</summary>
+    internal Job After(JobEvent item)
+    {
+        var data = item.Data;
+        return item.Type switch
+        {
+            "state" => this with
+            {
+                State = Text("state") ?? State,
+                Attempt = data.TryGetProperty("attempt", out var attempt) ? attempt.GetInt32() : Attempt,
+                Priority = data.TryGetProperty("priority", out var priority) ? priority.GetInt32() : Priority,
+                Result = Text("result") ?? Result,
+                WaitingFor = Text("state") is "queued" or null ? WaitingFor : null,
+            },
+            "progress" => this with
+            {
+                Progress = data.TryGetProperty("progress", out var progress) ? progress.GetDouble() : Progress,
+                Message = Text("message") ?? Message,
+            },
+            _ => this,
+        };
+
+        string? Text(string name) => data.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+    }
+
     public bool HasEnded => State is "succeeded" or "failed" or "cancelled";
     public bool Succeeded => State == "succeeded";
 }
@@ -122,12 +147,23 @@ public sealed class JobsClient
         }
     }
 
-    /// <summary>Waits for the job's end, telling <paramref name="progress"/> of the job on the way; returns the ended job.</summary>
+    /// <summary>
+    /// Waits for the job's end, telling <paramref name="progress"/> of the job as its events tell it; returns the ended job. The job itself is
+    /// read at the first event, and where it is queued again, because no event says what it waits for.
+    /// </summary>
     public async Task<Job> WaitAsync(Guid id, Action<Job>? progress = null, CancellationToken cancellationToken = default)
     {
-        await foreach (var _ in WatchAsync(id, cancellationToken))
+        Job? job = null;
+        await foreach (var item in WatchAsync(id, cancellationToken))
         {
-            if (progress is not null && await FindAsync(id, DateTimeOffset.MaxValue, cancellationToken) is { } job)
+            if (progress is null)
+            {
+                continue;
+            }
+
+            var next = job?.After(item);
+            job = next is null || (next.State == "queued" && job!.State != "queued") ? await FindAsync(id, DateTimeOffset.MaxValue, cancellationToken) : next;
+            if (job is not null)
             {
                 progress(job);
             }

@@ -88,6 +88,8 @@ public sealed record AliasState(
 /// <summary>Models and their versions: <c>/api/v1/models</c>.</summary>
 public sealed class ModelsClient
 {
+    private static readonly TimeSpan s_arrival = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(200);
     private readonly ApiTransport _api;
     internal ModelsClient(ApiTransport api) => _api = api;
 
@@ -98,6 +100,42 @@ public sealed class ModelsClient
 
     public IAsyncEnumerable<ModelVersion> ListVersionsAsync(string model, CancellationToken cancellationToken = default) =>
         _api.ListAsync<ModelVersion>($"{Path(model)}/versions", cancellationToken);
+
+    /// <summary>
+    /// Waits for the version that a run or a compression made: the registry learns of it by a message just after the job has ended.
+    /// </summary>
+    /// <param name="source">Id of the run or compression.</param>
+    /// <param name="patience">Default 30 s.</param>
+    /// <exception cref="TimeoutException">It was not registered in that time.</exception>
+    public async Task<ModelVersion> WaitForSourceAsync(string model, Guid source, TimeSpan? patience = null, CancellationToken cancellationToken = default)
+    {
+        var limit = patience ?? s_arrival;
+        var started = TimeProvider.System.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                await foreach (var version in ListVersionsAsync(model, cancellationToken).ConfigureAwait(false))
+                {
+                    if (version.SourceId == source)
+                    {
+                        return version;
+                    }
+                }
+            }
+            catch (DeepSeekApiException missing) when (missing.Status == System.Net.HttpStatusCode.NotFound)
+            {
+                // The model's first version is still on its way.
+            }
+
+            if (TimeProvider.System.GetElapsedTime(started) >= limit)
+            {
+                throw new TimeoutException($"No version of {model} was registered from {source} within {limit.TotalSeconds} s.");
+            }
+
+            await Task.Delay(s_poll, cancellationToken).ConfigureAwait(false);
+        }
+    }
 
     public Task<ModelVersion> GetVersionAsync(string model, int version, CancellationToken cancellationToken = default) =>
         _api.GetAsync<ModelVersion>($"{Path(model)}/versions/{version}", cancellationToken);

@@ -19,7 +19,7 @@ public sealed class InferenceOptions
     [Range(1, 600)]
     public int PollSeconds { get; set; } = 10;
 
-    /// <summary>Seconds a change of a deployment waits for this replica to follow before it answers 202; default 10, 0 to 60.</summary>
+    /// <summary>Seconds a change of a deployment waits for all living replicas to follow before it answers 202; default 10, 0 to 60.</summary>
     [Range(0, 60)]
     public int ChangeWaitSeconds { get; set; } = 10;
 

@@ -19,6 +19,7 @@ internal static class InferenceServices
         });
         builder.Services.AddSingleton<ReconcileSignal>();
         builder.Services.AddSingleton<DeploymentStore>();
+        builder.Services.AddScoped<DeploymentReader>();
         builder.Services.AddSingleton<DeploymentTable>();
         builder.Services.AddSingleton<ModelLoader>();
         builder.Services.AddHostedService<Reconciler>();

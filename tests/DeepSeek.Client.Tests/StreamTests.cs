@@ -38,6 +38,69 @@ public sealed class StreamTests
     }
 
     [Fact]
+    public async Task Wait_TellingOfProgress_ReadsTheJobOnlyWhereEventsDoNotTell()
+    {
+        await using var gateway = await ScriptedGateway.StartAsync(
+            ScriptedGateway.Events(string.Join("\n\n",
+                "event: state\nid: 1\ndata: {\"state\":\"queued\",\"attempt\":0}",
+                "event: state\nid: 2\ndata: {\"state\":\"running\",\"attempt\":1,\"priority\":70}",
+                "event: progress\nid: 3\ndata: {\"progress\":0.25,\"message\":\"epoch 1\"}",
+                "event: log\nid: 4\ndata: {\"line\":\"hello\"}",
+                "event: state\nid: 5\ndata: {\"state\":\"queued\",\"attempt\":1}",
+                "event: state\nid: 6\ndata: {\"state\":\"running\",\"attempt\":2}",
+                "event: progress\nid: 7\ndata: {\"progress\":0.5,\"message\":\"epoch 2\"}",
+                "event: state\nid: 8\ndata: {\"state\":\"succeeded\",\"attempt\":2,\"result\":\"/r\"}\n\n")),
+            ScriptedGateway.Json(new { id = s_job, name = "j", state = "queued", waitingFor = "a slot" }),
+            ScriptedGateway.Json(new { id = s_job, name = "j", state = "queued", waitingFor = "its retry", progress = 0.25 }),
+            JobIn("succeeded"), JobIn("succeeded"));
+        var told = new List<Job>();
+
+        var ended = await gateway.Client.Jobs.WaitAsync(s_job, told.Add, TestContext.Current.CancellationToken);
+
+        Assert.True(ended.Succeeded);
+        Assert.Equal(["queued", "running", "running", "running", "queued", "running", "running", "succeeded"], told.Select(job => job.State));
+        Assert.Equal(["a slot", "its retry"], told.Where(job => job.State == "queued").Select(job => job.WaitingFor));
+        Assert.Equal((1, 70, 0.25, "epoch 1", "j"), (told[2].Attempt, told[2].Priority, told[2].Progress, told[2].Message, told[2].Name));
+        Assert.Equal((2, 0.5, "/r"), (told[7].Attempt, told[7].Progress, told[7].Result));
+        // The stream; the job at its start, queued again, once the stream has ended, and for the result.
+        Assert.Equal(5, gateway.Requests.Count);
+    }
+
+    [Fact]
+    public async Task WaitForSource_ModelNotYetKnown_WaitsForItsVersion()
+    {
+        var run = Guid.NewGuid();
+        await using var gateway = await ScriptedGateway.StartAsync(
+            ScriptedGateway.Status(404),
+            ScriptedGateway.Json(new { items = new[] { new { version = 1, sourceId = Guid.NewGuid() } } }),
+            ScriptedGateway.Json(new { items = new[] { new { version = 2, sourceId = run } } }));
+
+        Assert.Equal(2, (await gateway.Client.Models.WaitForSourceAsync("m", run, cancellationToken: TestContext.Current.CancellationToken)).Version);
+    }
+
+    [Fact]
+    public async Task WaitForSource_NeverRegistered_TellsSo()
+    {
+        await using var gateway = await ScriptedGateway.StartAsync(ScriptedGateway.Json(new { items = Array.Empty<object>() }));
+
+        await Assert.ThrowsAsync<TimeoutException>(() =>
+            gateway.Client.Models.WaitForSourceAsync("m", Guid.NewGuid(), TimeSpan.Zero, TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public async Task DeploymentWait_WhileReplicasDiffer_WaitsForTheLast()
+    {
+        await using var gateway = await ScriptedGateway.StartAsync(
+            ScriptedGateway.Json(new { name = "d", state = "rolling", targetVersion = 2 }),
+            ScriptedGateway.Json(new { name = "d", state = "ready", targetVersion = 2, replicas = new[] { new { replica = "a", versions = new[] { new { version = 2, state = "ready" } } } } }));
+
+        var deployment = await gateway.Client.Deployments.WaitAsync("d", TestContext.Current.CancellationToken);
+
+        Assert.Equal(("ready", 2, 2), (deployment.State, deployment.TargetVersion, deployment.Replicas.Single().Versions.Single().Version));
+        Assert.Equal(2, gateway.Requests.Count);
+    }
+
+    [Fact]
     public async Task Logs_SeveralPages_AreOneText()
     {
         await using var gateway = await ScriptedGateway.StartAsync(

@@ -25,6 +25,9 @@ internal sealed class RegistryPeer : IAsyncDisposable
     /// <summary>While true every call is answered 503.</summary>
     public bool Down { get; set; }
 
+    /// <summary>The next download of a blob waits for the task; further ones do not. One entry a download.</summary>
+    public ConcurrentDictionary<string, Task> Held { get; } = new();
+
     public int Resolves => _resolves;
 
     private int _resolves;
@@ -93,8 +96,15 @@ internal sealed class RegistryPeer : IAsyncDisposable
             _versions.Values.FirstOrDefault(v => v.Id == id) is { } found
                 ? Results.Json(new { chain = new object[] { new { kind = "version", id = found.Id }, new { kind = "dataset", sha256 = "ab" } } })
                 : Results.NotFound());
-        _app.MapMethods("/api/v1/blobs/{sha}", ["GET", "HEAD"], (string sha) =>
-            _blobs.TryGetValue(sha, out var bytes) ? Results.Bytes(bytes, enableRangeProcessing: true) : Results.NotFound());
+        _app.MapMethods("/api/v1/blobs/{sha}", ["GET", "HEAD"], async (string sha) =>
+        {
+            if (Held.TryRemove(sha, out var release))
+            {
+                await release;
+            }
+
+            return _blobs.TryGetValue(sha, out var bytes) ? Results.Bytes(bytes, enableRangeProcessing: true) : Results.NotFound();
+        });
     }
 
     private static object Document(Registered v) => new

@@ -5,6 +5,9 @@ namespace DeepSeek.Platform.Tests;
 /// <summary>The way from rows to an explanation, small; what it leaves behind is counted at the end.</summary>
 internal sealed class Pipeline(DeepSeekClient client, string name, int seed)
 {
+    /// <summary>The registry may be the part that was killed.</summary>
+    private static readonly TimeSpan s_arrival = TimeSpan.FromMinutes(2);
+
     public Guid Dataset { get; private set; }
     public Guid Run { get; private set; }
     public Guid Compression { get; private set; }
@@ -35,12 +38,12 @@ internal sealed class Pipeline(DeepSeekClient client, string name, int seed)
             cancelled);
         Run = run.Id;
         await EndAsync(run.JobId, cancelled);
-        var version = await RegisteredAsync(Run, cancelled);
+        var version = (await client.Models.WaitForSourceAsync(name, Run, s_arrival, cancelled)).Version;
 
         var compression = await client.Compressions.CreateAsync(new CompressionSpec { ModelName = name, Version = $"{version}", Budget = new AccuracyBudget("accuracy", 0.5) }, cancelled);
         Compression = compression.Id;
         await EndAsync(compression.JobId, cancelled);
-        await RegisteredAsync(Compression, cancelled);
+        await client.Models.WaitForSourceAsync(name, Compression, s_arrival, cancelled);
 
         var explanation = await client.Explanations.CreateAsync(new ExplanationSpec { ModelName = name, Version = $"{version}", Count = 10 }, cancelled);
         Explanation = explanation.Id;
@@ -64,26 +67,6 @@ internal sealed class Pipeline(DeepSeekClient client, string name, int seed)
         Jobs.Add(job);
         var ended = await client.Jobs.WaitAsync(job, cancellationToken: cancelled);
         Assert.True(ended.Succeeded, $"{ended.Kind} job {job} {ended.State}: {ended.Error}");
-    }
-
-    private async Task<int> RegisteredAsync(Guid source, CancellationToken cancelled)
-    {
-        while (true)
-        {
-            try
-            {
-                if ((await VersionsAsync()).SingleOrDefault(version => version.SourceId == source) is { } found)
-                {
-                    return found.Version;
-                }
-            }
-            catch (DeepSeekApiException missing) when (missing.Status == System.Net.HttpStatusCode.NotFound)
-            {
-                // The model's first version is still on its way.
-            }
-
-            await Task.Delay(200, cancelled);
-        }
     }
 
     private byte[] Rows()

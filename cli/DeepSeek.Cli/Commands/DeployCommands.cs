@@ -15,7 +15,7 @@ internal static class DeployCommands
         var list = new Command("list", "All deployments.");
         list.Runs(context => context.Print.ListAsync(
             context.Client.Deployments.ListAsync(context.Cancelled),
-            ("name", d => d.Name), ("model", d => d.Model), ("ref", d => d.Ref), ("versions", d => d.Versions.Select(v => $"{v.Version} {v.State}"))));
+            ("name", d => d.Name), ("model", d => d.Model), ("ref", d => d.Ref), ("state", d => d.State), ("versions", d => d.Versions.Select(v => $"{v.Version} {v.State}"))));
         var delete = new Command("delete", "Stop serving.") { s_name };
         delete.Runs(async context =>
         {
@@ -31,13 +31,23 @@ internal static class DeployCommands
     {
         var model = new Option<string>("--model") { Description = "Model name.", Required = true };
         var reference = new Option<string>("--ref") { Description = "Alias to follow or version number.", DefaultValueFactory = _ => "production" };
-        var command = new Command("deploy", "Serve a model version; a running deployment changes without a failed request.") { s_name, model, reference };
+        var wait = new Option<bool>("--wait") { Description = "Return when every replica serves the version; fail when one cannot." };
+        var command = new Command("deploy", "Serve a model version; a running deployment changes without a failed request.") { s_name, model, reference, wait };
         command.Runs(async context =>
         {
             var name = context.Arguments.GetRequiredValue(s_name);
             var deployment = await context.Client.Deployments.PutAsync(
                 name, new DeploymentSpec { Model = context.Arguments.GetRequiredValue(model), Ref = context.Arguments.GetRequiredValue(reference) }, context.Cancelled);
-            context.Print.Item(deployment, ("name", deployment.Name), ("model", deployment.Model), ("ref", deployment.Ref), ("versions", deployment.Versions.Select(v => $"{v.Version} {v.State}")));
+            if (context.Arguments.GetValue(wait))
+            {
+                deployment = await context.Client.Deployments.WaitAsync(name, context.Cancelled);
+                if (deployment.State != "ready")
+                {
+                    throw new CommandFailedException($"Deployment '{name}' is {deployment.State}: {deployment.Error ?? deployment.Replicas.SelectMany(r => r.Versions).Select(v => v.Error).FirstOrDefault(e => e is not null)}");
+                }
+            }
+
+            context.Print.Item(deployment, ("name", deployment.Name), ("model", deployment.Model), ("ref", deployment.Ref), ("state", deployment.State), ("versions", deployment.Versions.Select(v => $"{v.Version} {v.State}")));
         });
         return command;
     }

@@ -9,7 +9,8 @@ namespace DeepSeek.Cli.Quickstart;
 /// <summary>The main job from raw data to explanation through the gateway; every step checks what it promises.</summary>
 internal sealed class QuickstartRun(CommandContext context, Uri gateway, QuickstartPlan plan)
 {
-    private static readonly TimeSpan s_arrival = TimeSpan.FromSeconds(30);
+    /// <summary>A replica that died counts as living for a minute.</summary>
+    private static readonly TimeSpan s_rollOut = TimeSpan.FromSeconds(90);
     private readonly Stopwatch _clock = Stopwatch.StartNew();
 
     public async Task<QuickstartReport> RunAsync()
@@ -25,14 +26,14 @@ internal sealed class QuickstartRun(CommandContext context, Uri gateway, Quickst
 
         var run = await author.Runs.CreateAsync(plan.Run(dataset.Id), context.Cancelled);
         await FollowAsync(author, run.JobId);
-        var trained = await RegisteredAsync(author, run.Id);
+        var trained = await author.Models.WaitForSourceAsync(plan.Name, run.Id, cancellationToken: context.Cancelled);
         var accuracy = trained.Metrics["accuracy"];
         Step($"trained version {trained.Version}: test accuracy {accuracy:P2}, AUC {trained.Metrics["auc"]:F4}");
         Require(accuracy >= plan.LeastAccuracy, $"The test accuracy {accuracy:P2} is below {plan.LeastAccuracy:P1}.");
 
         var compression = await author.Compressions.CreateAsync(plan.Compression with { Version = $"{trained.Version}" }, context.Cancelled);
         await FollowAsync(author, compression.JobId);
-        var compressed = await RegisteredAsync(author, compression.Id);
+        var compressed = await author.Models.WaitForSourceAsync(plan.Name, compression.Id, cancellationToken: context.Cancelled);
         var report = (await author.Compressions.GetAsync(compression.Id, context.Cancelled)).Report
             ?? throw new CommandFailedException("The compression has no report.");
         var (bytesFp32, bytesInt8) = (trained.Artifact("model.onnx").Bytes, compressed.Artifact("model.onnx").Bytes);
@@ -82,42 +83,19 @@ internal sealed class QuickstartRun(CommandContext context, Uri gateway, Quickst
         };
     }
 
-    // The registry learns of a result by a message just after its job has ended.
-    private async Task<ModelVersion> RegisteredAsync(DeepSeekClient client, Guid source)
-    {
-        var patience = Stopwatch.StartNew();
-        while (patience.Elapsed < s_arrival)
-        {
-            try
-            {
-                await foreach (var version in client.Models.ListVersionsAsync(plan.Name, context.Cancelled))
-                {
-                    if (version.SourceId == source)
-                    {
-                        return version;
-                    }
-                }
-            }
-            catch (DeepSeekApiException missing) when (missing.Status == System.Net.HttpStatusCode.NotFound)
-            {
-                // The model's first version is still on its way.
-            }
-
-            await Task.Delay(200, context.Cancelled);
-        }
-
-        throw new CommandFailedException($"No version of {plan.Name} was registered from {source} within {s_arrival.TotalSeconds} s.");
-    }
-
     private async Task DeployAsync(DeepSeekClient client, int version)
     {
-        var deployment = await client.Deployments.PutAsync(plan.Name, new DeploymentSpec { Model = plan.Name, Ref = "production" }, context.Cancelled);
-        var patience = Stopwatch.StartNew();
-        while (!deployment.Versions.Any(served => served.Version == version && served.State == "ready"))
+        await client.Deployments.PutAsync(plan.Name, new DeploymentSpec { Model = plan.Name, Ref = "production" }, context.Cancelled);
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(context.Cancelled);
+        patience.CancelAfter(s_rollOut);
+        try
         {
-            Require(patience.Elapsed < s_arrival, $"Version {version} was not ready within {s_arrival.TotalSeconds} s: {string.Join(", ", deployment.Versions)}.");
-            await Task.Delay(200, context.Cancelled);
-            deployment = await client.Deployments.GetAsync(plan.Name, context.Cancelled);
+            var deployment = await client.Deployments.WaitAsync(plan.Name, patience.Token);
+            Require(deployment is { State: "ready" } && deployment.TargetVersion == version, $"Version {version} is not served: the deployment is {deployment.State} at version {deployment.TargetVersion}. {deployment.Error}");
+        }
+        catch (OperationCanceledException) when (!context.Cancelled.IsCancellationRequested)
+        {
+            throw new CommandFailedException($"Version {version} was not served by every replica within {s_rollOut.TotalSeconds} s.");
         }
     }
 

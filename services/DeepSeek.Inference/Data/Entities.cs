@@ -47,6 +47,14 @@ internal sealed class ServedVersion
     public required DateTimeOffset RecordedAt { get; init; }
 }
 
+/// <summary>A living process of this service.</summary>
+internal sealed class Replica
+{
+    public required string Name { get; init; }
+
+    public required DateTimeOffset SeenAt { get; init; }
+}
+
 internal sealed class ReplicaVersion
 {
     public required string Replica { get; init; }
@@ -58,6 +66,8 @@ internal sealed class ReplicaVersion
     public required string State { get; init; }
 
     public string? Error { get; init; }
+
+    public long? Revision { get; init; }
 
     public required DateTimeOffset SeenAt { get; init; }
 }

@@ -8,6 +8,8 @@ internal sealed class InferenceDb(DbContextOptions<InferenceDb> options) : DbCon
 
     public DbSet<ServedVersion> ServedVersions => Set<ServedVersion>();
 
+    public DbSet<Replica> Replicas => Set<Replica>();
+
     public DbSet<ReplicaVersion> ReplicaVersions => Set<ReplicaVersion>();
 
     public DbSet<Prediction> Predictions => Set<Prediction>();
@@ -21,6 +23,11 @@ internal sealed class InferenceDb(DbContextOptions<InferenceDb> options) : DbCon
             deployment.HasOne(d => d.Version).WithMany().HasForeignKey(d => d.VersionId);
         });
         modelBuilder.Entity<ServedVersion>().Property(v => v.Id).ValueGeneratedNever();
+        modelBuilder.Entity<Replica>(replica =>
+        {
+            replica.HasKey(r => r.Name);
+            replica.Property(r => r.Name).HasColumnName("replica");
+        });
         modelBuilder.Entity<ReplicaVersion>().HasKey(r => new { r.Replica, r.DeploymentId, r.Version });
         modelBuilder.Entity<Prediction>(prediction =>
         {

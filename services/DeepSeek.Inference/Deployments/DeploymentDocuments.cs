@@ -39,6 +39,12 @@ internal sealed record DeploymentDocument
     /// <summary>False after an unload: known, but served by no replica.</summary>
     public required bool Enabled { get; init; }
 
+    /// <summary>Of all living replicas together.</summary>
+    public required DeploymentState State { get; init; }
+
+    /// <summary>The version that the reference points to; null when it points to none.</summary>
+    public required int? TargetVersion { get; init; }
+
     public required int MaxBatch { get; init; }
 
     public required double MaxDelayMs { get; init; }
@@ -61,4 +67,20 @@ internal sealed record DeploymentDocument
     public required DateTimeOffset UpdatedAt { get; init; }
 }
 
-internal sealed record ReplicaDocument(string Replica, IReadOnlyList<VersionStatus> Versions);
+/// <param name="ServedRevision">The deployment's revision (its ETag) that the replica serves as it shall; null while it does not.</param>
+internal sealed record ReplicaDocument(string Replica, IReadOnlyList<VersionStatus> Versions, long? ServedRevision);
+
+internal enum DeploymentState
+{
+    /// <summary>Some living replica does not serve the target yet.</summary>
+    Rolling,
+
+    /// <summary>Every living replica serves the target, and nothing else.</summary>
+    Ready,
+
+    /// <summary>Some living replica cannot load the target; what it served before goes on.</summary>
+    Failed,
+
+    /// <summary>Switched off.</summary>
+    Disabled,
+}

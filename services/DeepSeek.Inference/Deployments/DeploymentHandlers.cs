@@ -12,24 +12,21 @@ namespace DeepSeek.Inference.Deployments;
 internal static partial class DeploymentHandlers
 {
     public static async Task<Ok<Page<DeploymentDocument>>> ListAsync(
-        [AsParameters] PageRequest page, InferenceDb db, DeploymentTable table, TimeProvider time, CancellationToken cancellationToken)
-    {
-        var replicas = (await Living(db, time).ToListAsync(cancellationToken)).ToLookup(r => r.DeploymentId);
-        return TypedResults.Ok(await db.Deployments.AsNoTracking().ToPageAsync(
-            d => d.Name, page, d => Document(d, table, replicas[d.Id]), cancellationToken, descending: false));
-    }
+        [AsParameters] PageRequest page, DeploymentReader reader, CancellationToken cancellationToken) =>
+        TypedResults.Ok(await reader.ListAsync(page, cancellationToken));
 
     public static async Task<Ok<DeploymentDocument>> GetAsync(
-        string name, HttpContext http, InferenceDb db, DeploymentTable table, TimeProvider time, CancellationToken cancellationToken)
+        string name, HttpContext http, InferenceDb db, DeploymentReader reader, CancellationToken cancellationToken)
     {
-        var deployment = await db.Deployments.AsNoTracking().SingleOrDefaultAsync(d => d.Name == name, cancellationToken)
+        var deployment = await db.Deployments.AsNoTracking().Include(d => d.Version).SingleOrDefaultAsync(d => d.Name == name, cancellationToken)
             ?? throw Problems.NotFound("deployment", name);
         ETags.Set(http, deployment.Revision);
-        return TypedResults.Ok(await DocumentAsync(deployment, db, table, time, cancellationToken));
+        return TypedResults.Ok(await reader.ReadAsync(deployment, cancellationToken));
     }
 
+    /// <summary>200 when every living replica serves what was asked for, 202 when some are still about to.</summary>
     public static async Task<Results<Ok<DeploymentDocument>, Accepted<DeploymentDocument>>> PutAsync(
-        string name, PutDeployment body, HttpContext http, InferenceDb db, RegistryClient registry, DeploymentTable table,
+        string name, PutDeployment body, HttpContext http, InferenceDb db, RegistryClient registry, DeploymentReader reader,
         DeploymentStore store, ReconcileSignal signal, IOptions<InferenceOptions> options, TimeProvider time, CancellationToken cancellationToken)
     {
         Validate(name, body);
@@ -37,11 +34,10 @@ internal static partial class DeploymentHandlers
         var deployment = await SaveAsync(name, body, http, db, time, cancellationToken);
         await store.RecordTargetAsync(deployment.Id, model, cancellationToken);
         signal.Raise();
-        var ready = await WaitAsync(
-            table, name, new Target(model, Reconciler.Limits(deployment)), TimeSpan.FromSeconds(options.Value.ChangeWaitSeconds), cancellationToken);
+        var document = await reader.WaitAsync(
+            deployment, new Target(model, Reconciler.Limits(deployment)), TimeSpan.FromSeconds(options.Value.ChangeWaitSeconds), cancellationToken);
         ETags.Set(http, deployment.Revision);
-        var document = await DocumentAsync(deployment, db, table, time, cancellationToken);
-        return ready ? TypedResults.Ok(document) : TypedResults.Accepted($"/api/v1/deployments/{name}", document);
+        return document.State == DeploymentState.Ready ? TypedResults.Ok(document) : TypedResults.Accepted($"/api/v1/deployments/{name}", document);
     }
 
     public static async Task<NoContent> DeleteAsync(
@@ -154,36 +150,6 @@ internal static partial class DeploymentHandlers
         }
     }
 
-    private static async Task<bool> WaitAsync(
-        DeploymentTable table, string name, Target target, TimeSpan patience, CancellationToken cancellationToken)
-    {
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(patience);
-        try
-        {
-            while (true)
-            {
-                var slot = table.Find(name);
-                var changed = slot?.Changed ?? Task.Delay(TimeSpan.FromMilliseconds(10), deadline.Token);
-                if (slot is not null && slot.Serves(target))
-                {
-                    return true;
-                }
-
-                if (slot?.Target == target && slot.Hopeless)
-                {
-                    return false;
-                }
-
-                await changed.WaitAsync(deadline.Token);
-            }
-        }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-        {
-            return false;
-        }
-    }
-
     private static void Validate(string name, PutDeployment body)
     {
         var errors = new Dictionary<string, string[]>();
@@ -209,42 +175,6 @@ internal static partial class DeploymentHandlers
 
     /// <summary>People write aliases with the @ of model@alias.</summary>
     private static string Reference(PutDeployment body) => body.Ref.TrimStart('@');
-
-    private static IQueryable<ReplicaVersion> Living(InferenceDb db, TimeProvider time)
-    {
-        var since = time.GetUtcNow() - DeploymentStore.ReplicaLife;
-        return db.ReplicaVersions.AsNoTracking().Where(r => r.SeenAt >= since);
-    }
-
-    private static async Task<DeploymentDocument> DocumentAsync(
-        Deployment deployment, InferenceDb db, DeploymentTable table, TimeProvider time, CancellationToken cancellationToken) =>
-        Document(deployment, table, await Living(db, time).Where(r => r.DeploymentId == deployment.Id).ToListAsync(cancellationToken));
-
-    private static DeploymentDocument Document(Deployment deployment, DeploymentTable table, IEnumerable<ReplicaVersion> replicas)
-    {
-        var slot = table.Find(deployment.Name);
-        var own = slot?.Id == deployment.Id ? slot.Versions() : [];
-        var others = replicas.Where(r => r.Replica != table.Replica).GroupBy(r => r.Replica, StringComparer.Ordinal).Select(g =>
-            new ReplicaDocument(g.Key, [.. g.OrderBy(r => r.Version).Select(r =>
-                new VersionStatus(r.Version, Enum.Parse<VersionState>(r.State, ignoreCase: true), r.Error))]));
-        return new DeploymentDocument
-        {
-            Id = deployment.Id,
-            Name = deployment.Name,
-            Model = deployment.Model,
-            Ref = deployment.Ref,
-            Enabled = deployment.Enabled,
-            MaxBatch = deployment.MaxBatch,
-            MaxDelayMs = deployment.MaxDelayMs,
-            MaxQueue = deployment.MaxQueue,
-            Versions = own,
-            Error = slot?.Id == deployment.Id ? slot.Error : null,
-            Replicas = [.. others.Append(new ReplicaDocument(table.Replica, own)).OrderBy(r => r.Replica, StringComparer.Ordinal)],
-            CreatedBy = deployment.CreatedBy,
-            CreatedAt = deployment.CreatedAt,
-            UpdatedAt = deployment.UpdatedAt,
-        };
-    }
 
     [GeneratedRegex(@"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z")]
     private static partial Regex Names();

@@ -27,6 +27,7 @@ internal sealed class DeploymentSlot(Guid id, string name)
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private LoadedVersion? _current;
     private Target? _target;
+    private long _revision;
     private string? _referenceError;
     private string? _loadError;
     private Target? _failed;
@@ -82,8 +83,21 @@ internal sealed class DeploymentSlot(Guid id, string name)
     public bool Serves(Target target) =>
         Current is { } current && current.Model.VersionId == target.Model.VersionId && current.Limits == target.Limits;
 
+    /// <summary>The deployment's revision that it serves as it shall; null while it does not.</summary>
+    public long? ServedRevision
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _target is { } target && Serves(target) ? _revision : null;
+            }
+        }
+    }
+
     /// <summary>Sets what it shall serve; <paramref name="error"/> says what is wrong with its reference.</summary>
-    public void Aim(Target? target, string? error)
+    /// <param name="revision">Of the deployment that asks for it.</param>
+    public void Aim(Target? target, string? error, long revision)
     {
         lock (_gate)
         {
@@ -93,6 +107,7 @@ internal sealed class DeploymentSlot(Guid id, string name)
             }
 
             _target = target;
+            _revision = revision;
             _referenceError = error;
             Signal();
         }

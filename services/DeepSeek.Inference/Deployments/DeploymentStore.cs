@@ -5,6 +5,9 @@ using Npgsql;
 
 namespace DeepSeek.Inference.Deployments;
 
+/// <summary>What a replica says of one deployment.</summary>
+internal sealed record SlotReport(Guid Deployment, IReadOnlyList<VersionStatus> Versions, long? ServedRevision);
+
 /// <summary>The database as the serving side sees it.</summary>
 internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, NpgsqlDataSource database)
 {
@@ -44,10 +47,9 @@ internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, N
 
     /// <summary>Replaces what this replica said before; forgets replicas that are gone.</summary>
     public async Task ReportAsync(
-        string replica, IEnumerable<(Guid Deployment, IReadOnlyList<VersionStatus> Versions)> slots, DateTimeOffset now,
-        CancellationToken cancellationToken)
+        string replica, IEnumerable<SlotReport> slots, DateTimeOffset now, CancellationToken cancellationToken)
     {
-        var rows = slots.SelectMany(s => s.Versions.Select(v => (s.Deployment, Status: v))).ToList();
+        var rows = slots.SelectMany(s => s.Versions.Select(v => (s.Deployment, Status: v, s.ServedRevision))).ToList();
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
         await using var batch = new NpgsqlBatch(connection)
         {
@@ -57,12 +59,17 @@ internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, N
                 {
                     Parameters = { new() { Value = replica }, new() { Value = (now - ReplicaLife).ToUniversalTime() } },
                 },
+                new("delete from replicas where seen_at < $1") { Parameters = { new() { Value = (now - ReplicaLife).ToUniversalTime() } } },
+                new("insert into replicas (replica, seen_at) values ($1, $2) on conflict (replica) do update set seen_at = excluded.seen_at")
+                {
+                    Parameters = { new() { Value = replica }, new() { Value = now.ToUniversalTime() } },
+                },
                 new("""
-                    insert into replica_versions (replica, deployment_id, version, state, error, seen_at)
-                    select $1, d.id, r.version, r.state, r.error, $6
-                    from unnest($2, $3, $4, $5) as r (deployment, version, state, error) join deployments d on d.id = r.deployment
+                    insert into replica_versions (replica, deployment_id, version, state, error, revision, seen_at)
+                    select $1, d.id, r.version, r.state, r.error, r.revision, $7
+                    from unnest($2, $3, $4, $5, $6) as r (deployment, version, state, error, revision) join deployments d on d.id = r.deployment
                     on conflict (replica, deployment_id, version) do update
-                    set state = excluded.state, error = excluded.error, seen_at = excluded.seen_at
+                    set state = excluded.state, error = excluded.error, revision = excluded.revision, seen_at = excluded.seen_at
                     """)
                 {
                     Parameters =
@@ -72,6 +79,7 @@ internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, N
                         new() { Value = rows.Select(r => r.Status.Version).ToArray() },
                         new() { Value = rows.Select(r => r.Status.State.ToString().ToLowerInvariant()).ToArray() },
                         new() { Value = rows.Select(r => r.Status.Error).ToArray(), NpgsqlDbType = NpgsqlTypes.NpgsqlDbType.Array | NpgsqlTypes.NpgsqlDbType.Text },
+                        new() { Value = rows.Select(r => r.ServedRevision).ToArray() },
                         new() { Value = now.ToUniversalTime() },
                     },
                 },
@@ -83,7 +91,7 @@ internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, N
     /// <summary>Forgets this replica at its regular end.</summary>
     public async Task LeaveAsync(string replica)
     {
-        await using var command = database.CreateCommand("delete from replica_versions where replica = $1");
+        await using var command = database.CreateCommand("with gone as (delete from replicas where replica = $1) delete from replica_versions where replica = $1");
         command.Parameters.Add(new() { Value = replica });
         await command.ExecuteNonQueryAsync();
     }

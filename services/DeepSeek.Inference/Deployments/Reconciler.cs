@@ -19,6 +19,7 @@ internal sealed partial class Reconciler(
     private const int Parallelism = 4;
 
     private readonly ConcurrentDictionary<Task, DeploymentSlot> _loads = new();
+    private readonly SemaphoreSlim _reporting = new(1);
 
     /// <summary>The service counts as ready after this even if a model is still loading: it must not hold up the others.</summary>
     private static readonly TimeSpan SettleWithin = TimeSpan.FromSeconds(20);
@@ -109,7 +110,7 @@ internal sealed partial class Reconciler(
     {
         var slot = table.Ensure(deployment.Id, deployment.Name);
         var (model, error) = await ResolveAsync(deployment, cancellationToken);
-        slot.Aim(model is null ? null : new Target(model, Limits(deployment)), error);
+        slot.Aim(model is null ? null : new Target(model, Limits(deployment)), error, deployment.Revision);
         if (model is null)
         {
             slot.Unload(remove: false);
@@ -197,7 +198,17 @@ internal sealed partial class Reconciler(
     {
         try
         {
-            await store.ReportAsync(table.Replica, table.Slots.Select(s => (s.Id, s.Versions())), time.GetUtcNow(), cancellationToken);
+            // One at a time: a report must not be overtaken by one of an earlier moment.
+            await _reporting.WaitAsync(cancellationToken);
+            try
+            {
+                await store.ReportAsync(
+                    table.Replica, table.Slots.Select(s => new SlotReport(s.Id, s.Versions(), s.ServedRevision)), time.GetUtcNow(), cancellationToken);
+            }
+            finally
+            {
+                _reporting.Release();
+            }
         }
         catch (Exception fault) when (!cancellationToken.IsCancellationRequested)
         {
