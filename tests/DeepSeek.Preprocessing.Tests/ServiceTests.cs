@@ -195,13 +195,16 @@ public sealed class ServiceTests(ServiceFixture service) : IClassFixture<Service
         await ServiceFixture.RunAsync(bus, jobId, id, attempt: 2);
         await ServiceFixture.EndAsync(service.Operator, id);
         await ServiceFixture.RunAsync(bus, jobId, id, attempt: 1);
-        await ServiceFixture.RunAsync(bus, jobId, id, attempt: 3);
-        // A later job is through, so the two stale offers were looked at.
+        // Offered again after its end, as when its word was lost, the job is told of once more.
+        var repeat = Guid.NewGuid();
+        await ServiceFixture.RunAsync(bus, jobId, id, attempt: 3, lease: repeat);
+        // A later job is through, so the two other offers were looked at.
         var (next, nextJob) = await service.UploadAsync(Spec, Csv());
         await ServiceFixture.RunAsync(bus, nextJob, next);
         await bus.ReceiveAsync<JobCompleted>(m => m.JobId == nextJob, TimeSpan.FromSeconds(90));
         Assert.Single(bus.Received<DatasetPrepared>(), m => m.Message.DatasetId == id);
-        Assert.Single(bus.Received<JobCompleted>(), m => m.Message.JobId == jobId);
+        Assert.Single(bus.Received<JobCompleted>(), m => m.Message.JobId == jobId && m.Message.LeaseId != repeat);
+        Assert.Single(bus.Received<JobCompleted>(), m => m.Message.LeaseId == repeat);
         // The list tells as much of a dataset as its own page.
         var list = JsonElement.Parse(await service.Operator.GetStringAsync("/api/v1/datasets?limit=200&state=ready"));
         Assert.Equal(await service.Operator.GetStringAsync($"/api/v1/datasets/{id}"),
