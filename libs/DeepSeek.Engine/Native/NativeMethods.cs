@@ -39,6 +39,11 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int ds_autograd_enter_inference(nint* guard);
     [LibraryImport(Library)] internal static partial int ds_autograd_leave_inference(nint guard);
 
+    [LibraryImport(Library)] internal static partial int ds_autograd_set_callback_error(byte* text);
+    [LibraryImport(Library)] internal static partial int ds_autograd_add_hook(nint tensor, delegate* unmanaged<nint, nint, nint*, int> hook, delegate* unmanaged<nint, void> release, nint context, uint* id);
+    [LibraryImport(Library)] internal static partial int ds_autograd_remove_hook(nint tensor, uint id);
+    [LibraryImport(Library)] internal static partial int ds_autograd_attach(nint* inputs, int inputCount, nint* outputs, int outputCount, delegate* unmanaged<nint, nint*, int, nint*, int, int> backward, delegate* unmanaged<nint, void> release, nint context);
+
     // random.h
     [LibraryImport(Library)] internal static partial int ds_random_seed(ulong seed);
     [LibraryImport(Library)] internal static partial int ds_random_get_state(void* buffer, long capacity, long* bytes);

@@ -8,6 +8,7 @@ public readonly record struct NamedTensor(string Name, TensorHandle Tensor);
 /// <summary>A layer or net: a function with weights.</summary>
 public abstract class Module : IDisposable
 {
+    private ModuleHooks? _hooks;
     private readonly List<NamedTensor> _parameters = [];
     private readonly List<NamedTensor> _buffers = [];
     private readonly List<NamedTensor> _derived = [];
@@ -17,7 +18,10 @@ public abstract class Module : IDisposable
     public bool Training { get; private set; } = true;
 
     /// <summary>Computes the output.</summary>
-    public Tensor Forward(Tensor x) => Compute(x);
+    public Tensor Forward(Tensor x) => _hooks is null ? Compute(x) : _hooks.Run(this, x, Compute);
+
+    /// <summary>Calls a hook with this module, place and value whenever a value passes; what it returns takes the value's place, unless it is <c>default</c>. Disposing removes it.</summary>
+    public IDisposable OnPass(HookPlace place, ModuleHook hook) => (_hooks ??= new ModuleHooks()).Add(place, hook);
 
     /// <summary>What the module does; <see cref="Forward"/> calls it.</summary>
     protected abstract Tensor Compute(Tensor x);

@@ -9,6 +9,9 @@ public readonly unsafe ref struct NoGrad
 
     private NoGrad(int previous) => _previous = previous;
 
+    /// <summary>Whether operations were recorded before.</summary>
+    internal bool WasRecording => _previous != 0;
+
     /// <summary>Stops recording.</summary>
     public static NoGrad Enter()
     {
