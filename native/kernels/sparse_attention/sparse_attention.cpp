@@ -78,6 +78,7 @@ SparseAttentionParams parameters(const at::Tensor& q, const at::Tensor& k, const
   r.query_blocks = ceil_div(r.queries, p.block_q), r.key_blocks = ceil_div(r.keys, p.block_k);
   r.scale = static_cast<float>(p.scale), r.causal = p.causal;
   r.type = element_type(q, kOp, "q");
+  TORCH_CHECK(r.dim <= 256, kOp, ": heads of ", r.dim, " elements; at most 256 on a GPU");
   return r;
 }
 
@@ -142,7 +143,7 @@ std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& q, const at::Tensor
   const auto pattern = pattern_of(q, block_index, block_count, block_q, block_k, causal, scale, q_lengths, k_lengths);
   check(q, k, v, pattern);
 #ifdef DEEPSEEK_CUDA
-  if (q.is_cuda() && !plain(q)) return forward_cuda(q, k, v, pattern);
+  if (q.is_cuda() && !plain(q) && k.numel() > 0) return forward_cuda(q, k, v, pattern);
 #endif
   return sparse_attention_reference(q, k, v, pattern);
 }
@@ -165,23 +166,22 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad_o
 class BlockSparseAttention : public torch::autograd::Function<BlockSparseAttention> {
  public:
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                                const at::Tensor& block_index, const at::Tensor& block_count, const at::Tensor& q_lengths,
-                                                const at::Tensor& k_lengths, int64_t block_q, int64_t block_k, bool causal, double scale) {
+                                                const SparsePattern& p) {
     const at::AutoDispatchBelowADInplaceOrView below;
-    const auto result = deepseek::forward(q, k, v, block_index, block_count, block_q, block_k, causal, scale, q_lengths, k_lengths);
+    const auto result = deepseek::forward(q, k, v, p.block_index, p.block_count, p.block_q, p.block_k, p.causal, p.scale, p.q_lengths, p.k_lengths);
     const auto& [out, lse] = result;
-    ctx->save_for_backward({q, k, v, out, lse, block_index, block_count, q_lengths, k_lengths});
-    ctx->saved_data["block_q"] = block_q;
-    ctx->saved_data["block_k"] = block_k;
-    ctx->saved_data["causal"] = causal;
-    ctx->saved_data["scale"] = scale;
+    ctx->save_for_backward({q, k, v, out, lse, p.block_index, p.block_count, p.q_lengths, p.k_lengths});
+    ctx->saved_data["block_q"] = p.block_q;
+    ctx->saved_data["block_k"] = p.block_k;
+    ctx->saved_data["causal"] = p.causal;
+    ctx->saved_data["scale"] = p.scale;
     ctx->mark_non_differentiable({lse});
     return {out, lse};
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
     const auto s = ctx->get_saved_variables();
-    torch::autograd::variable_list result(11);
+    torch::autograd::variable_list result(4);
     if (!grads[0].defined()) return result;
     std::tie(result[0], result[1], result[2]) =
         deepseek::backward(grads[0], s[0], s[1], s[2], s[3], s[4], s[5], s[6], ctx->saved_data["block_q"].toInt(), ctx->saved_data["block_k"].toInt(),
@@ -195,7 +195,7 @@ std::tuple<at::Tensor, at::Tensor> forward_autograd(const at::Tensor& q, const a
                                                     c10::optional<double> scale, const c10::optional<at::Tensor>& q_lengths,
                                                     const c10::optional<at::Tensor>& k_lengths) {
   const auto p = pattern_of(q, block_index, block_count, block_q, block_k, causal, scale, q_lengths, k_lengths);
-  auto result = BlockSparseAttention::apply(q, k, v, block_index, block_count, p.q_lengths, p.k_lengths, block_q, block_k, causal, p.scale);
+  auto result = BlockSparseAttention::apply(q, k, v, p);
   return {result[0], result[1]};
 }
 

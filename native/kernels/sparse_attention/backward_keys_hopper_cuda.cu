@@ -1,0 +1,266 @@
+// Gradients of keys and values. One tile is 64 keys for every warpgroup; it walks the query blocks that see them, of all
+// heads of the group in turn, in one fixed order: the sums have the same bits in every run. With the scores transposed
+// (keys are rows), probabilities and their gradients go from one product to the next in registers.
+#include "backward_lists.cuh"
+#include "pipeline.cuh"
+
+namespace deepseek {
+namespace {
+
+using namespace hopper;
+
+constexpr int kQueries = 64;  // of one step
+
+template <int Groups, int Dim>
+struct Shared {
+  static constexpr int kStages = Groups == 2 ? 4 : 2;
+  static constexpr int kPanels = Dim / 64;
+  static constexpr int kKeys = 64 * Groups;
+  static constexpr int kKeyPanel = kKeys * 128, kQueryPanel = kQueries * 128;  // bytes
+  alignas(1024) uint8_t k[kPanels * kKeyPanel];
+  alignas(1024) uint8_t v[kPanels * kKeyPanel];
+  alignas(1024) uint8_t q[kStages][kPanels * kQueryPanel];
+  alignas(1024) uint8_t grad[kStages][kPanels * kQueryPanel];
+  alignas(128) float lse2[kStages][kQueries];
+  alignas(128) float delta[kStages][kQueries];
+  uint64_t keys_full, keys_empty, full[kStages], empty[kStages];
+  int tile, row[kStages];
+};
+
+struct KeyTile {
+  int batch, kv_head, column;
+  __device__ KeyTile(const SparseAttentionParams& p, int number, int keys) {
+    const int tiles = static_cast<int>((p.keys + keys - 1) / keys);
+    column = number % tiles * keys;  // early keys first: most queries see them
+    kv_head = number / tiles % static_cast<int>(p.kv_heads);
+    batch = number / tiles / static_cast<int>(p.kv_heads);
+  }
+};
+
+template <int Groups, int Dim>
+__device__ void produce(const SparseAttentionParams& p, const CUtensorMap* q, const CUtensorMap* grad, const CUtensorMap* k, const CUtensorMap* v,
+                        Shared<Groups, Dim>& s, int tiles) {
+  constexpr int kPanels = Dim / 64;
+  const int lane = threadIdx.x % 32, group = static_cast<int>(p.heads / p.kv_heads);
+  const int64_t padded = (p.queries + 127) / 128 * 128;
+  const int pieces = static_cast<int>(p.block_q) / kQueries;
+  Ring<s.kStages> ring;
+  uint32_t phase = 0;
+  const auto take = [&] { return lane == 0 ? atomicAdd(p.counter, 1) : 0; };
+  int taken = take();
+  while (true) {
+    const int number = __shfl_sync(~0u, taken, 0);
+    if (number >= tiles) break;
+    taken = take();
+    const KeyTile tile(p, number, s.kKeys);
+    barrier_wait(&s.keys_empty, phase ^ 1);
+    phase ^= 1;
+    if (lane == 0) {
+      s.tile = number;
+      barrier_expect(&s.keys_full, sizeof(s.k) + sizeof(s.v));
+      copy_tile<kPanels>(s.k, s.kKeyPanel, k, &s.keys_full, tile.column, tile.kv_head, tile.batch);
+      copy_tile<kPanels>(s.v, s.kKeyPanel, v, &s.keys_full, tile.column, tile.kv_head, tile.batch);
+    }
+    __syncwarp();
+    const int q_length = length_or(p.q_lengths, tile.batch, p.queries), k_length = length_or(p.k_lengths, tile.batch, p.keys);
+    // Queries before this one see none of the tile's keys.
+    const int first = p.causal ? tile.column - (k_length - q_length) : 0;
+    for (int member = 0; member < group; member++) {
+      const int head = tile.kv_head * group + member;
+      const int64_t list = (tile.batch * p.index_heads + head / (p.heads / p.index_heads)) * p.key_blocks + tile.column / p.block_k;
+      const int64_t statistics = (tile.batch * p.heads + head) * padded;
+      const int count = tile.column < k_length ? p.query_count[list] : 0;
+      int entries = 0;
+      for (int entry = 0; entry < count; entry++) {
+        if (entry % 32 == 0) entries = entry + lane < count ? p.query_index[list * p.query_blocks + entry + lane] : 0;
+        const int block = __shfl_sync(~0u, entries, entry % 32);
+        for (int piece = 0; piece < pieces; piece++) {
+          const int row = block * static_cast<int>(p.block_q) + piece * kQueries;
+          if (row >= q_length || row + kQueries <= first) continue;
+          barrier_wait(&s.empty[ring.slot], ring.phase ^ 1);
+          if (lane == 0) {
+            uint64_t* bar = &s.full[ring.slot];
+            s.row[ring.slot] = row;
+            barrier_expect(bar, sizeof(s.q[0]) + sizeof(s.grad[0]) + sizeof(s.lse2[0]) + sizeof(s.delta[0]));
+            copy_tile<kPanels>(s.q[ring.slot], s.kQueryPanel, q, bar, row, head, tile.batch);
+            copy_tile<kPanels>(s.grad[ring.slot], s.kQueryPanel, grad, bar, row, head, tile.batch);
+            copy_bytes(s.lse2[ring.slot], p.lse2 + statistics + row, sizeof(s.lse2[0]), bar);
+            copy_bytes(s.delta[ring.slot], p.delta + statistics + row, sizeof(s.delta[0]), bar);
+          }
+          __syncwarp();
+          ring.next();
+        }
+      }
+    }
+    barrier_wait(&s.empty[ring.slot], ring.phase ^ 1);
+    if (lane == 0) {
+      s.row[ring.slot] = -1;
+      barrier_arrive(&s.full[ring.slot]);
+    }
+    __syncwarp();
+    ring.next();
+  }
+  barrier_wait(&s.keys_empty, phase ^ 1);
+  if (lane == 0) {
+    s.tile = -1;
+    barrier_arrive(&s.keys_full);
+  }
+}
+
+template <class T, int Groups, int Dim>
+__device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim>& s) {
+  constexpr int kPanels = Dim / 64;
+  const int group = __shfl_sync(~0u, threadIdx.x / 128, 0) - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+  const float scale = p.scale * kLog2e;
+  const uint64_t k_rows = rows_descriptor(s.k + group * 64 * 128), v_rows = rows_descriptor(s.v + group * 64 * 128);
+  Ring<s.kStages> ring;
+  uint32_t phase = 0;
+  const auto release = [&](uint64_t* bar) {
+    __syncwarp();
+    if (lane == 0) barrier_arrive(bar);
+  };
+  while (true) {
+    barrier_wait(&s.keys_full, phase);
+    phase ^= 1;
+    const int number = s.tile;
+    if (number < 0) break;
+    const KeyTile tile(p, number, s.kKeys);
+    const int q_length = length_or(p.q_lengths, tile.batch, p.queries), k_length = length_or(p.k_lengths, tile.batch, p.keys);
+    const int key = tile.column + group * 64 + warp * 16 + lane / 4;
+    // Query i sees key j when i >= j - (k_length - q_length).
+    const int first_seeing = key - (k_length - q_length);
+    const int seen_from = tile.column + group * 64 + 63 - (k_length - q_length);
+
+    float grad_k[Dim / 2], grad_v[Dim / 2], scores[kQueries / 2], grads[kQueries / 2];
+    uint32_t weights[kQueries / 4], moves[kQueries / 4];
+#pragma unroll
+    for (int i = 0; i < Dim / 2; i++) grad_k[i] = grad_v[i] = 0.0f;
+    while (true) {
+      barrier_wait(&s.full[ring.slot], ring.phase);
+      const int slot = ring.slot, row = s.row[slot];
+      ring.next();
+      if (row < 0) {
+        release(&s.empty[slot]);
+        break;
+      }
+      if (row + kQueries > q_length && q_length < p.queries) {
+        clear_rows<kQueries, kPanels>(s.q[slot], q_length - row);
+        clear_rows<kQueries, kPanels>(s.grad[slot], q_length - row);
+        rows_cleared(group);
+      }
+      product_fence();
+      multiply_rows<T, kQueries, Dim>(scores, k_rows, s.kKeyPanel, rows_descriptor(s.q[slot]), s.kQueryPanel);
+      product_commit();
+      multiply_rows<T, kQueries, Dim>(grads, v_rows, s.kKeyPanel, rows_descriptor(s.grad[slot]), s.kQueryPanel);
+      product_commit();
+      product_wait<1>();
+      settle(scores);
+      const bool hidden = p.causal && row < seen_from;
+#pragma unroll
+      for (int j = 0; j < kQueries / 8; j++) {
+        const float2 lse2 = *reinterpret_cast<const float2*>(&s.lse2[slot][j * 8 + lane % 4 * 2]);
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+          scores[4 * j + 2 * r] = exp2_fast(fmaf(scores[4 * j + 2 * r], scale, -lse2.x));
+          scores[4 * j + 2 * r + 1] = exp2_fast(fmaf(scores[4 * j + 2 * r + 1], scale, -lse2.y));
+        }
+      }
+      if (hidden) {
+        const int query = row + lane % 4 * 2;
+#pragma unroll
+        for (int i = 0; i < kQueries / 2; i++)
+          if (query + i / 4 * 8 + i % 2 < first_seeing + i / 2 % 2 * 8) scores[i] = 0.0f;
+      }
+#pragma unroll
+      for (int i = 0; i < kQueries / 4; i++) weights[i] = pack<T>(scores[2 * i], scores[2 * i + 1]);
+      settle(weights);
+      product_wait<0>();
+      settle(grads);
+      product_fence();
+      multiply_columns<T, kQueries, Dim>(grad_v, weights, columns_descriptor(s.grad[slot], s.kQueryPanel));
+      product_commit();
+#pragma unroll
+      for (int j = 0; j < kQueries / 8; j++) {
+        const float2 delta = *reinterpret_cast<const float2*>(&s.delta[slot][j * 8 + lane % 4 * 2]);
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+          grads[4 * j + 2 * r] = scores[4 * j + 2 * r] * (grads[4 * j + 2 * r] - delta.x);
+          grads[4 * j + 2 * r + 1] = scores[4 * j + 2 * r + 1] * (grads[4 * j + 2 * r + 1] - delta.y);
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kQueries / 4; i++) moves[i] = pack<T>(grads[2 * i], grads[2 * i + 1]);
+      settle(moves);
+      product_fence();
+      multiply_columns<T, kQueries, Dim>(grad_k, moves, columns_descriptor(s.q[slot], s.kQueryPanel));
+      product_commit();
+      product_wait<0>();
+      settle(grad_v);
+      settle(grad_k);
+      release(&s.empty[slot]);
+    }
+    release(&s.keys_empty);
+    const float factor_k[2] = {p.scale, p.scale}, factor_v[2] = {1.0f, 1.0f};
+    store_rows<T, Dim>(p.grad_k, tile.batch, tile.kv_head, key, static_cast<int>(p.keys), k_length, grad_k, factor_k);
+    store_rows<T, Dim>(p.grad_v, tile.batch, tile.kv_head, key, static_cast<int>(p.keys), k_length, grad_v, factor_v);
+  }
+}
+
+template <class T, int Groups, int Dim>
+__global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
+    keys_kernel(const SparseAttentionParams p, const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap grad, const __grid_constant__ CUtensorMap k,
+                const __grid_constant__ CUtensorMap v, int tiles) {
+#ifdef DS_HOPPER
+  extern __shared__ uint8_t memory[];
+  auto& s = *reinterpret_cast<Shared<Groups, Dim>*>((reinterpret_cast<uintptr_t>(memory) + 1023) / 1024 * 1024);
+  if (threadIdx.x == 0) {
+    prefetch_map(&q), prefetch_map(&grad), prefetch_map(&k), prefetch_map(&v);
+    barrier_init(&s.keys_full, 1);
+    barrier_init(&s.keys_empty, 4 * Groups);
+    for (int i = 0; i < s.kStages; i++) barrier_init(&s.full[i], 1), barrier_init(&s.empty[i], 4 * Groups);
+    barrier_init_fence();
+  }
+  __syncthreads();
+  if (threadIdx.x < 128) {
+    fewer_registers<24>();
+    if (threadIdx.x < 32) produce(p, &q, &grad, &k, &v, s, tiles);
+  } else {
+    more_registers<Groups == 2 ? 240 : 232>();
+    consume<T>(p, s);
+  }
+#endif
+}
+
+template <class T, int Groups, int Dim>
+int launch(SparseAttentionParams p, cudaStream_t stream) {
+  constexpr int kKeys = 64 * Groups;
+  CUtensorMap q, grad, k, v;
+  if (!tensor_map(&q, p.q, p.type, p.batch, p.heads, p.queries, Dim, kQueries) || !tensor_map(&grad, p.grad_out, p.type, p.batch, p.heads, p.queries, Dim, kQueries) ||
+      !tensor_map(&k, p.k, p.type, p.batch, p.kv_heads, p.keys, Dim, kKeys) || !tensor_map(&v, p.v, p.type, p.batch, p.kv_heads, p.keys, Dim, kKeys))
+    return cudaErrorInvalidValue;
+  int tiles = static_cast<int>(p.batch * p.kv_heads * ((p.keys + kKeys - 1) / kKeys));
+  void* arguments[] = {&p, &q, &grad, &k, &v, &tiles};
+  return launch_persistent(keys_kernel<T, Groups, Dim>, tiles, 3 - Groups, 128 * (1 + Groups), sizeof(Shared<Groups, Dim>) + 1024, p.counter, stream, arguments);
+}
+
+template <class T, int Dim>
+int launch(const SparseAttentionParams& p, cudaStream_t stream) {
+  return p.block_k % 128 == 0 ? launch<T, 2, Dim>(p, stream) : launch<T, 1, Dim>(p, stream);
+}
+
+}  // namespace
+
+int sparse_attention_backward_keys_hopper(const SparseAttentionParams& p, cudaStream_t stream) {
+  if (p.type == kBFloat16) return p.dim == 128 ? launch<__nv_bfloat16, 128>(p, stream) : launch<__nv_bfloat16, 64>(p, stream);
+  return p.dim == 128 ? launch<__half, 128>(p, stream) : launch<__half, 64>(p, stream);
+}
+
+int sparse_attention_backward_hopper(const SparseAttentionParams& p, void* stream) {
+  const auto s = static_cast<cudaStream_t>(stream);
+  int status = sparse_attention_backward_lists(p, s);
+  if (status == cudaSuccess) status = sparse_attention_backward_keys_hopper(p, s);
+  if (status == cudaSuccess) status = sparse_attention_backward_queries_hopper(p, s);
+  return status;
+}
+
+}  // namespace deepseek

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Block-sparse attention on a GPU against its definition in float64: `sparse_attention_gpu.py LIBRARY`.
+
+Needs PyTorch with CUDA and a build of the engine's library (or of its kernels alone) for it. Prints one line a case and
+a closing count; exits 1 when a case fails, and when there is no GPU.
+"""
+import itertools
+import sys
+
+import torch
+
+torch.ops.load_library(sys.argv[1])
+ds = torch.ops.deepseek
+# Relative errors (Frobenius). bfloat16 keeps 8 bits: probabilities, their gradients and results are each rounded by up to
+# 2^-9; float16 has three bits more. float32 is summed in another order than the reference.
+FORWARD = {torch.bfloat16: 6e-3, torch.float16: 8e-4, torch.float32: 2e-6}
+BACKWARD = {torch.bfloat16: 1.2e-2, torch.float16: 1.6e-3, torch.float32: 5e-6}
+passed = failed = 0
+
+
+def report(name, good, text):
+    global passed, failed
+    passed, failed = passed + good, failed + (not good)
+    print(f"{'ok  ' if good else 'FAIL'} {name}: {text}", flush=True)
+
+
+def poison():
+    """Leaves NaN in the memory that the next results are made in."""
+    blocks = [torch.full((n,), float("nan"), device="cuda") for n in (1 << 12, 1 << 16, 1 << 20, 1 << 22, 1 << 22, 1 << 23)]
+    del blocks
+
+
+def random_lists(batch, heads, queries, keys, block_q, block_k, density, generator, empty_rows=False):
+    rows, columns = -(-queries // block_q), -(-keys // block_k)
+    kept = torch.rand(batch, heads, rows, columns, device="cuda", generator=generator) < density
+    if empty_rows:
+        kept[:, :, ::3] = False
+    count = kept.sum(-1, dtype=torch.int32)
+    order = torch.argsort((~kept).to(torch.int8), dim=-1, stable=True).to(torch.int32)
+    place = torch.arange(columns, device="cuda")
+    # Entries after the count are never read: poison them with a block far outside.
+    return torch.where(place < count.unsqueeze(-1), order, torch.full_like(order, 1 << 28)).contiguous(), count
+
+
+def relative(x, reference):
+    norm = reference.norm().item()
+    return ((x.double() - reference).norm().item()) / norm if norm > 0 else x.double().norm().item()
+
+
+def check(name, batch, heads, kv_heads, index_heads, queries, keys, dim, block_q, block_k, causal, dtype, density, lengths=None, strided=False, empty_rows=False, seed=0):
+    g = torch.Generator(device="cuda").manual_seed(seed + queries * 7 + keys)
+
+    def make(h, rows):
+        if strided:  # heads beside each other in a row, as a projection leaves them
+            return torch.randn(batch, rows, h, dim, device="cuda", generator=g).to(dtype).transpose(1, 2)
+        return torch.randn(batch, h, rows, dim, device="cuda", generator=g).to(dtype)
+
+    q, grad, k, v = make(heads, queries), make(heads, queries), make(kv_heads, keys), make(kv_heads, keys)
+    index, count = random_lists(batch, index_heads, queries, keys, block_q, block_k, density, g, empty_rows)
+    q_lengths = k_lengths = None
+    if lengths is not None:
+        q_lengths, k_lengths = (torch.tensor(x, device="cuda", dtype=torch.int32) for x in lengths)
+        for b in range(batch):
+            for x, n in ((q, lengths[0][b]), (grad, lengths[0][b]), (k, lengths[1][b]), (v, lengths[1][b])):
+                x[b, :, n:] = float("nan")
+    rest = (index, count, block_q, block_k, causal, None, q_lengths, k_lengths)
+    wide = [x.double() for x in (q, k, v)]
+    out_ref, lse_ref = ds.block_sparse_attention(*wide, *rest)
+    grads_ref = ds.block_sparse_attention_backward(grad.double(), *wide, out_ref, lse_ref, *rest)
+    poison()
+    leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in (q, k, v)]
+    out, lse = ds.block_sparse_attention(*leaves, *rest)
+    poison()
+    grads = torch.autograd.grad(out, leaves, grad)
+    seen = lse_ref > -float("inf")
+    errors = {"out": relative(out, out_ref)}
+    lse_error = (lse.double() - lse_ref)[seen].abs().max().item() if seen.any() else 0.0
+    for n, x, r in zip("qkv", grads, grads_ref):
+        errors["d" + n] = relative(x, r)
+    good = errors["out"] <= FORWARD[dtype] and lse_error <= 1e-3 and bool((lse[~seen] == -float("inf")).all()) and bool((out[~seen] == 0).all())
+    good = good and all(errors["d" + n] <= BACKWARD[dtype] for n in "qkv")
+    report(name, good, " ".join(f"{n} {e:.2e}" for n, e in errors.items()) + f" lse {lse_error:.1e}")
+    return out, lse, grads
+
+
+def bits(x):
+    return x.view(torch.int16 if x.element_size() == 2 else torch.int32)
+
+
+def main():
+    if not torch.cuda.is_available():
+        print("FAIL no GPU")
+        return 1
+    bf, half, single = torch.bfloat16, torch.float16, torch.float32
+    small = "--small" in sys.argv  # under compute-sanitizer
+    # The first case is one tile of scores and values: it localises an error of layout.
+    check("one tile, everything seen", 1, 1, 1, 1, 128, 128, 128, 128, 128, False, bf, 1.0)
+    check("one tile, causal", 1, 1, 1, 1, 128, 128, 128, 128, 128, True, bf, 1.0)
+    check("two key blocks", 1, 1, 1, 1, 128, 256, 128, 128, 128, False, bf, 1.0)
+    check("blocks of 64", 1, 2, 2, 2, 192, 256, 128, 64, 64, False, bf, 0.6)
+    check("rows of 64 under blocks of 128", 2, 2, 1, 2, 256, 384, 64, 128, 64, True, half, 0.6)
+    check("GQA, odd sizes", 2, 4, 2, 2, 333, 397, 128, 128, 128, True, bf, 0.5)
+    check("varlen, NaN behind the ends", 3, 4, 2, 4, 300, 420, 128, 128, 128, True, bf, 0.7, lengths=((300, 7, 0), (420, 130, 33)))
+    check("portable, float32, odd blocks", 2, 4, 2, 4, 101, 167, 40, 24, 17, True, single, 0.5, lengths=((101, 50), (167, 33)))
+    if small:
+        return finish()
+    for dtype, dim, (bq, bk), causal in itertools.product((bf, half), (64, 128), ((128, 128), (128, 64), (64, 64), (256, 256), (64, 128)), (False, True)):
+        check(f"{dtype} D{dim} {bq}x{bk} causal {causal}", 2, 4, 2, 4, 700, 900, dim, bq, bk, causal, dtype, 0.4, strided=causal)
+    check("varlen, blocks of 64", 3, 4, 2, 4, 300, 420, 64, 64, 64, False, bf, 0.7, lengths=((300, 7, 0), (420, 130, 33)))
+    check("varlen, fp16, more queries than keys", 2, 4, 4, 2, 512, 256, 128, 128, 128, True, half, 0.8, lengths=((500, 257), (256, 129)))
+    check("single row", 1, 4, 2, 4, 1, 1000, 128, 128, 128, True, bf, 1.0)
+    check("single key", 1, 4, 2, 4, 130, 1, 128, 128, 128, False, bf, 1.0)
+    check("lists that are empty", 1, 4, 2, 4, 512, 512, 128, 128, 128, True, bf, 0.5, empty_rows=True)
+    check("nothing seen", 1, 2, 2, 2, 256, 256, 128, 128, 128, True, bf, 0.0)
+    check("portable, bf16, D96", 1, 2, 1, 1, 200, 300, 96, 128, 128, True, bf, 0.5)
+    check("portable, fp32, D256", 1, 2, 1, 2, 70, 90, 256, 32, 32, False, single, 0.7)
+    check("long", 1, 2, 1, 2, 8192, 8192, 128, 128, 128, True, bf, 0.15)
+    empty = torch.empty(1, 2, 0, 128, device="cuda", dtype=bf)
+    full = torch.randn(1, 2, 128, 128, device="cuda").to(bf)
+    none = torch.empty(1, 2, 0, 4, device="cuda", dtype=torch.int32)
+    out, _ = ds.block_sparse_attention(empty, full, full, none, none[..., 0].contiguous(), 128, 128, True)
+    report("no queries", out.shape == empty.shape, "")
+    zero = torch.zeros(1, 2, 1, 1, device="cuda", dtype=torch.int32)
+    out, lse = ds.block_sparse_attention(full, empty, empty, zero, zero[..., 0].contiguous(), 128, 128, True)
+    report("no keys", bool((out == 0).all()) and bool((lse == -float("inf")).all()), "")
+
+    # Density 1 is dense attention: gradients against the framework's autograd in float64.
+    q, k, v, grad = (torch.randn(2, 4, 600, 128, device="cuda", dtype=torch.float64) for _ in range(4))
+    index = torch.arange(5, device="cuda", dtype=torch.int32).expand(2, 4, 5, 5).contiguous()
+    count = torch.full((2, 4, 5), 5, device="cuda", dtype=torch.int32)
+    leaves = [x.to(bf).requires_grad_() for x in (q, k, v)]
+    wide = [x.detach().double().requires_grad_() for x in leaves]
+    dense = torch.nn.functional.scaled_dot_product_attention(*wide, is_causal=True)
+    ours, _ = ds.block_sparse_attention(*leaves, index, count, 128, 128, True)
+    errors = [relative(ours, dense)] + [relative(a, b) for a, b in zip(torch.autograd.grad(ours, leaves, grad.to(bf)), torch.autograd.grad(dense, wide, grad.to(bf).double()))]
+    report("density 1 against dense autograd", max(errors) < 1.2e-2, " ".join(f"{e:.2e}" for e in errors))
+
+    g = torch.Generator(device="cuda").manual_seed(5)
+    q, grad = (torch.randn(2, 8, 3000, 128, device="cuda", generator=g).to(bf) for _ in range(2))
+    k, v = (torch.randn(2, 2, 3000, 128, device="cuda", generator=g).to(bf) for _ in range(2))
+    index, count = random_lists(2, 8, 3000, 3000, 128, 128, 0.4, g)
+    first = None
+    same = True
+    for _ in range(20):
+        poison()
+        leaves = [x.detach().requires_grad_() for x in (q, k, v)]
+        out, lse = ds.block_sparse_attention(*leaves, index, count, 128, 128, True)
+        results = [bits(x) for x in (out.detach(), lse, *torch.autograd.grad(out, leaves, grad))]
+        first = first or [x.clone() for x in results]
+        same = same and all(torch.equal(a, b) for a, b in zip(first, results))
+    report("20 runs", same, "every bit equal")
+    return finish()
+
+
+def finish():
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+sys.exit(main())
