@@ -17,6 +17,7 @@ public static class HttpDefaultsExtensions
     {
         builder.Services.ConfigureHttpJsonOptions(json => PlatformJson.MakeStrict(PlatformJson.Configure(json.SerializerOptions)));
         builder.Services.AddProblemDetails(options => options.CustomizeProblemDetails = ProblemHandler.Customize);
+        builder.Services.AddSingleton<IProblemDetailsWriter, PlainProblemWriter>();
         builder.Services.AddExceptionHandler<ProblemHandler>();
         // Binding faults must reach ProblemHandler, which names the field; the default answers an empty 400.
         builder.Services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);

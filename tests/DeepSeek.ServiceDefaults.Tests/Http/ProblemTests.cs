@@ -109,6 +109,23 @@ public sealed class ProblemTests(SampleFixture sample) : IClassFixture<SampleFix
         Assert.Matches("^[0-9a-f]{32}$", problem.GetProperty("traceId").GetString());
     }
 
+    [Theory]
+    [InlineData("/refuse", 429)]
+    [InlineData("/nothing", 404)]
+    [InlineData("/fault", 500)]
+    public async Task Problem_AskedForAsAnEventStream_IsToldAllTheSame(string path, int expected)
+    {
+        using var client = sample.Service.ClientOf(Roles.Reader);
+        client.DefaultRequestHeaders.Accept.ParseAdd("text/event-stream");
+        using var response = await client.GetAsync(path, Token);
+        Assert.Equal(expected, (int)response.StatusCode);
+        Assert.Equal("application/problem+json", response.Content.Headers.ContentType?.MediaType);
+        var problem = await response.Content.ReadFromJsonAsync<JsonElement>(Token);
+        Assert.Equal(expected, problem.GetProperty("status").GetInt32());
+        Assert.NotEmpty(problem.GetProperty("detail").GetString()!);
+        Assert.NotEmpty(problem.GetProperty("traceId").GetString()!);
+    }
+
     [Fact]
     public async Task Fault_OfOurOwn_Is500WithoutItsMessage()
     {
