@@ -7,7 +7,7 @@ using System.Text.RegularExpressions;
 namespace DeepSeek.Data;
 
 /// <summary>An array in NumPy's .npy format (version 1.0 written; 1.0 to 3.0 read), C order, little-endian.</summary>
-/// <param name="Descriptor">NumPy's type: <c>&lt;f4</c>, <c>&lt;f8</c>, <c>&lt;i8</c>, <c>&lt;i4</c>, <c>|u1</c>, <c>|i1</c>, <c>|b1</c>.</param>
+/// <param name="Descriptor">NumPy's type: <c>&lt;f4</c>, <c>&lt;f8</c>, <c>&lt;i8</c>, <c>&lt;i4</c>, <c>&lt;f2</c>, <c>&lt;i2</c>, <c>|u1</c>, <c>|i1</c>, <c>|b1</c>.</param>
 /// <param name="Shape">Length of each dimension.</param>
 /// <param name="Data">The elements, row-major.</param>
 public sealed partial record NpyArray(string Descriptor, int[] Shape, byte[] Data)
@@ -89,6 +89,8 @@ public sealed partial record NpyArray(string Descriptor, int[] Shape, byte[] Dat
         var t when t == typeof(double) => "<f8",
         var t when t == typeof(long) => "<i8",
         var t when t == typeof(int) => "<i4",
+        var t when t == typeof(short) => "<i2",
+        var t when t == typeof(Half) => "<f2",
         var t when t == typeof(byte) => "|u1",
         var t when t == typeof(sbyte) => "|i1",
         var t when t == typeof(bool) => "|b1",
@@ -99,8 +101,9 @@ public sealed partial record NpyArray(string Descriptor, int[] Shape, byte[] Dat
     {
         "<f8" or "<i8" => 8,
         "<f4" or "<i4" => 4,
+        "<f2" or "<i2" => 2,
         "|u1" or "|i1" or "|b1" => 1,
-        _ => throw new InvalidDataException($"The .npy type '{descriptor}' is not supported; supported are <f4, <f8, <i4, <i8, |u1, |i1, |b1."),
+        _ => throw new InvalidDataException($"The .npy type '{descriptor}' is not supported; supported are <f2, <f4, <f8, <i2, <i4, <i8, |u1, |i1, |b1."),
     };
 
     [GeneratedRegex(@"'descr'\s*:\s*'([^']+)'")]

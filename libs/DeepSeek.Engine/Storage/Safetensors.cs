@@ -76,6 +76,44 @@ public static class Safetensors
         }
     }
 
+    /// <summary>
+    /// Reads a file of any size a tensor at a time, in the order of their bytes; each is freed when <paramref name="visit"/> returns.
+    /// </summary>
+    /// <exception cref="InvalidDataException">It is no safetensors file, or a damaged one: the message says where.</exception>
+    public static void Visit(Stream stream, Action<string, TensorHandle> visit)
+    {
+        Span<byte> start = stackalloc byte[8];
+        try
+        {
+            stream.ReadExactly(start);
+            var length = BinaryPrimitives.ReadUInt64LittleEndian(start);
+            if (length > MaxHeader)
+            {
+                throw new InvalidDataException($"Not a safetensors file: its header would take {length} bytes.");
+            }
+            var text = new byte[length];
+            stream.ReadExactly(text);
+            using var header = JsonDocument.Parse(text, new JsonDocumentOptions { MaxDepth = 8 });
+            long end = 0;
+            foreach (var entry in Entries(header.RootElement))
+            {
+                if (entry.From != end || entry.To < entry.From || entry.To - entry.From > int.MaxValue)
+                {
+                    throw new InvalidDataException($"Tensor '{entry.Name}' lies at bytes {entry.From} to {entry.To}; expected from {end}, at most {int.MaxValue} long.");
+                }
+                end = entry.To;
+                var data = new byte[entry.To - entry.From];
+                stream.ReadExactly(data);
+                using var tensor = Load(entry, data);
+                visit(entry.Name, tensor);
+            }
+        }
+        catch (Exception fault) when (fault is EndOfStreamException or JsonException or InvalidOperationException or FormatException or KeyNotFoundException)
+        {
+            throw new InvalidDataException($"The safetensors file ends early or its header is not valid: {fault.Message}", fault);
+        }
+    }
+
     private static byte[] Header(NamedTensor[] tensors, IReadOnlyDictionary<string, string>? metadata)
     {
         using var buffer = new MemoryStream();

@@ -4,9 +4,6 @@ namespace DeepSeek.Engine.Tensors;
 
 public static partial class Functional
 {
-    private static readonly Version s_libtorch = EngineRuntime.LibtorchVersion;
-    private static readonly bool s_fusedAttention = s_libtorch >= new Version(2, 5);
-
     /// <summary>
     /// softmax(q·kᵀ/√D + mask)·v (Vaswani et al., arXiv 1706.03762, eq. 1): q [N, H, T, D], k and v [N, K, S, D], where K divides H
     /// (grouped queries, arXiv 2305.13245). One fused operator from libtorch 2.5 on, plain products before.
@@ -21,7 +18,7 @@ public static partial class Functional
             throw new ArgumentException("A causal attention takes no mask; make the mask causal itself.", nameof(mask));
         }
         var grouped = query.Size(1) != key.Size(1);
-        if (s_fusedAttention && !OperatorTrace.Recording)
+        if (LibtorchFeatures.FusedAttention && !OperatorTrace.Recording)
         {
             return OperatorCall.To(Operators.Attention).Add(query).Add(key).Add(value).Add(mask).Add(dropout).Add(causal).None().Add(grouped).One();
         }

@@ -4,12 +4,14 @@ namespace DeepSeek.Engine.Tensors;
 
 public static partial class Functional
 {
-    private static readonly bool s_fusedRms = s_libtorch >= new Version(2, 4);
+    /// <summary>Half precision as float32 where the weights are that: autocast of libtorch 1 leaves norms on the CPU to mixed kernels that it lacks.</summary>
+    private static Tensor Widened(Tensor x, Tensor weight) =>
+        !LibtorchFeatures.MixedNorms && !weight.IsNone && weight.Dtype == Dtype.Float32 && x.Dtype is (Dtype.BFloat16 or Dtype.Float16) ? x.To(Dtype.Float32) : x;
 
     /// <summary>x / √(mean(x²) + ε) · weight over the last dimension (Zhang &amp; Sennrich, arXiv 1910.07467, eq. 4).</summary>
     public static Tensor RmsNorm(Tensor x, Tensor weight, double epsilon)
     {
-        if (s_fusedRms && !OperatorTrace.Recording)
+        if (LibtorchFeatures.FusedRmsNorm && !OperatorTrace.Recording)
         {
             return OperatorCall.To(Operators.RmsNorm).Add(x).Add([x.Size(-1)]).Add(weight).Add(epsilon).One();
         }
@@ -18,8 +20,11 @@ public static partial class Functional
     }
 
     /// <summary>Normalisation of each group of channels of each sample (Wu &amp; He, arXiv 1803.08494): [N, C, ..].</summary>
-    public static Tensor GroupNorm(Tensor x, int groups, Tensor weight, Tensor bias, double epsilon) =>
-        OperatorCall.To(Operators.GroupNorm).Add(x).Add((long)groups).Add(weight).Add(bias).Add(epsilon).Add(true).One();
+    public static Tensor GroupNorm(Tensor x, int groups, Tensor weight, Tensor bias, double epsilon)
+    {
+        x = Widened(x, weight);
+        return OperatorCall.To(Operators.GroupNorm).Add(x).Add((long)groups).Add(weight).Add(bias).Add(epsilon).Add(true).One();
+    }
 
     /// <summary>
     /// Long short-term memory (Hochreiter &amp; Schmidhuber, 1997, with forget gates): [N, T, in] → [N, T, hidden·directions], from zero states.

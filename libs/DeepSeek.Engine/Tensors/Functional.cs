@@ -11,8 +11,11 @@ public static partial class Functional
         OperatorCall.To(Operators.BatchNorm).Add(x).Add(weight).Add(bias).Add(runningMean).Add(runningVariance).Add(training).Add(momentum).Add(epsilon).Add(false).One();
 
     /// <summary>Normalisation over the last dimension.</summary>
-    public static Tensor LayerNorm(Tensor x, long features, Tensor weight, Tensor bias, double epsilon) =>
-        OperatorCall.To(Operators.LayerNorm).Add(x).Add([features]).Add(weight).Add(bias).Add(epsilon).Add(false).One();
+    public static Tensor LayerNorm(Tensor x, long features, Tensor weight, Tensor bias, double epsilon)
+    {
+        x = Widened(x, weight);
+        return OperatorCall.To(Operators.LayerNorm).Add(x).Add([features]).Add(weight).Add(bias).Add(epsilon).Add(false).One();
+    }
 
     /// <summary>Zeroes each element with probability p and scales the rest by 1/(1-p); the identity when not training.</summary>
     public static Tensor Dropout(Tensor x, double p, bool training) => OperatorCall.To(Operators.Dropout).Add(x).Add(p).Add(training).One();
