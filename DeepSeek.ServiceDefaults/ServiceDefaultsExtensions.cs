@@ -19,6 +19,8 @@ public static class ServiceDefaultsExtensions
         builder.AddPlatformIdentity();
         builder.AddHttpDefaults();
         builder.Services.AddHealthChecks();
+        // The reply of /health names what is wrong; a log line for every probe while a service starts would only frighten.
+        builder.Logging.AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks", LogLevel.None);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
