@@ -74,7 +74,8 @@ ds_status ds_cuda_device_info(int32_t device, ds_cuda_device* info) noexcept {
     info->free_memory = static_cast<int64_t>(free);
     info->l2_cache = properties.l2CacheSize;
     std::memset(info->name, 0, sizeof info->name);
-    std::strncpy(info->name, properties.name, sizeof info->name - 1);
+    const std::string name(properties.name);
+    name.copy(info->name, sizeof info->name - 1);
   });
 }
 

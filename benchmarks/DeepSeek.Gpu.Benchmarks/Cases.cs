@@ -1,0 +1,154 @@
+using DeepSeek.Data;
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Optim;
+using DeepSeek.Engine.Precision;
+using DeepSeek.Engine.Storage;
+using DeepSeek.Engine.Tensors;
+using DeepSeek.Models;
+
+namespace DeepSeek.Gpu.Benchmarks;
+
+/// <summary>Nets so small that launching their work costs more than doing it, in float32 with TF32 products.</summary>
+internal sealed class SmallCase : TrainingCase
+{
+    internal SmallCase(string name, int batch, Device device, bool captured) : base(device, captured)
+    {
+        Net = name == "mlp"
+            ? new Sequential(new Linear(784, 128), new Activation(ActivationKind.Relu), new Linear(128, 10))
+            : new Sequential(new Conv2d(1, 6, 5, padding: 2), new Activation(ActivationKind.Relu), new MaxPool2d(2, 2), new Conv2d(6, 16, 5), new Activation(ActivationKind.Relu),
+                new MaxPool2d(2, 2), new Flatten(), new Linear(400, 120), new Activation(ActivationKind.Relu), new Linear(120, 84), new Activation(ActivationKind.Relu), new Linear(84, 10));
+        Net.To(device);
+        Optimizer = new AdamW(Net) { LearningRate = 1e-3 };
+        Inputs = [Random.Normal(device, Dtype.Float32, name == "mlp" ? [batch, 784] : [batch, 1, 28, 28]), Random.Integers(device, 10, batch)];
+    }
+
+    protected override Module Net { get; }
+
+    protected override Optimizer Optimizer { get; }
+
+    protected override TensorHandle[] Inputs { get; }
+
+    protected override Tensor Loss(ReadOnlySpan<Tensor> inputs) => Losses.CrossEntropy(Net.Forward(inputs[0]), inputs[1]);
+}
+
+/// <summary>ResNet-50 in channels-last layout under bfloat16 autocast, SGD with momentum.</summary>
+internal sealed class ResNetCase : TrainingCase
+{
+    internal ResNetCase(int batch, Device device, bool captured) : base(device, captured)
+    {
+        Net = new ResNet(ResNetConfig.ResNet50);
+        Net.To(device, channelsLast: true);
+        Optimizer = new Sgd(Net) { LearningRate = 0.1 };
+        using var scope = TensorScope.Open();
+        using var images = Random.Normal(device, Dtype.Float32, batch, 3, 224, 224);
+        Inputs = [images.Tensor.ChannelsLast().Keep(), Random.Integers(device, 1000, batch)];
+    }
+
+    protected override Module Net { get; }
+
+    protected override Optimizer Optimizer { get; }
+
+    protected override TensorHandle[] Inputs { get; }
+
+    protected override Tensor Loss(ReadOnlySpan<Tensor> inputs)
+    {
+        using var autocast = Autocast.Enter(Device.Type, Dtype.BFloat16);
+        return Losses.CrossEntropy(Net.Forward(inputs[0]), inputs[1]);
+    }
+}
+
+/// <summary>GPT-2 124M at 1024 tokens: bfloat16 weights with float32 masters.</summary>
+internal sealed class GptCase : TrainingCase
+{
+    internal const int Length = 1024;
+    internal const int Vocabulary = 50304;
+    private readonly Gpt _net;
+    private readonly int _batch;
+
+    internal GptCase(int batch, Device device, bool captured, string? weights) : base(device, captured)
+    {
+        _batch = batch;
+        _net = new Gpt(new GptConfig { Vocabulary = Vocabulary });
+        if (weights is not null)
+        {
+            Load(weights);
+        }
+        _net.To(device);
+        _net.ToPrecision(Dtype.BFloat16);
+        Optimizer = new AdamW(_net, weightDecay: 0.01) { LearningRate = 3e-4 };
+        Inputs = [Random.Integers(device, Vocabulary, batch, Length), Random.Integers(device, Vocabulary, batch, Length)];
+    }
+
+    protected override Module Net => _net;
+
+    protected override Optimizer Optimizer { get; }
+
+    protected override TensorHandle[] Inputs { get; }
+
+    /// <summary>Losses of steps over a file of int64 tokens [steps · batch, 1025] with a rate that rises over the first 50 steps.</summary>
+    internal double[] Curve(int steps, double rate, string tokens)
+    {
+        const int width = Length + 1;
+        var all = NpyArray.Parse(File.ReadAllBytes(tokens)).As<long>();
+        var losses = new double[steps];
+        var (x, y) = (new long[_batch * Length], new long[_batch * Length]);
+        for (var step = 0; step < steps; step++)
+        {
+            for (var row = 0; row < _batch; row++)
+            {
+                var line = all.Slice((step * _batch + row) * width, width);
+                line[..Length].CopyTo(x.AsSpan(row * Length));
+                line[1..].CopyTo(y.AsSpan(row * Length));
+            }
+            Inputs[0].Tensor.Write<long>(x);
+            Inputs[1].Tensor.Write<long>(y);
+            Optimizer.LearningRate = rate * Math.Min(1, (step + 1) / 50.0);
+            using var scope = TensorScope.Open();
+            losses[step] = Run().Item();
+        }
+        return losses;
+    }
+
+    protected override Tensor Loss(ReadOnlySpan<Tensor> inputs)
+    {
+        var logits = _net.Forward(inputs[0]);
+        return Losses.CrossEntropy(logits.Reshape(-1, Vocabulary).To(Dtype.Float32), inputs[1].Reshape(-1));
+    }
+
+    private void Load(string weights)
+    {
+        using var content = Safetensors.Read(File.ReadAllBytes(weights));
+        foreach (var (name, tensor) in _net.State())
+        {
+            content.Tensors[name].Span<float>().CopyTo(tensor.Span<float>());
+        }
+    }
+}
+
+internal static class Random
+{
+    internal static TensorHandle Normal(Device device, Dtype dtype, params ReadOnlySpan<long> sizes)
+    {
+        var tensor = TensorHandle.Empty(dtype, device, sizes);
+        tensor.Tensor.NormalInPlace(0, 1);
+        return tensor;
+    }
+
+    internal static TensorHandle Integers(Device device, int below, params ReadOnlySpan<long> sizes)
+    {
+        long count = 1;
+        foreach (var size in sizes)
+        {
+            count *= size;
+        }
+        var random = new System.Random(1);
+        var values = new long[count];
+        for (var i = 0; i < values.Length; i++)
+        {
+            values[i] = random.Next(below);
+        }
+        var tensor = TensorHandle.From<long>(values, sizes);
+        tensor.MoveTo(device);
+        return tensor;
+    }
+}

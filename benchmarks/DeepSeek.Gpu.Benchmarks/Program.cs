@@ -1,0 +1,52 @@
+using System.Text.Json;
+using DeepSeek.Engine.Tensors;
+using DeepSeek.Gpu.Benchmarks;
+
+// One contender of benchmarks/gpu/compare.py: answers each command line on standard input with one line of JSON.
+//   make <case> <batch> <eager|captured> [weights.safetensors]   builds a training step on the GPU
+//   time <steps>                                                 runs so many, waits for the device
+//   curve <steps> <rate> <tokens.npy>                            losses of GPT steps over given tokens
+//   drop                                                         frees everything
+var device = args is ["cpu"] ? Device.Cpu : Device.Cuda();
+TrainingCase? current = null;
+while (Console.ReadLine() is { } line)
+{
+    object answer;
+    try
+    {
+        answer = Answer(line.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+    }
+    catch (Exception fault)
+    {
+        answer = new { error = fault.ToString() };
+    }
+    Console.WriteLine(JsonSerializer.Serialize(answer));
+    Console.Out.Flush();
+}
+current?.Dispose();
+return 0;
+
+object Answer(string[] words)
+{
+    switch (words)
+    {
+        case ["make", var name, var batch, var mode, .. var weights]:
+            current?.Dispose();
+            current = TrainingCase.Create(name, int.Parse(batch), device, mode == "captured", weights is [var file] ? file : null);
+            return new { ok = true };
+        case ["time", var steps]:
+            return current!.Time(int.Parse(steps));
+        case ["curve", var steps, var rate, var tokens]:
+            return new { losses = ((GptCase)current!).Curve(int.Parse(steps), double.Parse(rate, System.Globalization.CultureInfo.InvariantCulture), tokens) };
+        case ["drop"]:
+            current?.Dispose();
+            current = null;
+            if (device.IsCuda)
+            {
+                DeepSeek.Engine.Cuda.CudaDevice.EmptyCache();
+            }
+            return new { ok = true };
+        default:
+            throw new ArgumentException($"Unknown command: {string.Join(' ', words)}");
+    }
+}
