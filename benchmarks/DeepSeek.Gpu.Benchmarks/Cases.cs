@@ -1,4 +1,5 @@
 using DeepSeek.Data;
+using DeepSeek.Engine.Cuda;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Precision;
@@ -15,8 +16,8 @@ internal sealed class SmallCase : TrainingCase
     {
         Net = name == "mlp"
             ? new Sequential(new Linear(784, 128), new Activation(ActivationKind.Relu), new Linear(128, 10))
-            : new Sequential(new Conv2d(1, 6, 5, padding: 2), new Activation(ActivationKind.Relu), new MaxPool2d(2, 2), new Conv2d(6, 16, 5), new Activation(ActivationKind.Relu),
-                new MaxPool2d(2, 2), new Flatten(), new Linear(400, 120), new Activation(ActivationKind.Relu), new Linear(120, 84), new Activation(ActivationKind.Relu), new Linear(84, 10));
+            : new Sequential(new Conv2d(1, 6, 5, padding: 2), new Activation(ActivationKind.Relu), new MaxPool(2, 2), new Conv2d(6, 16, 5), new Activation(ActivationKind.Relu),
+                new MaxPool(2, 2), new Flatten(), new Linear(400, 120), new Activation(ActivationKind.Relu), new Linear(120, 84), new Activation(ActivationKind.Relu), new Linear(84, 10));
         Net.To(device);
         Optimizer = new AdamW(Net) { LearningRate = 1e-3 };
         Inputs = [Random.Normal(device, Dtype.Float32, name == "mlp" ? [batch, 784] : [batch, 1, 28, 28]), Random.Integers(device, 10, batch)];
@@ -68,6 +69,10 @@ internal sealed class GptCase : TrainingCase
     internal GptCase(int batch, Device device, bool captured, string? weights) : base(device, captured)
     {
         _batch = batch;
+        if (device.IsCuda)
+        {
+            CudaDevice.AllowAttention(AttentionKinds.CuDnn);
+        }
         _net = new Gpt(new GptConfig { Vocabulary = Vocabulary });
         if (weights is not null)
         {
@@ -109,11 +114,7 @@ internal sealed class GptCase : TrainingCase
         return losses;
     }
 
-    protected override Tensor Loss(ReadOnlySpan<Tensor> inputs)
-    {
-        var logits = _net.Forward(inputs[0]);
-        return Losses.CrossEntropy(logits.Reshape(-1, Vocabulary).To(Dtype.Float32), inputs[1].Reshape(-1));
-    }
+    protected override Tensor Loss(ReadOnlySpan<Tensor> inputs) => _net.Loss(inputs[0], inputs[1]);
 
     private void Load(string weights)
     {

@@ -151,6 +151,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="small,resnet50,gpt2,curves")
     parser.add_argument("--compile", action="store_true", help="also time torch.compile")
+    parser.add_argument("--curve-steps", type=int, default=200)
     parser.add_argument("--gpt-batches", default="32,64")
     options = parser.parse_args()
     chosen = options.only.split(",")
@@ -172,7 +173,7 @@ def main():
         for case, batch, steps in SMALL:
             add([c for c in contenders if c.mode != "compile"], case, batch, steps, warmup=100)
     if "curves" in chosen:
-        report["curves"] = curves([eager, captured], options.out, 200, 32)
+        report["curves"] = curves([eager, captured], options.out, options.curve_steps, 32)
     if "gpt2" in chosen:
         for batch in map(int, options.gpt_batches.split(",")):
             if batch > 32:  # two eager steps of this size do not fit on one card together

@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
 
@@ -60,11 +61,34 @@ public sealed class Gpt : Module
         using var scope = TensorScope.Open();
         var x = _tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, 0, ids.Size(1)); // [N, T, width]
         x = _dropout.Forward(x);
+        // On a GPU each addition to the residual stream is made together with the norm that follows it.
+        if (Training && Config.Dropout == 0 && x.Device.IsCuda)
+        {
+            return scope.Return(FusedBlocks(x));
+        }
         foreach (var block in _blocks)
         {
             x = block.Forward(x);
         }
         return scope.Return(_norm.Forward(x));
+    }
+
+    /// <summary>Mean cross entropy of the next token: int64 ids and targets [N, T] → one float32. All logits never exist together.</summary>
+    public Tensor Loss(Tensor ids, Tensor targets)
+    {
+        using var scope = TensorScope.Open();
+        return scope.Return(HeadLoss.Of(Features(ids).Reshape(-1, Config.Width), HeadWeight.Tensor, targets.Reshape(-1)));
+    }
+
+    private Tensor FusedBlocks(Tensor x)
+    {
+        var y = _blocks[0].FirstNorm.Forward(x);
+        for (var i = 0; i < _blocks.Length; i++)
+        {
+            (y, x) = _blocks[i].SecondNorm.AddForward(_blocks[i].Attention.Forward(y), x);
+            (y, x) = (i + 1 < _blocks.Length ? _blocks[i + 1].FirstNorm : _norm).AddForward(_blocks[i].Mlp(y), x);
+        }
+        return y;
     }
 
     /// <summary>int64 ids [N, T] → logits of the next token [N, T, vocabulary].</summary>
@@ -76,18 +100,15 @@ internal sealed class GptBlock : Module
 {
     internal const double Deviation = 0.02;
 
-    private readonly LayerNorm _firstNorm;
-    private readonly GptAttention _attention;
-    private readonly LayerNorm _secondNorm;
     private readonly InputMajorLinear _widen;
     private readonly InputMajorLinear _narrow;
     private readonly Dropout _dropout;
 
     internal GptBlock(GptConfig config)
     {
-        _firstNorm = Child("ln_1", new LayerNorm(config.Width));
-        _attention = Child("attn", new GptAttention(config));
-        _secondNorm = Child("ln_2", new LayerNorm(config.Width));
+        FirstNorm = Child("ln_1", new LayerNorm(config.Width));
+        Attention = Child("attn", new GptAttention(config));
+        SecondNorm = Child("ln_2", new LayerNorm(config.Width));
         _widen = Child("mlp.c_fc", new InputMajorLinear(config.Width, 4 * config.Width, Deviation));
         _narrow = Child("mlp.c_proj", new InputMajorLinear(4 * config.Width, config.Width, Deviation / Math.Sqrt(2 * config.Layers)));
         _dropout = Child("mlp.dropout", new Dropout(config.Dropout));
@@ -96,10 +117,17 @@ internal sealed class GptBlock : Module
     protected override Tensor Compute(Tensor x)
     {
         using var scope = TensorScope.Open();
-        x += _attention.Forward(_firstNorm.Forward(x));
-        var hidden = _widen.Forward(_secondNorm.Forward(x)).GeluTanh(); // [N, T, 4·width]
-        return scope.Return(x + _dropout.Forward(_narrow.Forward(hidden)));
+        x += Attention.Forward(FirstNorm.Forward(x));
+        return scope.Return(x + _dropout.Forward(Mlp(SecondNorm.Forward(x))));
     }
+
+    internal LayerNorm FirstNorm { get; }
+
+    internal GptAttention Attention { get; }
+
+    internal LayerNorm SecondNorm { get; }
+
+    internal Tensor Mlp(Tensor x) => _narrow.Forward(_widen.Forward(x).GeluTanh()); // [N, T, 4·width] between
 }
 
 internal sealed class GptAttention : Module

@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Nn;
@@ -21,6 +22,10 @@ public sealed class LayerNorm : Module
 
     /// <summary>Shift.</summary>
     public TensorHandle Bias { get; }
+
+    /// <summary>z = residual + x and y = this norm of z, in one pass over memory and with one pass back; both of x's shape.</summary>
+    public (Tensor Y, Tensor Z) AddForward(Tensor x, Tensor residual) =>
+        FusedNorm.DropoutAddLayerNorm(x, residual, Weight.Tensor, Bias.Tensor, 0, _epsilon, 0, 0);
 
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor x) => Functional.LayerNorm(x, _features, Weight.Tensor, Bias.Tensor, _epsilon);
