@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times block-sparse attention against the best dense attention of PyTorch: `sparse_attention_gpu.py LIBRARY [LENGTH...] [--flex]`.
+"""Times block-sparse attention against the best dense attention of PyTorch: `sparse_attention_gpu.py LIBRARY [LENGTH...] [--select] [--flex] [--stages]`.
 
 Hq 32, Hkv 8, D 128, bfloat16, causal; blocks of 128, 10 % of the causal blocks: the diagonal, the first and random others.
 Four input sets in turn, L2 flushed before every run, candidates interleaved, CUDA events; prints p50 [p10, p90] in ms.
@@ -71,6 +71,7 @@ def flex(index, count):
 
 def main():
     numbers = [int(a) for a in sys.argv[2:] if a.isdigit()]
+    skip_flash = "--no-flash" in sys.argv
     props = torch.cuda.get_device_properties(0)
     print(f"{props.name}, {props.multi_processor_count} processors; PyTorch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}")
     for length in numbers or [32768]:
@@ -83,6 +84,14 @@ def main():
         density = count.sum().item() / (HEADS * blocks * (blocks + 1) / 2)
         ours = lambda q, k, v: ds.block_sparse_attention(q, k, v, index, count, BLOCK, BLOCK, True)[0]
         forms = {"ours": ours, "cudnn": dense(SDPBackend.CUDNN_ATTENTION), "flash": dense(SDPBackend.FLASH_ATTENTION)}
+        if skip_flash:  # half as fast as cuDNN's where both were timed
+            del forms["flash"]
+        if "--select" in sys.argv:
+            def whole(q, k, v):
+                scores = ds.block_scores(q, k, BLOCK, BLOCK, True)
+                chosen = ds.select_blocks(scores, length, length, BLOCK, BLOCK, True, 0.1)
+                return ds.block_sparse_attention(q, k, v, *chosen, BLOCK, BLOCK, True)[0]
+            forms["whole"] = whole
         if "--flex" in sys.argv:
             forms["flex"] = flex(index, count)
         if "flex" in forms:
@@ -100,12 +109,20 @@ def main():
             return step
         for kind, wrap, runs in (("forward", forward, 24), ("forward+backward", both, 12)):
             times = measure({n: wrap(f) for n, f in forms.items()}, runs)
-            best = min(times["cudnn"][0], times["flash"][0])
+            best = min(times[n][0] for n in ("cudnn", "flash") if n in times)
+            if kind == "forward":
+                forward_best = best
             for name, (p50, p10, p90) in times.items():
                 line = f"S={length} {kind:16s} {name:6s} {p50:8.3f} [{p10:.3f}, {p90:.3f}] ms  {best / p50:5.2f}x"
-                if name in ("ours", "flex"):
+                if name in ("ours", "whole", "flex"):
                     line += f"  density {density:.4f}, efficiency {best / p50 * density:.3f}"
                 print(line, flush=True)
+        if "--select" in sys.argv:
+            def scoring(i):
+                scores = ds.block_scores(*sets[i][:2], BLOCK, BLOCK, True)
+                ds.select_blocks(scores, length, length, BLOCK, BLOCK, True, 0.1)
+            p50, p10, p90 = measure({"selection": scoring}, 24)["selection"]
+            print(f"S={length} scoring and selection {p50:.3f} [{p10:.3f}, {p90:.3f}] ms, {100 * p50 / forward_best:.2f} % of dense", flush=True)
         if "--stages" in sys.argv:
             stages(sets, grad, index, count)
 
@@ -113,10 +130,12 @@ def main():
 def stages(sets, grad, index, count):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         for i in range(SETS):
+            length = sets[i][0].shape[2]
+            ds.select_blocks(ds.block_scores(*sets[i][:2], BLOCK, BLOCK, True), length, length, BLOCK, BLOCK, True, 0.1)
             out, _ = ds.block_sparse_attention(*sets[i], index, count, BLOCK, BLOCK, True)
             torch.autograd.grad(out, sets[i], grad)
         torch.cuda.synchronize()
-    for event in sorted(profile.key_averages(), key=lambda e: -e.device_time_total)[:9]:
+    for event in sorted(profile.key_averages(), key=lambda e: -e.device_time_total)[:11]:
         print(f"  {event.device_time_total / event.count / 1000:8.3f} ms x{event.count} {event.key[:90]}")
 
 

@@ -30,9 +30,11 @@ def poison():
     del blocks
 
 
-def random_lists(batch, heads, queries, keys, block_q, block_k, density, generator, empty_rows=False):
+def random_lists(batch, heads, queries, keys, block_q, block_k, density, generator, empty_rows=False, sink=False):
     rows, columns = -(-queries // block_q), -(-keys // block_k)
     kept = torch.rand(batch, heads, rows, columns, device="cuda", generator=generator) < density
+    if sink:
+        kept[..., 0] = True
     if empty_rows:
         kept[:, :, ::3] = False
     count = kept.sum(-1, dtype=torch.int32)
@@ -47,7 +49,7 @@ def relative(x, reference):
     return ((x.double() - reference).norm().item()) / norm if norm > 0 else x.double().norm().item()
 
 
-def check(name, batch, heads, kv_heads, index_heads, queries, keys, dim, block_q, block_k, causal, dtype, density, lengths=None, strided=False, empty_rows=False, seed=0):
+def check(name, batch, heads, kv_heads, index_heads, queries, keys, dim, block_q, block_k, causal, dtype, density, lengths=None, strided=False, empty_rows=False, sink=False, seed=0):
     g = torch.Generator(device="cuda").manual_seed(seed + queries * 7 + keys)
 
     def make(h, rows):
@@ -56,7 +58,7 @@ def check(name, batch, heads, kv_heads, index_heads, queries, keys, dim, block_q
         return torch.randn(batch, h, rows, dim, device="cuda", generator=g).to(dtype)
 
     q, grad, k, v = make(heads, queries), make(heads, queries), make(kv_heads, keys), make(kv_heads, keys)
-    index, count = random_lists(batch, index_heads, queries, keys, block_q, block_k, density, g, empty_rows)
+    index, count = random_lists(batch, index_heads, queries, keys, block_q, block_k, density, g, empty_rows, sink)
     q_lengths = k_lengths = None
     if lengths is not None:
         q_lengths, k_lengths = (torch.tensor(x, device="cuda", dtype=torch.int32) for x in lengths)
@@ -83,6 +85,36 @@ def check(name, batch, heads, kv_heads, index_heads, queries, keys, dim, block_q
     return out, lse, grads
 
 
+def selection(small):
+    g = torch.Generator(device="cuda").manual_seed(9)
+    bf, half = torch.bfloat16, torch.float16
+    cases = [(1, 2, 1, 256, 256, 128, 128, 128, 16, True, False, bf)]
+    if not small:
+        cases += [(2, 4, 2, 1000, 1400, 64, 128, 128, 16, True, False, half), (1, 4, 2, 2048, 2048, 128, 128, 64, 16, False, False, bf), (1, 4, 4, 3000, 3000, 128, 64, 64, 8, True, False, bf),
+                  (2, 4, 2, 2048, 4096, 128, 128, 128, 16, True, True, bf), (1, 2, 2, 700, 300, 64, 128, 128, 8, True, False, bf), (1, 8, 2, 8192, 8192, 128, 128, 128, 16, True, False, bf)]
+    for batch, heads, kv_heads, queries, keys, dim, block_q, block_k, stride, causal, pooled, dtype in cases:
+        q = torch.randn(batch, heads, queries, dim, device="cuda", generator=g).to(dtype) * (1 if pooled else 2)
+        k = torch.randn(batch, kv_heads, keys, dim, device="cuda", generator=g).to(dtype)
+        if pooled:  # what is multiplied is rounded to the element type
+            q, k = q * 4, k * 4
+        poison()
+        ours = ds.block_scores(q, k, block_q, block_k, causal, None, stride, pooled)
+        reference = ds.block_scores(q.double(), k.double(), block_q, block_k, causal, None, stride, pooled)
+        # Products are exact and summed in float32; exponentials are good to 2^-22. Pooled means are rounded to 8 bits first.
+        error, bound = relative(ours, reference), 2e-2 if pooled else 2e-5
+        report(f"scores {queries}x{keys} D{dim} {block_q}x{block_k}/{stride} causal {causal} pooled {pooled}", error < bound and ours.shape == reference.shape, f"{error:.2e}")
+        for density, mass, sink, window, least in ((0.1, 1.0, 1, 1, 1), (1.0, 0.9, 0, 0, 2), (0.3, 0.5, 2, 3, 4), (1.0, 1.0, 0, 0, 1)):
+            rest = (queries, keys, block_q, block_k, causal, density, mass, sink, window, least)
+            index, count = ds.select_blocks(ours, *rest)
+            wanted_index, wanted_count = ds.select_blocks(ours.cpu(), *rest)
+            good = torch.equal(index.cpu(), wanted_index) and torch.equal(count.cpu(), wanted_count)
+            report(f"  selection density {density} mass {mass} sink {sink} window {window}", good, f"{count.float().mean().item():.2f} blocks")
+    tied = torch.zeros(1, 1, 8, 300, device="cuda")
+    index, _ = ds.select_blocks(tied, 1024, 300 * 128, 128, 128, False, 0.05, 1.0, 0, 0, 1)
+    wanted, _ = ds.select_blocks(tied.cpu(), 1024, 300 * 128, 128, 128, False, 0.05, 1.0, 0, 0, 1)
+    report("  ties by lowest block", torch.equal(index.cpu(), wanted), "")
+
+
 def bits(x):
     return x.view(torch.int16 if x.element_size() == 2 else torch.int32)
 
@@ -103,6 +135,8 @@ def main():
     check("varlen, NaN behind the ends", 3, 4, 2, 4, 300, 420, 128, 128, 128, True, bf, 0.7, lengths=((300, 7, 0), (420, 130, 33)))
     check("portable, float32, odd blocks", 2, 4, 2, 4, 101, 167, 40, 24, 17, True, single, 0.5, lengths=((101, 50), (167, 33)))
     if small:
+        check("cut lists", 1, 6, 1, 6, 1500, 256, 64, 128, 128, True, bf, 0.5, sink=True)
+        selection(small)
         return finish()
     for dtype, dim, (bq, bk), causal in itertools.product((bf, half), (64, 128), ((128, 128), (128, 64), (64, 64), (256, 256), (64, 128)), (False, True)):
         check(f"{dtype} D{dim} {bq}x{bk} causal {causal}", 2, 4, 2, 4, 700, 900, dim, bq, bk, causal, dtype, 0.4, strided=causal)
@@ -114,6 +148,9 @@ def main():
     check("nothing seen", 1, 2, 2, 2, 256, 256, 128, 128, 128, True, bf, 0.0)
     check("portable, bf16, D96", 1, 2, 1, 1, 200, 300, 96, 128, 128, True, bf, 0.5)
     check("portable, fp32, D256", 1, 2, 1, 2, 70, 90, 256, 32, 32, False, single, 0.7)
+    check("a key block that all see: cut lists", 1, 4, 1, 4, 8192, 8192, 128, 128, 128, True, bf, 0.1, sink=True)
+    check("cut lists, blocks of 64, odd end", 1, 4, 1, 2, 4090, 4090, 64, 64, 64, True, half, 0.1, sink=True)
+    check("cut lists, blocks of 256, lengths", 2, 8, 1, 8, 6000, 6000, 128, 256, 256, False, bf, 0.3, sink=True, lengths=((6000, 5001), (6000, 100)))
     check("long", 1, 2, 1, 2, 8192, 8192, 128, 128, 128, True, bf, 0.15)
     empty = torch.empty(1, 2, 0, 128, device="cuda", dtype=bf)
     full = torch.randn(1, 2, 128, 128, device="cuda").to(bf)
@@ -138,7 +175,7 @@ def main():
     g = torch.Generator(device="cuda").manual_seed(5)
     q, grad = (torch.randn(2, 8, 3000, 128, device="cuda", generator=g).to(bf) for _ in range(2))
     k, v = (torch.randn(2, 2, 3000, 128, device="cuda", generator=g).to(bf) for _ in range(2))
-    index, count = random_lists(2, 8, 3000, 3000, 128, 128, 0.4, g)
+    index, count = random_lists(2, 8, 3000, 3000, 128, 128, 0.4, g, sink=True)
     first = None
     same = True
     for _ in range(20):
@@ -149,6 +186,7 @@ def main():
         first = first or [x.clone() for x in results]
         same = same and all(torch.equal(a, b) for a, b in zip(first, results))
     report("20 runs", same, "every bit equal")
+    selection(False)
     return finish()
 
 

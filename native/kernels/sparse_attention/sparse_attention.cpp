@@ -124,7 +124,16 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_cuda(const at::Tensor& g
   p.query_index = lists.data_ptr<int32_t>();
   p.query_count = p.query_index + map.numel();
   p.counter = counter.data_ptr<int32_t>();
-  check_launch((on_hopper(p) ? sparse_attention_backward_hopper : sparse_attention_backward_portable)(p, current_stream(q)), kOp);
+  const bool hopper = on_hopper(p);
+  at::Tensor items, partials;
+  if (hopper) {
+    sparse_attention_backward_plan(p);
+    items = at::empty({2 + 4 * (p.item_capacity + p.slots)}, counter.options());
+    partials = at::empty({p.slots * 2 * (p.block_k % 128 == 0 ? 128 : 64) * p.dim}, delta.options());
+    p.items = items.data_ptr<int32_t>();
+    p.partials = partials.data_ptr<float>();
+  }
+  check_launch((hopper ? sparse_attention_backward_hopper : sparse_attention_backward_portable)(p, current_stream(q)), kOp);
   return {grad_q, grad_k, grad_v};
 }
 

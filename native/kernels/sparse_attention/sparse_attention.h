@@ -33,6 +33,10 @@ struct SparseAttentionParams {
   int32_t* query_index;      // [batch, index_heads, key_blocks, query_blocks]: workspace, the transposed lists
   int32_t* query_count;      // [batch, index_heads, key_blocks]
 
+  int32_t* items;            // Hopper: [2 + 4 * items + 4 * slots], see sparse_attention_backward_plan()
+  float* partials;           // Hopper: [slots, 2, keys of a tile, dim]
+  int64_t chunk, slots, item_capacity;
+
   const int32_t* block_index;  // [batch, index_heads, query_blocks, max_blocks] key blocks; entries after the count are ignored
   const int32_t* block_count;  // [batch, index_heads, query_blocks]
   const int32_t* q_lengths;    // [batch] or null: rows that exist; the others give 0
@@ -55,6 +59,17 @@ struct SparseAttentionParams {
   int causal;  // query i sees key j when j <= i + (k_length - q_length)
   int type;    // ElementType
 };
+
+// A key block that very many queries see (the first one, most often) would keep one multiprocessor busy long after the
+// others are done. Lists longer than `chunk` entries are cut; the pieces' sums are added afterwards, in order.
+inline void sparse_attention_backward_plan(SparseAttentionParams& p) {
+  const int64_t tile = p.block_k % 128 == 0 ? 128 : 64, group = p.heads / p.kv_heads;
+  const int64_t most = p.max_blocks < p.key_blocks ? p.max_blocks : p.key_blocks;
+  const int64_t entries = p.batch * p.heads * p.query_blocks * most * ((p.block_k + tile - 1) / tile);
+  p.chunk = entries / 800 > 64 ? entries / 800 : 64;
+  p.slots = group * p.query_blocks > p.chunk ? 2 * entries / p.chunk + 2 : 0;
+  p.item_capacity = p.batch * p.kv_heads * ((p.keys + tile - 1) / tile) + p.slots;
+}
 
 // The CUDA launchers return a cudaError_t; a stream is a cudaStream_t. None of them synchronises.
 bool sparse_attention_hopper_takes(const SparseAttentionParams& p, int major, int minor);

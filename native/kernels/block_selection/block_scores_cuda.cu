@@ -1,0 +1,195 @@
+// Block scores on Hopper: one matrix product of depth stride * dim over strided views of queries and keys, whose epilogue
+// keeps a logarithm of sums per group row and key block; then the rows of a block are normalised and averaged.
+#include "block_selection.h"
+#include "sparse_attention/pipeline.cuh"
+
+namespace deepseek {
+namespace {
+
+using namespace hopper;
+
+constexpr int kTile = 128;  // groups on either side
+constexpr int kStages = 3;
+constexpr int kThreads = 288;  // two consuming warpgroups and a warp that copies
+constexpr int kMostRows = 128;  // group rows of a query block
+
+struct Shared {
+  alignas(1024) uint8_t a[kStages][kTile * 128];
+  alignas(1024) uint8_t b[kStages][kTile * 128];
+  uint64_t full[kStages], empty[kStages];
+};
+
+__device__ __forceinline__ void copy_groups(void* to, const CUtensorMap* map, uint64_t* bar, int column, int row, int group, int head, int batch) {
+  asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(shared_address(to)),
+               "l"(reinterpret_cast<uint64_t>(map)), "r"(shared_address(bar)), "r"(column), "r"(row), "r"(group), "r"(head), "r"(batch)
+               : "memory");
+}
+
+// Key groups from this one on are hidden from a query group.
+__device__ __forceinline__ int visible_groups(const BlockScoresParams& p, int group) {
+  if (!p.causal) return static_cast<int>(p.key_groups);
+  const int last = group * p.stride + p.stride - 1 + static_cast<int>(p.keys - p.queries);
+  return last < 0 ? 0 : min(last / p.stride + 1, static_cast<int>(p.key_groups));
+}
+
+// Columns: groups of a key block. log2 of the sum of 2^x over each block's columns of a row, x the scores in base 2.
+template <int Columns>
+__device__ __forceinline__ void store_sums(const BlockScoresParams& p, const float (&x)[kTile / 2], int row, int column, int head, int batch) {
+  constexpr int kParts = Columns < 8 ? 8 : Columns;  // columns that one thread's share of a reduction spans
+  const int lane = threadIdx.x % 32;
+  const float scale = p.scale * kLog2e;
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    const int at = row + 8 * r;
+    const int limit = at < p.query_groups ? visible_groups(p, at) : 0;
+    float* line = p.partial + ((static_cast<int64_t>(batch) * p.heads + head) * p.query_groups + at) * p.key_blocks;
+#pragma unroll
+    for (int part = 0; part < kTile / kParts; part++) {
+      float values[kParts / 4], greatest = -INFINITY;
+#pragma unroll
+      for (int i = 0; i < kParts / 4; i++) {
+        const int local = part * kParts + i / 2 * 8 + lane % 4 * 2 + i % 2;
+        values[i] = column + local < limit ? x[(part * kParts + i / 2 * 8) / 2 + 2 * r + i % 2] * scale : -INFINITY;
+        greatest = fmaxf(greatest, values[i]);
+      }
+      greatest = fmaxf(greatest, __shfl_xor_sync(~0u, greatest, 1));
+      if (Columns >= 8) greatest = fmaxf(greatest, __shfl_xor_sync(~0u, greatest, 2));
+      const float shift = greatest == -INFINITY ? 0.0f : greatest;
+      float sum = 0.0f;
+#pragma unroll
+      for (int i = 0; i < kParts / 4; i++) sum += exp2_fast(values[i] - shift);
+      sum += __shfl_xor_sync(~0u, sum, 1);
+      if (Columns >= 8) sum += __shfl_xor_sync(~0u, sum, 2);
+      const int block = (column + part * kParts) / Columns + (Columns < 8 ? lane % 4 / 2 : 0);
+      const bool writes = Columns < 8 ? lane % 2 == 0 : lane % 4 == part % 4;
+      if (writes && at < p.query_groups && block < p.key_blocks) line[block] = shift + __log2f(sum);
+    }
+  }
+}
+
+template <class T, int Columns>
+__global__ void __launch_bounds__(kThreads, 2) scores_kernel(const BlockScoresParams p, const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k) {
+#ifdef DS_HOPPER
+  extern __shared__ uint8_t memory[];
+  auto& s = *reinterpret_cast<Shared*>((reinterpret_cast<uintptr_t>(memory) + 1023) / 1024 * 1024);
+  const int columns = static_cast<int>((p.key_groups + kTile - 1) / kTile);
+  const int row = blockIdx.x / columns * kTile, column = blockIdx.x % columns * kTile, head = blockIdx.y, batch = blockIdx.z;
+  if (column >= visible_groups(p, min(row + kTile, static_cast<int>(p.query_groups)) - 1)) return;
+  const int panels = static_cast<int>(p.dim) / 64, chunks = p.stride * panels;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < kStages; i++) barrier_init(&s.full[i], 1), barrier_init(&s.empty[i], 8);
+    barrier_init_fence();
+  }
+  __syncthreads();
+  Ring<kStages> ring;
+  if (threadIdx.x >= 256) {
+    if (threadIdx.x == 256) {
+      const int kv_head = head / static_cast<int>(p.heads / p.kv_heads);
+      for (int chunk = 0; chunk < chunks; chunk++) {
+        const int place = chunk / panels, panel = chunk % panels * 64;
+        barrier_wait(&s.empty[ring.slot], ring.phase ^ 1);
+        barrier_expect(&s.full[ring.slot], sizeof(s.a[0]) + sizeof(s.b[0]));
+        copy_groups(s.a[ring.slot], &q, &s.full[ring.slot], panel, p.stride - 1 - place, row, head, batch);
+        copy_groups(s.b[ring.slot], &k, &s.full[ring.slot], panel, place, column, kv_head, batch);
+        ring.next();
+      }
+    }
+  } else {
+    const int group = __shfl_sync(~0u, threadIdx.x / 128, 0), warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+    float scores[kTile / 2];
+#pragma unroll
+    for (int i = 0; i < kTile / 2; i++) scores[i] = 0.0f;
+    for (int chunk = 0; chunk < chunks; chunk++) {
+      barrier_wait(&s.full[ring.slot], ring.phase);
+      const uint64_t a = rows_descriptor(s.a[ring.slot] + group * 64 * 128), b = rows_descriptor(s.b[ring.slot]);
+      product_fence();
+#pragma unroll
+      for (int i = 0; i < 4; i++) Product<T, kTile, false>::shared(scores, a + i * 2, b + i * 2, false);
+      product_commit();
+      product_wait<0>();
+      settle(scores);
+      __syncwarp();
+      if (lane == 0) barrier_arrive(&s.empty[ring.slot]);
+      ring.next();
+    }
+    store_sums<Columns>(p, scores, row + group * 64 + warp * 16 + lane / 4, column, head, batch);
+  }
+#endif
+}
+
+// One query block a thread block.
+__global__ void __launch_bounds__(128) normalise_kernel(const BlockScoresParams p) {
+  __shared__ float lse[kMostRows];
+  const int64_t list = blockIdx.x, head = list / p.query_blocks;
+  const int rows = p.block_q / p.stride, per_block = p.block_k / p.stride, first = static_cast<int>(list % p.query_blocks) * rows;
+  const int existing = min(rows, static_cast<int>(p.query_groups) - first), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const float* partial = p.partial + (head * p.query_groups + first) * p.key_blocks;
+  for (int r = warp; r < existing; r += 4) {
+    const int blocks = (visible_groups(p, first + r) + per_block - 1) / per_block;
+    const float* line = partial + r * p.key_blocks;
+    float greatest = -INFINITY, sum = 0.0f;
+    for (int b = lane; b < blocks; b += 32) greatest = fmaxf(greatest, line[b]);
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) greatest = fmaxf(greatest, __shfl_xor_sync(~0u, greatest, step));
+    if (greatest == -INFINITY) greatest = 0.0f;
+    for (int b = lane; b < blocks; b += 32) sum += exp2f(line[b] - greatest);
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+    if (lane == 0) lse[r] = sum > 0.0f ? greatest + log2f(sum) : INFINITY;
+  }
+  __syncthreads();
+  for (int b = threadIdx.x; b < p.key_blocks; b += blockDim.x) {
+    float mass = 0.0f;
+    for (int r = 0; r < existing; r++)
+      if (b * per_block < visible_groups(p, first + r)) mass += exp2f(partial[r * p.key_blocks + b] - lse[r]);
+    p.mass[list * p.key_blocks + b] = mass / rows;
+  }
+}
+
+bool map_groups(CUtensorMap* map, const void* data, int type, int64_t dim, int64_t stride, int64_t groups, int64_t heads, int64_t batch, int64_t row, int64_t head_stride,
+                int64_t batch_stride) {
+  const auto encode = tensor_map_encoder();
+  if (encode == nullptr) return false;
+  const auto size = [](int64_t n) { return static_cast<cuuint64_t>(n); };
+  const cuuint64_t sizes[5] = {size(dim), size(stride), size(groups), size(heads), size(batch)};
+  const cuuint64_t strides[4] = {size(row * 2), size(row * stride * 2), size(head_stride * 2), size(batch_stride * 2)};
+  const cuuint32_t box[5] = {64, 1, kTile, 1, 1}, steps[5] = {1, 1, 1, 1, 1};
+  return encode(map, type == kBFloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 5, const_cast<void*>(data), sizes, strides, box, steps,
+                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+template <class T, int Columns>
+int launch(const BlockScoresParams& p, cudaStream_t stream) {
+  CUtensorMap q, k;
+  if (!map_groups(&q, p.q, p.type, p.dim, p.stride, p.query_groups, p.heads, p.batch, p.q_row_stride, p.q_head_stride, p.q_batch_stride) ||
+      !map_groups(&k, p.k, p.type, p.dim, p.stride, p.key_groups, p.kv_heads, p.batch, p.k_row_stride, p.k_head_stride, p.k_batch_stride))
+    return cudaErrorInvalidValue;
+  const int bytes = sizeof(Shared) + 1024;
+  const auto status = cudaFuncSetAttribute(scores_kernel<T, Columns>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  if (status != cudaSuccess) return status;
+  const auto tiles = [](int64_t n) { return static_cast<unsigned>((n + kTile - 1) / kTile); };
+  scores_kernel<T, Columns><<<dim3(tiles(p.query_groups) * tiles(p.key_groups), static_cast<unsigned>(p.heads), static_cast<unsigned>(p.batch)), kThreads, bytes, stream>>>(p, q, k);
+  normalise_kernel<<<static_cast<unsigned>(p.batch * p.heads * p.query_blocks), 128, 0, stream>>>(p);
+  return cudaGetLastError();
+}
+
+template <class T>
+int launch(const BlockScoresParams& p, cudaStream_t stream) {
+  const int columns = p.block_k / p.stride;
+  return columns == 4 ? launch<T, 4>(p, stream) : columns == 8 ? launch<T, 8>(p, stream) : launch<T, 16>(p, stream);
+}
+
+}  // namespace
+
+bool block_scores_hopper_takes(const BlockScoresParams& p, int major, int minor) {
+  const int per_block = p.block_k / p.stride;
+  return major == 9 && minor == 0 && (p.type == kBFloat16 || p.type == kFloat16) && (p.dim == 64 || p.dim == 128) && (per_block == 4 || per_block == 8 || per_block == 16) &&
+         p.block_q / p.stride <= kMostRows && p.heads < 65536 && p.batch < 65536;
+}
+
+int block_scores_hopper(const BlockScoresParams& p, void* stream) {
+  const auto s = static_cast<cudaStream_t>(stream);
+  return p.type == kBFloat16 ? launch<__nv_bfloat16>(p, s) : launch<__half>(p, s);
+}
+
+}  // namespace deepseek

@@ -1,0 +1,199 @@
+// Registration of deepseek::block_scores and deepseek::select_blocks, and their definition by plain libtorch operators.
+#include "block_selection.h"
+
+#include "common/operator.h"
+
+#include <cmath>
+#include <limits>
+
+namespace deepseek {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// First and last key block (inclusive) on the diagonal of each query block, and the visible ones: [0, visible).
+struct Diagonal {
+  at::Tensor first, last, visible;  // int64 [query_blocks]
+};
+
+Diagonal diagonal(int64_t queries, int64_t keys, int64_t block_q, int64_t block_k, bool causal, const at::TensorOptions& options) {
+  const auto longs = options.dtype(at::kLong);
+  const auto blocks = ceil_div(keys, block_k);
+  const auto row = at::arange(ceil_div(queries, block_q), longs) * block_q;
+  const auto end = (row + block_q).clamp_max(queries);
+  const auto last_key = (end - 1 + (keys - queries)).clamp(-1, keys - 1), first_key = (row + (keys - queries)).clamp(0, std::max<int64_t>(keys - 1, 0));
+  const auto visible = causal ? at::floor_divide(last_key + block_k, block_k) : at::full_like(row, blocks);
+  return {at::floor_divide(first_key, block_k), at::floor_divide(last_key + block_k, block_k) - 1, visible};
+}
+
+at::Tensor groups(const at::Tensor& x, int64_t stride, bool reversed) {
+  const auto count = x.size(2) / stride;
+  auto g = x.slice(2, 0, count * stride).to(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat).reshape({x.size(0), x.size(1), count, stride, x.size(3)});
+  if (reversed) g = g.flip({3});
+  return g.reshape({x.size(0), x.size(1), count, stride * x.size(3)});
+}
+
+// [.., n] to [.., parts, each], filled up with `value`.
+at::Tensor in_parts(const at::Tensor& x, int64_t dim, int64_t parts, int64_t each, double value) {
+  auto sizes = x.sizes().vec();
+  sizes[dim] = parts * each - sizes[dim];
+  auto filled = at::cat({x, at::full(sizes, value, x.options())}, dim);
+  sizes = filled.sizes().vec();
+  sizes[dim] = parts;
+  sizes.insert(sizes.begin() + dim + 1, each);
+  return filled.reshape(sizes);
+}
+
+at::Tensor scores_reference(const at::Tensor& q, const at::Tensor& k, int64_t block_q, int64_t block_k, bool causal, double scale, int64_t stride) {
+  const auto heads = q.size(1), queries = q.size(2), keys = k.size(2);
+  const auto query = groups(q, stride, true);
+  auto key = groups(k, stride, false);
+  if (key.size(1) != heads) key = key.repeat_interleave(heads / key.size(1), 1);
+  const auto none = -std::numeric_limits<double>::infinity();
+  auto scores = at::matmul(query, key.transpose(-1, -2)) * scale;
+  if (causal) {
+    const auto longs = q.options().dtype(at::kLong);
+    const auto last = (at::arange(query.size(2), longs) * stride + (stride - 1 + keys - queries)).unsqueeze(-1);
+    scores = at::where(at::arange(key.size(2), longs) * stride <= last, scores, at::full({}, none, scores.options()));
+  }
+  const auto lse = at::logsumexp(scores, {-1}, true);
+  auto share = at::where(lse == none, at::zeros({}, scores.options()), (scores - lse).exp());
+  share = in_parts(share, 3, ceil_div(keys, block_k), block_k / stride, 0.0).sum(-1);
+  return in_parts(share, 2, ceil_div(queries, block_q), block_q / stride, 0.0).mean(3);
+}
+
+at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale_, int64_t stride, bool pooled) {
+  constexpr auto kOp = "block_scores";
+  check_device(q_, kOp);
+  TORCH_CHECK(q_.dim() == 4 && k_.dim() == 4 && q_.size(0) == k_.size(0) && q_.size(3) == k_.size(3), kOp, ": q ", q_.sizes(), " and k ", k_.sizes(), " do not fit");
+  TORCH_CHECK(k_.size(1) > 0 && q_.size(1) % k_.size(1) == 0, kOp, ": ", q_.size(1), " query heads are no multiple of ", k_.size(1), " key heads");
+  TORCH_CHECK(q_.scalar_type() == k_.scalar_type() && q_.device() == k_.device(), kOp, ": q and k differ in element type or device");
+  TORCH_CHECK(stride > 0 && block_q % stride == 0 && block_k % stride == 0, kOp, ": the stride ", stride, " does not divide the blocks ", block_q, " and ", block_k);
+  const auto scale = scale_.has_value() ? *scale_ : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(q_.size(3), 1)));
+  const auto blocks_q = ceil_div(q_.size(2), block_q), blocks_k = ceil_div(k_.size(2), block_k);
+  auto q = q_.detach(), k = k_.detach();
+  const bool wide = q.scalar_type() == at::kDouble;
+  if (pooled) {
+    // Means of the groups; the last group may be short and is left out, as below.
+    const auto mean = [&](const at::Tensor& x) {
+      const auto count = x.size(2) / stride;
+      return x.slice(2, 0, count * stride).reshape({x.size(0), x.size(1), count, stride, x.size(3)}).mean(3, false, wide ? at::kDouble : at::kFloat).to(x.scalar_type());
+    };
+    q = mean(q), k = mean(k);
+  }
+  [[maybe_unused]] const auto group = pooled ? 1 : stride;
+#ifdef DEEPSEEK_CUDA
+  if (q.is_cuda() && (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) && q.numel() > 0 && k.numel() > 0) {
+    const c10::DeviceGuard guard(q.device());
+    const auto fit = [](const at::Tensor& x) {
+      bool good = x.stride(3) == 1 && reinterpret_cast<uintptr_t>(x.data_ptr()) % 16 == 0;
+      for (int64_t d = 0; d < 3; d++) good = good && (x.size(d) == 1 || (x.stride(d) > 0 && x.stride(d) % 8 == 0));
+      return good ? x : x.clone(at::MemoryFormat::Contiguous);
+    };
+    q = fit(q), k = fit(k);
+    const auto stride_of = [](const at::Tensor& x, int64_t d) { return x.size(d) == 1 ? x.size(2) * x.size(3) : x.stride(d); };
+    BlockScoresParams p{};
+    p.q = q.data_ptr(), p.k = k.data_ptr();
+    p.q_batch_stride = stride_of(q, 0), p.q_head_stride = stride_of(q, 1), p.q_row_stride = q.size(2) == 1 ? q.size(3) : q.stride(2);
+    p.k_batch_stride = stride_of(k, 0), p.k_head_stride = stride_of(k, 1), p.k_row_stride = k.size(2) == 1 ? k.size(3) : k.stride(2);
+    p.batch = q.size(0), p.heads = q.size(1), p.kv_heads = k.size(1), p.dim = q.size(3);
+    // In rows of what is multiplied: pooled rows count as one.
+    p.queries = pooled ? q.size(2) : q_.size(2), p.keys = pooled ? k.size(2) : k_.size(2);
+    p.stride = static_cast<int>(group), p.block_q = static_cast<int>(pooled ? block_q / stride : block_q), p.block_k = static_cast<int>(pooled ? block_k / stride : block_k);
+    p.query_groups = p.queries / group, p.key_groups = p.keys / group, p.query_blocks = blocks_q, p.key_blocks = blocks_k;
+    p.scale = static_cast<float>(pooled ? scale : scale / static_cast<double>(stride));
+    p.causal = causal, p.type = element_type(q, kOp, "q");
+    const auto* device = at::cuda::getCurrentDeviceProperties();
+    if (p.query_groups > 0 && p.key_groups > 0 && block_scores_hopper_takes(p, device->major, device->minor)) {
+      auto partial = at::empty({p.batch, p.heads, p.query_groups, blocks_k}, q.options().dtype(at::kFloat));
+      auto mass = at::empty({p.batch, p.heads, blocks_q, blocks_k}, partial.options());
+      p.partial = partial.data_ptr<float>();
+      p.mass = mass.data_ptr<float>();
+      check_launch(block_scores_hopper(p, current_stream(q)), kOp);
+      return mass;
+    }
+  }
+#endif
+  auto mass = pooled ? scores_reference(q, k, block_q / stride, block_k / stride, causal, scale, 1) : scores_reference(q, k, block_q, block_k, causal, scale / static_cast<double>(stride), stride);
+  // Pooling drops a short last group, and with it perhaps a whole block.
+  const auto missing_k = blocks_k - mass.size(3), missing_q = blocks_q - mass.size(2);
+  return missing_k > 0 || missing_q > 0 ? at::constant_pad_nd(mass, {0, missing_k, 0, missing_q}) : mass;
+}
+
+int64_t most_blocks(int64_t blocks, int64_t block_q, int64_t block_k, double density, double mass, int64_t sink, int64_t window, int64_t min_blocks) {
+  (void)mass;
+  const auto forced = sink + 2 * window + ceil_div(block_q, block_k) + 1;
+  const auto kept = density >= 1.0 ? blocks : static_cast<int64_t>(std::ceil(density * static_cast<double>(blocks) - 1e-9));
+  return std::max<int64_t>(std::min(std::max({kept, forced, min_blocks, int64_t{1}}), blocks), 1);
+}
+
+std::tuple<at::Tensor, at::Tensor> select_reference(const at::Tensor& scores, const SelectBlocksParams& p) {
+  const auto longs = scores.options().dtype(at::kLong);
+  const auto d = diagonal(p.queries, p.keys, p.block_q, p.block_k, p.causal, scores.options());
+  const auto block = at::arange(p.key_blocks, longs);
+  const auto visible = block < d.visible.unsqueeze(-1);  // [query_blocks, key_blocks]
+  const auto near = (block >= d.first.unsqueeze(-1) - p.window).logical_and(block <= d.last.unsqueeze(-1) + p.window);
+  const auto forced = visible.logical_and(near.logical_or(block < p.sink));
+  const auto share = at::where(visible, scores, at::zeros({}, scores.options()));
+  const auto rank = at::where(forced, at::full({}, std::numeric_limits<float>::infinity(), scores.options()), share).masked_fill(visible.logical_not(), -1.0);
+  const auto order = std::get<1>(at::sort(rank, /*stable=*/true, -1, /*descending=*/true));
+  const auto running = share.gather(-1, order).to(at::kDouble).cumsum(-1);
+  const auto total = share.to(at::kDouble).sum(-1, true);
+  const auto count_visible = d.visible.to(at::kDouble);
+  auto kept = p.density >= 1.0 ? d.visible : at::ceil(count_visible * p.density - 1e-9).to(at::kLong);
+  kept = kept.expand(scores.sizes().slice(0, 3));
+  if (p.mass < 1.0) kept = at::min(kept, (running < total * p.mass).sum(-1) + 1);
+  kept = at::max(kept.clamp_min(p.min_blocks), forced.sum(-1).expand_as(kept));
+  kept = at::min(kept, d.visible.expand_as(kept)).clamp_max(p.max_blocks);
+  auto flags = at::zeros(scores.sizes(), scores.options().dtype(at::kBool));
+  flags.scatter_(-1, order, block < kept.unsqueeze(-1));
+  const auto ascending = std::get<1>(at::sort(flags.to(at::kInt), true, -1, true)).slice(-1, 0, p.max_blocks);
+  const auto index = at::where(at::arange(ascending.size(-1), longs) < kept.unsqueeze(-1), ascending, at::full({}, -1, longs)).to(at::kInt);
+  return {index.contiguous(), kept.to(at::kInt).contiguous()};
+}
+
+std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int64_t queries, int64_t keys, int64_t block_q, int64_t block_k, bool causal, double density,
+                                                 double mass, int64_t sink, int64_t window, int64_t min_blocks) {
+  constexpr auto kOp = "select_blocks";
+  check_device(scores_, kOp);
+  TORCH_CHECK(block_q > 0 && block_k > 0, kOp, ": block sizes must be positive");
+  const auto blocks_q = ceil_div(queries, block_q), blocks_k = ceil_div(keys, block_k);
+  TORCH_CHECK(scores_.dim() == 4 && scores_.size(2) == blocks_q && scores_.size(3) == blocks_k, kOp, ": scores ", scores_.sizes(), " are not [batch, heads, ", blocks_q, ", ", blocks_k, "]");
+  TORCH_CHECK(density > 0.0 && mass > 0.0 && sink >= 0 && window >= 0 && min_blocks >= 0, kOp, ": density and mass must be positive, the counts not negative");
+  const auto scores = scores_.detach().to(at::kFloat).contiguous();
+  SelectBlocksParams p{};
+  p.lists = scores.size(0) * scores.size(1) * blocks_q, p.query_blocks = blocks_q, p.key_blocks = blocks_k, p.queries = queries, p.keys = keys;
+  p.block_q = static_cast<int>(block_q), p.block_k = static_cast<int>(block_k), p.causal = causal, p.density = density, p.mass = mass;
+  const auto bounded = [&](int64_t n) { return static_cast<int>(std::min<int64_t>(n, blocks_k)); };
+  p.sink = bounded(sink), p.window = bounded(window), p.min_blocks = bounded(min_blocks);
+  p.max_blocks = most_blocks(blocks_k, block_q, block_k, density, mass, p.sink, p.window, p.min_blocks);
+#ifdef DEEPSEEK_CUDA
+  if (scores.is_cuda() && blocks_k <= 8192 && p.lists > 0) {
+    const c10::DeviceGuard guard(scores.device());
+    auto index = at::empty({scores.size(0), scores.size(1), blocks_q, p.max_blocks}, scores.options().dtype(at::kInt));
+    auto count = at::empty({scores.size(0), scores.size(1), blocks_q}, index.options());
+    p.scores = scores.data_ptr<float>();
+    p.block_index = index.data_ptr<int32_t>();
+    p.block_count = count.data_ptr<int32_t>();
+    check_launch(select_blocks_cuda(p, current_stream(scores)), kOp);
+    return {index, count};
+  }
+#endif
+  return select_reference(scores, p);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(deepseek, m) {
+  m.def("block_scores(Tensor q, Tensor k, int block_q, int block_k, bool causal, float? scale=None, int stride=16, bool pooled=False) -> Tensor");
+  m.def(
+      "select_blocks(Tensor scores, int queries, int keys, int block_q, int block_k, bool causal, float density, float mass=1.0, int sink=1, "
+      "int window=1, int min_blocks=1) -> (Tensor block_index, Tensor block_count)");
+}
+
+TORCH_LIBRARY_IMPL(deepseek, CompositeExplicitAutograd, m) {
+  m.impl("block_scores", block_scores);
+  m.impl("select_blocks", select_blocks);
+}
+
+}  // namespace deepseek

@@ -1,0 +1,46 @@
+// Which key blocks a block of queries attends to: cheap scores, then a choice by count or by retained mass.
+#pragma once
+
+#include <cstdint>
+
+#include "common/types.h"
+
+namespace deepseek {
+
+// Scores. Queries and keys are taken in groups of `stride` rows; a score of two groups is the sum over their antidiagonal
+// (row s of the key group with row stride-1-s of the query group), after XAttention (arXiv 2503.16428, section 3.1).
+// Rows after the last whole group take no part.
+struct BlockScoresParams {
+  const void* q;  // [batch, heads, queries, dim], last dimension contiguous, strides in elements
+  const void* k;  // [batch, kv_heads, keys, dim]
+  int64_t q_batch_stride, q_head_stride, q_row_stride;
+  int64_t k_batch_stride, k_head_stride, k_row_stride;
+  float* partial;  // [batch, heads, query_groups, key_blocks]: workspace, log2 of the sum of 2^score over a block's groups
+  float* mass;     // [batch, heads, query_blocks, key_blocks]: mean share of a block in the softmax of the group rows
+  int64_t batch, heads, kv_heads, queries, keys, dim;
+  int64_t query_groups, key_groups;  // whole groups
+  int64_t query_blocks, key_blocks;
+  int stride, block_q, block_k;
+  float scale;  // of the sum over an antidiagonal
+  int causal;   // a query group sees the key groups that start at or before its last row, aligned at the ends
+  int type;     // kBFloat16 or kFloat16
+};
+
+struct SelectBlocksParams {
+  const float* scores;   // [lists, key_blocks], lists = batch * heads * query_blocks
+  int32_t* block_index;  // [lists, max_blocks], ascending, -1 after the count
+  int32_t* block_count;  // [lists]
+  int64_t lists, query_blocks, key_blocks, max_blocks, queries, keys;
+  int block_q, block_k;
+  int causal;
+  double density;  // share of the visible blocks that is kept at most; 1 or more: no limit
+  double mass;     // share of the scores' sum that is kept; 1 or more: the density alone decides
+  int sink, window, min_blocks;
+};
+
+// CUDA launchers: a cudaError_t.
+bool block_scores_hopper_takes(const BlockScoresParams& p, int major, int minor);
+int block_scores_hopper(const BlockScoresParams& p, void* stream);
+int select_blocks_cuda(const SelectBlocksParams& p, void* stream);
+
+}  // namespace deepseek
