@@ -8,7 +8,13 @@ namespace DeepSeek.Trainer;
 /// <summary>Makes the net and the optimiser that a spec asks for.</summary>
 internal static class NetFactory
 {
-    internal static Module Create(TrainingPlan plan) => plan.Spec.Model.Family == ModelFamily.TabularMlp ? Tabular(plan) : Convolutional(plan);
+    internal static Module Create(TrainingPlan plan) => plan.Spec.Model.Family switch
+    {
+        ModelFamily.TabularMlp => Tabular(plan),
+        ModelFamily.ConvNet => Convolutional(plan),
+        ModelFamily.EfficientNetB0 => new EfficientNet(EfficientConfig(plan)),
+        _ => new ResNet(ResidualConfig(plan)),
+    };
 
     internal static Optimizer CreateOptimizer(Module net, OptimizerSpec spec) => spec.Name == OptimizerName.AdamW
         ? new AdamW(net, spec.WeightDecay, spec.Betas?[0] ?? 0.9, spec.Betas?[1] ?? 0.999, spec.Epsilon ?? 1e-8)
@@ -22,7 +28,13 @@ internal static class NetFactory
     };
 
     /// <summary>The architecture with all defaults filled in, as model.json records it.</summary>
-    internal static object Architecture(TrainingPlan plan) => plan.Spec.Model.Family == ModelFamily.TabularMlp ? TabularConfig(plan) : ConvolutionalConfig(plan);
+    internal static object Architecture(TrainingPlan plan) => plan.Spec.Model.Family switch
+    {
+        ModelFamily.TabularMlp => TabularConfig(plan),
+        ModelFamily.ConvNet => ConvolutionalConfig(plan),
+        ModelFamily.EfficientNetB0 => EfficientConfig(plan),
+        _ => ResidualConfig(plan),
+    };
 
     /// <summary>Multiplications of one batch's forward pass.</summary>
     internal static double TabularMultiplications(TrainingPlan plan)
@@ -46,6 +58,15 @@ internal static class NetFactory
             Normalization = (NormKind)(model.Normalization ?? Normalization.Batch),
             Activation = (ActivationKind)(model.Activation ?? ActivationName.Relu),
         };
+    }
+
+    private static ResNetConfig ResidualConfig(TrainingPlan plan) =>
+        (plan.Spec.Model.Family == ModelFamily.ResNet18 ? ResNetConfig.ResNet18 : ResNetConfig.ResNet50) with { Inputs = plan.Dataset.FeatureShape[0], Outputs = plan.Outputs };
+
+    private static EfficientNetConfig EfficientConfig(TrainingPlan plan)
+    {
+        var config = new EfficientNetConfig { Inputs = plan.Dataset.FeatureShape[0], Outputs = plan.Outputs };
+        return config with { Dropout = plan.Spec.Model.Dropout ?? config.Dropout };
     }
 
     private static ConvNet Convolutional(TrainingPlan plan)

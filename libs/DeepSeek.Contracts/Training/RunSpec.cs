@@ -83,13 +83,13 @@ public sealed record ModelSpec
     /// <summary>convNet: output channels of each convolution stage, 1 to 6 stages of 1 to 1024 ([32, 64]).</summary>
     public IReadOnlyList<int>? Channels { get; init; }
 
-    /// <summary>convNet: adds random shifts by up to two pixels while training (false).</summary>
+    /// <summary>Image families: adds random shifts by up to two pixels while training (false).</summary>
     public bool? Augment { get; init; }
 
-    /// <summary>Share of hidden values dropped while training, 0 to below 1 (0.1 tabularMlp, 0.25 convNet).</summary>
+    /// <summary>Share of hidden values dropped while training, 0 to below 1 (0.1 tabularMlp, 0.25 convNet, 0.2 efficientNetB0; resNets have none).</summary>
     public double? Dropout { get; init; }
 
-    /// <summary>Non-linearity (relu).</summary>
+    /// <summary>tabularMlp, convNet: non-linearity (relu).</summary>
     public ActivationName? Activation { get; init; }
 }
 
@@ -149,6 +149,12 @@ public enum ModelFamily
     [JsonStringEnumMemberName("tabularMlp")] TabularMlp = 1,
     /// <summary>Convolutional net for images.</summary>
     [JsonStringEnumMemberName("convNet")] ConvNet = 2,
+    /// <summary>Residual net of 18 layers for images, as published but for channels and classes.</summary>
+    [JsonStringEnumMemberName("resNet18")] ResNet18 = 3,
+    /// <summary>Residual net of 50 layers for images, likewise.</summary>
+    [JsonStringEnumMemberName("resNet50")] ResNet50 = 4,
+    /// <summary>EfficientNet-B0 for images, likewise.</summary>
+    [JsonStringEnumMemberName("efficientNetB0")] EfficientNetB0 = 5,
 }
 
 /// <summary>Normalisation layers.</summary>

@@ -49,8 +49,8 @@ public static partial class RunSpecValidator
         var faults = new Faults();
         var classification = task == "classification";
         var fits = spec.Model.Family == ModelFamily.TabularMlp ? datasetKind == "tabular" : datasetKind == "image";
-        faults.Require(fits, "model.family", $"The dataset holds {datasetKind} data: choose {(datasetKind == "image" ? "convNet" : "tabularMlp")}.");
-        faults.Require(spec.Model.Family != ModelFamily.ConvNet || classification, "model.family", "convNet learns classes; the dataset's task is regression.");
+        faults.Require(fits, "model.family", $"The dataset holds {datasetKind} data: choose {(datasetKind == "image" ? "convNet, resNet18, resNet50 or efficientNetB0" : "tabularMlp")}.");
+        faults.Require(spec.Model.Family == ModelFamily.TabularMlp || classification, "model.family", "Image families learn classes; the dataset's task is regression.");
         faults.Require(classification || spec.LabelSmoothing == 0, "labelSmoothing", "Only classification has labels to smooth; leave it out.");
         faults.Require(classification || spec.ClassWeights == ClassWeights.None, "classWeights", "Only classification has classes; leave it out.");
         foreach (var name in spec.ClassWeights.Values?.Keys ?? [])
@@ -77,7 +77,11 @@ public static partial class RunSpecValidator
         faults.Require(tabular || model.Blocks is null, "model.blocks", otherFamily);
         faults.Require(tabular || model.Expansion is null, "model.expansion", otherFamily);
         faults.Require(tabular || model.Normalization is null, "model.normalization", otherFamily);
-        faults.Require(!tabular || model.Channels is null, "model.channels", otherFamily);
+        var published = model.Family is ModelFamily.ResNet18 or ModelFamily.ResNet50 or ModelFamily.EfficientNetB0;
+        faults.Require(!published || model.Width is null, "model.width", otherFamily);
+        faults.Require(!published || model.Activation is null, "model.activation", otherFamily);
+        faults.Require(model.Family is not (ModelFamily.ResNet18 or ModelFamily.ResNet50) || model.Dropout is null, "model.dropout", otherFamily);
+        faults.Require(model.Family == ModelFamily.ConvNet || model.Channels is null, "model.channels", otherFamily);
         faults.Require(!tabular || model.Augment is null, "model.augment", otherFamily);
         faults.Range(model.Width, 1, 8192, "model.width");
         faults.Range(model.Blocks, 0, 64, "model.blocks");

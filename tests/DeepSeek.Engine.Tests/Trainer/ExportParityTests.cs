@@ -80,6 +80,25 @@ public sealed class ExportParityTests
         Assert.DoesNotContain(OnnxModels.Load(folder.File("output", "model.onnx")).Graph.Node, n => n.OpType == "BatchNormalization");
     }
 
+    [Theory]
+    [InlineData(ModelFamily.ResNet18)]
+    [InlineData(ModelFamily.EfficientNetB0)]
+    public void Images_PublishedFamily_TrainsAndExports(ModelFamily family)
+    {
+        using var folder = TrainerFolder.Images(rows: 64, change: s => s with { Epochs = 1, Model = new ModelSpec { Family = family, Augment = true } });
+        Assert.Equal(0, TrainerRunner.Run(folder).ExitCode);
+        var random = new SeededRandom(77);
+        byte[] pixels = [.. Enumerable.Range(0, 8).SelectMany(_ => TrainerFolder.Image(ref random).Pixels)];
+
+        using var session = new InferenceSession(folder.File("output", "model.onnx"));
+        using var results = session.Run([NamedOnnxValue.CreateFromTensor("image", new DenseTensor<byte>(pixels, [8, 1, 12, 12]))]);
+        var probabilities = results.Single(r => r.Name == "probabilities").AsEnumerable<float>().ToArray();
+        var expected = Engine(folder, [.. pixels.Select(p => (p / 255f - 0.25f) * 4)], [8, 1, 12, 12], logits => logits.Softmax(1));
+
+        Assert.Equal(16, probabilities.Length);
+        Assert.All(expected.Zip(probabilities), pair => Assert.Equal(pair.First, pair.Second, Tolerance));
+    }
+
     [Fact]
     public void Model_Metadata_NamesTheDatasetAndItsInputs()
     {
