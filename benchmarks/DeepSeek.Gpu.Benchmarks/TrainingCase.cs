@@ -12,6 +12,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
 {
     private readonly Stack<IDisposable> _owned = new();
     private Capture? _capture;
+    private Tensor[]? _views;
 
     protected Device Device => device;
 
@@ -89,7 +90,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
     {
         if (!captured)
         {
-            return Step([.. Inputs.Select(i => i.Tensor)]);
+            return Step(_views ??= [.. Inputs.Select(i => i.Tensor)]);
         }
         _capture ??= new Capture(device, Step);
         return Inputs is [var x, var y] ? _capture.Run(x.Tensor, y.Tensor) : throw new NotSupportedException();

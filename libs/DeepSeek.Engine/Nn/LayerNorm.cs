@@ -28,5 +28,10 @@ public sealed class LayerNorm : Module
         FusedNorm.DropoutAddLayerNorm(x, residual, Weight.Tensor, Bias.Tensor, 0, _epsilon, 0, 0);
 
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor x) => Functional.LayerNorm(x, _features, Weight.Tensor, Bias.Tensor, _epsilon);
+    protected override bool KeepsPrecision => true;
+
+    /// <inheritdoc/>
+    protected override Tensor Compute(Tensor x) => x.Dtype == Weight.Tensor.Dtype
+        ? Functional.LayerNorm(x, _features, Weight.Tensor, Bias.Tensor, _epsilon)
+        : FusedNorm.LayerNorm(x, Weight.Tensor, Bias.Tensor, _epsilon); // of x's type, with float32 weights
 }

@@ -12,6 +12,7 @@ public abstract class Module : IDisposable
     private readonly List<NamedTensor> _parameters = [];
     private readonly List<NamedTensor> _buffers = [];
     private readonly List<NamedTensor> _derived = [];
+    private readonly List<(TensorHandle Rounded, TensorHandle Precise)> _precise = [];
     private readonly List<(string Name, Module Module)> _children = [];
 
     /// <summary>Whether dropout drops and batch normalisation learns.</summary>
@@ -61,18 +62,25 @@ public abstract class Module : IDisposable
         {
             tensor.MoveTo(device, null, channelsLast);
         }
+        foreach (var (_, precise) in AllPrecise())
+        {
+            precise.MoveTo(device, null, channelsLast);
+        }
     }
 
     /// <summary>
-    /// Rounds the float32 parameters in place to half precision; an optimiser made afterwards keeps float32 masters of them.
-    /// Modules that must stay precise, such as batch normalisation, keep theirs: see <see cref="KeepsPrecision"/>.
+    /// Rounds the float32 parameters in place to half precision; their float32 values are kept and become the masters of an
+    /// optimiser made afterwards. (Masters that started from rounded values would not move the weights until their steps add up
+    /// to half a rounding interval.) Norms keep float32 parameters: see <see cref="KeepsPrecision"/>.
     /// </summary>
     public void ToPrecision(Dtype dtype)
     {
         if (!KeepsPrecision)
         {
-            foreach (var (_, tensor) in _parameters.Where(p => p.Tensor.Tensor.Dtype is Dtype.Float32 or Dtype.BFloat16 or Dtype.Float16))
+            foreach (var (_, tensor) in _parameters.Where(p => p.Tensor.Tensor.Dtype == Dtype.Float32))
             {
+                using var scope = TensorScope.Open();
+                _precise.Add((tensor, tensor.Tensor.Detach().Keep()));
                 tensor.MoveTo(tensor.Tensor.Device, dtype);
             }
         }
@@ -85,9 +93,16 @@ public abstract class Module : IDisposable
     /// <summary>Whether this module's own parameters stay float32 when a net goes to half precision.</summary>
     protected virtual bool KeepsPrecision => false;
 
+    /// <summary>The float32 values from which parameters were rounded.</summary>
+    internal IEnumerable<(TensorHandle Rounded, TensorHandle Precise)> AllPrecise() => _precise.Concat(_children.SelectMany(c => c.Module.AllPrecise()));
+
     /// <summary>Frees all tensors.</summary>
     public void Dispose()
     {
+        foreach (var (_, precise) in AllPrecise())
+        {
+            precise.Dispose();
+        }
         foreach (var (_, tensor) in State().Concat(Constants()))
         {
             tensor.Dispose();

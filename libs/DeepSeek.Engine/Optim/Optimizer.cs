@@ -23,7 +23,7 @@ public abstract unsafe class Optimizer : IDisposable
         _handles = Pin(_parameters);
         if (_parameters.Any(p => IsHalf(p)))
         {
-            _masters = AddMasters();
+            _masters = AddMasters(module.AllPrecise().ToDictionary(p => p.Rounded.Native, p => p.Precise));
         }
         if (module.Device.IsCuda)
         {
@@ -171,21 +171,32 @@ public abstract unsafe class Optimizer : IDisposable
 
     private float[] Control() => _control!.Tensor.ToArray<float>();
 
-    private nint[] AddMasters()
+    private nint[] AddMasters(Dictionary<nint, TensorHandle> precise)
     {
         var masters = GC.AllocateArray<nint>(_parameters.Length, pinned: true);
         for (var i = 0; i < masters.Length; i++)
         {
             if (IsHalf(_parameters[i]))
             {
-                var master = TensorHandle.ZerosLike(_parameters[i].Tensor.Tensor, Dtype.Float32);
-                using var recording = NoGrad.Enter();
-                master.Tensor.CopyInPlace(_parameters[i].Tensor.Tensor);
+                var master = MasterOf(_parameters[i].Tensor, precise);
                 _state.Add(new NamedTensor($"master.{_parameters[i].Name}", master));
                 masters[i] = master.Native;
             }
         }
         return masters;
+    }
+
+    private static TensorHandle MasterOf(TensorHandle parameter, Dictionary<nint, TensorHandle> precise)
+    {
+        using var scope = TensorScope.Open();
+        if (precise.TryGetValue(parameter.Native, out var original))
+        {
+            return original.Tensor.Keep();
+        }
+        using var recording = NoGrad.Enter();
+        var master = TensorHandle.ZerosLike(parameter.Tensor, Dtype.Float32);
+        master.Tensor.CopyInPlace(parameter.Tensor);
+        return master;
     }
 
     private static nint[] Pin(NamedTensor[] tensors)

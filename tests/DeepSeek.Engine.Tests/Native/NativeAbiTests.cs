@@ -193,7 +193,7 @@ public sealed unsafe class NativeAbiTests
         Assert.Equal(Path.Combine(Path.GetTempPath(), "libdeepseek.so"), NativeLibraryResolver.Candidates(Path.GetTempPath(), "/app").Single());
         var found = NativeLibraryResolver.Candidates(null, AppContext.BaseDirectory).ToArray();
         Assert.Equal(Path.Combine(AppContext.BaseDirectory, "libdeepseek.so"), found[0]);
-        Assert.EndsWith("artifacts/native/libdeepseek.so", found[1]);
+        Assert.All(found.Skip(1), path => Assert.EndsWith("artifacts/native/libdeepseek.so", path)); // one in a source tree, none outside
     }
 
     private static void Refused(int status, string because)

@@ -71,6 +71,28 @@ public sealed class MasterWeightsTests
     }
 
     [Fact]
+    public void ToPrecision_WeightBetweenTwoRoundings_MasterKeepsIt()
+    {
+        using var net = new Linear(2, 1, bias: false);
+        net.Parameters().Single().Tensor.Span<float>().Fill(0.3001f);
+        net.ToPrecision(Dtype.BFloat16);
+        using var optimizer = new AdamW(net);
+        Assert.All(optimizer.State.Single(s => s.Name == "master.weight").Tensor.Span<float>().ToArray(), value => Assert.Equal(0.3001f, value));
+    }
+
+    [Fact]
+    public void Forward_LayerNormOfHalfPrecision_KeepsItsFloat32Weights()
+    {
+        using var net = new Sequential(new Linear(4, 8), new LayerNorm(8));
+        net.ToPrecision(Dtype.BFloat16);
+        using var scope = TensorScope.Open();
+        var y = net.Forward(Tensor.From<float>([1, 2, 3, 4], 1, 4).To(Dtype.BFloat16));
+        Assert.Equal(Dtype.BFloat16, y.Dtype);
+        y.To(Dtype.Float32).Pow(2).Sum().Backward();
+        Assert.Equal([Dtype.BFloat16, Dtype.BFloat16, Dtype.Float32, Dtype.Float32], net.Parameters().Select(p => p.Tensor.Tensor.Grad().Dtype));
+    }
+
+    [Fact]
     public void ToPrecision_NetWithBatchNorm_KeepsItsStatisticsPrecise()
     {
         using var net = new Sequential(new Conv2d(1, 2, 3), new BatchNorm(2));
