@@ -174,8 +174,8 @@ public sealed class ImageTests
     [InlineData("/abs/x.png", "leads out of the archive")]
     [InlineData("a\\..\\x.png", "leads out of the archive")]
     [InlineData("C:/x.png", "leads out of the archive")]
-    [InlineData("cat/x.jpg", "is a JPEG; PNG is read")]
-    [InlineData("cat/x.txt", "is neither a PNG picture")]
+    [InlineData("cat/x.gif", "is neither a PNG or JPEG picture")]
+    [InlineData("cat/x.txt", "is neither a PNG or JPEG picture")]
     [InlineData("x.png", "lies in no folder")]
     [InlineData("cat/only.png", "have one class")]
     public void Zip_BadEntry_IsRefusedByName(string name, string expected)

@@ -18,7 +18,6 @@ internal sealed record PngHeader(int Width, int Height, int BitDepth, int ColorT
 /// <summary>Reads PNG (ISO/IEC 15948) into bytes [C, H, W]: all colour types, depths and interlacing; 16 bits lose their low byte.</summary>
 internal static class PngDecoder
 {
-    public const int MaxSide = 4096;
     private static ReadOnlySpan<byte> Signature => [0x89, (byte)'P', (byte)'N', (byte)'G', 0x0D, 0x0A, 0x1A, 0x0A];
 
     public static bool IsPng(ReadOnlySpan<byte> file) => file.StartsWith(Signature);
@@ -32,9 +31,9 @@ internal static class PngDecoder
         }
         var width = BinaryPrimitives.ReadUInt32BigEndian(file[16..]);
         var height = BinaryPrimitives.ReadUInt32BigEndian(file[20..]);
-        if (width is 0 or > MaxSide || height is 0 or > MaxSide)
+        if (width is 0 or > Pictures.MaxSide || height is 0 or > Pictures.MaxSide)
         {
-            throw new InvalidDataException($"measures {width} × {height}; sides may have 1 to {MaxSide} pixels");
+            throw new InvalidDataException($"measures {width} × {height}; sides may have 1 to {Pictures.MaxSide} pixels");
         }
         var (depth, color) = (file[24], file[25]);
         var valid = color switch { 0 => depth is 1 or 2 or 4 or 8 or 16, 3 => depth is 1 or 2 or 4 or 8, 2 or 4 or 6 => depth is 8 or 16, _ => false };

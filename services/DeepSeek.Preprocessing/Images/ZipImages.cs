@@ -9,7 +9,7 @@ internal sealed record ZipPicture(string Entry, int Class);
 /// <summary>What was found in an archive of pictures.</summary>
 internal sealed record ZipFile(string File, ImageShape Shape, IReadOnlyList<string> Classes, IReadOnlyList<ZipPicture> Pictures);
 
-/// <summary>PNG pictures in a zip archive. Entries are read in place: nothing is ever unpacked to a path that an archive names.</summary>
+/// <summary>PNG and JPEG pictures in a zip archive. Entries are read in place: nothing is ever unpacked to a path that an archive names.</summary>
 internal sealed class ZipImages(string directory, ZipFile zip) : IImageSource
 {
     public ImageShape Shape => zip.Shape;
@@ -28,7 +28,7 @@ internal sealed class ZipImages(string directory, ZipFile zip) : IImageSource
             var bytes = ZipIntake.ReadEntry(archive.GetEntry(picture.Entry)!);
             try
             {
-                PngDecoder.Decode(bytes, Shape.Channels, pixels);
+                Pictures.Decode(bytes, Shape, pixels);
             }
             catch (InvalidDataException fault)
             {

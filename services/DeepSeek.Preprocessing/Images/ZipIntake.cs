@@ -12,7 +12,7 @@ internal static class ZipIntake
     public const int MaxEntries = 1_000_000;
     public const long MaxEntryBytes = 64L << 20;
 
-    /// <summary>Deflate reaches 1 032 : 1 on zeros; real PNG files are compressed already.</summary>
+    /// <summary>Deflate reaches 1 032 : 1 on zeros; real pictures are compressed already.</summary>
     public const int MaxRatio = 200;
     private const string LabelsFile = "labels.csv";
 
@@ -91,11 +91,9 @@ internal static class ZipIntake
             {
                 throw Fault($"unpacks to more than {MaxRatio} times its size; pictures do not, so it is refused.");
             }
-            if (!name.EndsWith(".png", StringComparison.OrdinalIgnoreCase) && Path.GetFileName(name) != LabelsFile)
+            if (!Pictures.IsNamed(name) && Path.GetFileName(name) != LabelsFile)
             {
-                throw Fault(Path.GetExtension(name).ToLowerInvariant() is ".jpg" or ".jpeg"
-                    ? "is a JPEG; PNG is read. Convert the pictures, which loses nothing."
-                    : $"is neither a PNG picture nor {LabelsFile}; take it out.");
+                throw Fault($"is neither a PNG or JPEG picture nor {LabelsFile}; take it out.");
             }
             entries.Add(entry);
         }
@@ -188,15 +186,11 @@ internal static class ZipIntake
         var first = "";
         foreach (var picture in pictures)
         {
-            var start = new byte[Math.Min(33, picture.Length)];
-            using (var stream = picture.Open())
-            {
-                stream.ReadExactly(start);
-            }
-            PngHeader header;
+            PictureHeader header;
             try
             {
-                header = PngDecoder.Header(start);
+                using var stream = picture.Open();
+                header = Pictures.Header(stream);
             }
             catch (InvalidDataException fault)
             {
