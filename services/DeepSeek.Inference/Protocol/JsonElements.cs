@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Text.Json;
 
 namespace DeepSeek.Inference.Protocol;
@@ -21,91 +22,34 @@ internal readonly struct BoolElement : IJsonElement<byte>
     }
 }
 
-internal readonly struct Int8Element : IJsonElement<sbyte>
+/// <summary>Any integer; the type is known when the code is compiled, so there is nothing left of the generality when it runs.</summary>
+internal readonly struct IntegerElement<T> : IJsonElement<T>
+    where T : unmanaged, IBinaryInteger<T>, IMinMaxValue<T>
 {
-    public static string Wanted => "an integer from -128 to 127";
+    private static readonly int s_bits = T.Zero.GetByteCount() * 8;
 
-    public static bool TryRead(ref Utf8JsonReader reader, out sbyte value)
+    public static string Wanted => s_bits <= 16
+        ? $"an integer from {T.MinValue} to {T.MaxValue}"
+        : $"an {(T.MinValue == T.Zero ? "unsigned " : "")}integer of {s_bits} bits";
+
+    public static bool TryRead(ref Utf8JsonReader reader, out T value)
     {
-        value = 0;
-        return reader.TokenType == JsonTokenType.Number && reader.TryGetSByte(out value);
-    }
-}
+        value = T.Zero;
+        if (reader.TokenType != JsonTokenType.Number)
+        {
+            return false;
+        }
 
-internal readonly struct Int16Element : IJsonElement<short>
-{
-    public static string Wanted => "an integer from -32768 to 32767";
+        if (typeof(T) == typeof(ulong))
+        {
+            var fits = reader.TryGetUInt64(out var natural);
+            value = T.CreateTruncating(natural);
+            return fits;
+        }
 
-    public static bool TryRead(ref Utf8JsonReader reader, out short value)
-    {
-        value = 0;
-        return reader.TokenType == JsonTokenType.Number && reader.TryGetInt16(out value);
-    }
-}
-
-internal readonly struct Int32Element : IJsonElement<int>
-{
-    public static string Wanted => "an integer of 32 bits";
-
-    public static bool TryRead(ref Utf8JsonReader reader, out int value)
-    {
-        value = 0;
-        return reader.TokenType == JsonTokenType.Number && reader.TryGetInt32(out value);
-    }
-}
-
-internal readonly struct Int64Element : IJsonElement<long>
-{
-    public static string Wanted => "an integer of 64 bits";
-
-    public static bool TryRead(ref Utf8JsonReader reader, out long value)
-    {
-        value = 0;
-        return reader.TokenType == JsonTokenType.Number && reader.TryGetInt64(out value);
-    }
-}
-
-internal readonly struct UInt8Element : IJsonElement<byte>
-{
-    public static string Wanted => "an integer from 0 to 255";
-
-    public static bool TryRead(ref Utf8JsonReader reader, out byte value)
-    {
-        value = 0;
-        return reader.TokenType == JsonTokenType.Number && reader.TryGetByte(out value);
-    }
-}
-
-internal readonly struct UInt16Element : IJsonElement<ushort>
-{
-    public static string Wanted => "an integer from 0 to 65535";
-
-    public static bool TryRead(ref Utf8JsonReader reader, out ushort value)
-    {
-        value = 0;
-        return reader.TokenType == JsonTokenType.Number && reader.TryGetUInt16(out value);
-    }
-}
-
-internal readonly struct UInt32Element : IJsonElement<uint>
-{
-    public static string Wanted => "an unsigned integer of 32 bits";
-
-    public static bool TryRead(ref Utf8JsonReader reader, out uint value)
-    {
-        value = 0;
-        return reader.TokenType == JsonTokenType.Number && reader.TryGetUInt32(out value);
-    }
-}
-
-internal readonly struct UInt64Element : IJsonElement<ulong>
-{
-    public static string Wanted => "an unsigned integer of 64 bits";
-
-    public static bool TryRead(ref Utf8JsonReader reader, out ulong value)
-    {
-        value = 0;
-        return reader.TokenType == JsonTokenType.Number && reader.TryGetUInt64(out value);
+        var read = reader.TryGetInt64(out var number);
+        value = T.CreateTruncating(number);
+        return read && number >= long.CreateTruncating(T.MinValue) && number <= long.CreateTruncating(T.MaxValue);
     }
 }
 
