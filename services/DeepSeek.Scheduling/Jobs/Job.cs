@@ -3,7 +3,7 @@ using DeepSeek.Scheduling.Planning;
 
 namespace DeepSeek.Scheduling.Jobs;
 
-/// <summary>One job and the rules by which it changes (JobTransitions.cs); each change adds to its event series.</summary>
+/// <summary>One job and the rules by which it changes (JobTransitions.cs, JobOrders.cs); each change adds to its event series.</summary>
 public sealed partial class Job
 {
     public Guid Id { get; init; }

@@ -87,7 +87,7 @@ public sealed record Behind(int Higher, int Earlier) : WaitConstraint
 {
     public override string Words => (Higher, Earlier) switch
     {
-        (> 0, > 0) => $"Behind {Jobs(Higher)} of higher priority and {Jobs(Earlier)} submitted earlier.",
+        ( > 0, > 0) => $"Behind {Jobs(Higher)} of higher priority and {Jobs(Earlier)} submitted earlier.",
         ( > 0, _) => $"Behind {Jobs(Higher)} of higher priority.",
         _ => $"Behind {Jobs(Earlier)} of the same priority submitted earlier.",
     };
