@@ -64,6 +64,14 @@ public sealed class FaultTests(PlatformHost platform)
             Assert.Equal(1, ends);
         }
 
+        // The client repeats what got no reply: that, too, must not have made anything twice.
+        await OnceAsync(client.Datasets.ListAsync(limit.Token), dataset => dataset.Name == pipeline.Name, dataset => dataset.Id, pipeline.Dataset);
+        await OnceAsync(client.Runs.ListAsync(limit.Token), run => run.ModelName == pipeline.Name, run => run.Id, pipeline.Run);
+        await OnceAsync(client.Compressions.ListAsync(limit.Token), compression => compression.ModelName == pipeline.Name, compression => compression.Id, pipeline.Compression);
+        await OnceAsync(client.Explanations.ListAsync(limit.Token), explanation => explanation.ModelName == pipeline.Name, explanation => explanation.Id, pipeline.Explanation);
+        await OnceAsync(client.Jobs.ListAsync(cancellationToken: limit.Token), job => job.Name.Contains(pipeline.Name, StringComparison.Ordinal), job => job.Id, [.. pipeline.Jobs]);
+        await OnceAsync(client.Models.ListAsync(cancellationToken: limit.Token), model => model.Name == pipeline.Name, model => model.Name, pipeline.Name);
+
         var versions = await pipeline.VersionsAsync();
         Assert.Equal([pipeline.Run, pipeline.Compression], versions.OrderBy(version => version.Version).Select(version => version.SourceId!.Value));
         Assert.Equal([1, 2], versions.Select(version => version.Version).Order());
@@ -72,6 +80,9 @@ public sealed class FaultTests(PlatformHost platform)
         var audit = await client.Audit.VerifyAsync();
         Assert.True(audit.Valid, $"{audit.FirstBroken}");
     }
+
+    private static async Task OnceAsync<T, TKey>(IAsyncEnumerable<T> all, Func<T, bool> ours, Func<T, TKey> key, params TKey[] expected) =>
+        Assert.Equal(expected.Order(), (await all.Where(ours).Select(key).ToListAsync()).Order());
 
     private async Task KillTrainerAsync(CancellationToken cancelled)
     {

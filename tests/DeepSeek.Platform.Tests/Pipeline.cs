@@ -8,6 +8,9 @@ internal sealed class Pipeline(DeepSeekClient client, string name, int seed)
     /// <summary>The registry may be the part that was killed.</summary>
     private static readonly TimeSpan s_arrival = TimeSpan.FromMinutes(2);
 
+    /// <summary>Of everything it makes.</summary>
+    public string Name => name;
+
     public Guid Dataset { get; private set; }
     public Guid Run { get; private set; }
     public Guid Compression { get; private set; }
