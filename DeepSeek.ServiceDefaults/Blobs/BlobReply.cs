@@ -21,8 +21,11 @@ internal static class BlobReply
     public static bool IsTransient(Exception fault) => fault switch
     {
         HttpRequestException { StatusCode: null } => true,
-        HttpRequestException { StatusCode: HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or HttpStatusCode.InternalServerError
-            or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout } => true,
+        HttpRequestException
+        {
+            StatusCode: HttpStatusCode.RequestTimeout or HttpStatusCode.TooManyRequests or HttpStatusCode.InternalServerError
+            or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout
+        } => true,
         HttpRequestException or BlobNotFoundException or BlobCorruptException => false,
         IOException or TimeoutException or TaskCanceledException or BrokenCircuitException or TimeoutRejectedException => true,
         _ => false,

@@ -43,8 +43,8 @@ public sealed class AuditClient
 
     /// <summary>Entries of one actor, action or subject (which may end in <c>*</c>), newest first.</summary>
     public IAsyncEnumerable<AuditEntry> SearchAsync(string? actor = null, string? action = null, string? subject = null, CancellationToken cancellationToken = default) =>
-        _api.ListAsync<AuditEntry>("api/v1/audit?" + string.Join('&', from filter in new (string Name, string? Value)[] { ("actor", actor), ("action", action), ("subject", subject) }
-            where filter.Value is not null select $"{filter.Name}={Uri.EscapeDataString(filter.Value)}"), cancellationToken);
+        _api.ListAsync<AuditEntry>("api/v1/audit?" + string.Join('&', new (string Name, string? Value)[] { ("actor", actor), ("action", action), ("subject", subject) }
+            .Where(filter => filter.Value is not null).Select(filter => $"{filter.Name}={Uri.EscapeDataString(filter.Value!)}")), cancellationToken);
 
     public Task<AuditVerification> VerifyAsync(CancellationToken cancellationToken = default) => _api.GetAsync<AuditVerification>("api/v1/audit/verify", cancellationToken);
 }
