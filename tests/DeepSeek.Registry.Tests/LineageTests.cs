@@ -37,13 +37,14 @@ public sealed class LineageTests : IAsyncLifetime
     {
         var (trained, messageId) = (await TrainedAsync("m", "manifest"), Guid.CreateVersion7());
 
+        var again = Guid.CreateVersion7();
         await Bus.PublishAsync(trained, messageId);
         await Bus.PublishAsync(trained, messageId);
-        await Bus.PublishAsync(trained, Guid.CreateVersion7());
+        await Bus.PublishAsync(trained, again);
         var other = await TrainedAsync("m", "manifest");
         await Bus.PublishAsync(other);
         await Bus.ReceiveAsync<ModelVersionRegistered>(m => m.SourceId == other.RunId);
-        await Eventually.True(async () => await _registry.Vhost.QueueLengthAsync("registry-model-trained") == 0);
+        await _registry.Database.HandledAsync(messageId, again);
 
         var versions = (await _registry.GetAsync<Page<VersionView>>("/api/v1/models/m/versions")).Items;
         Assert.Equal(2, versions.Count);

@@ -66,13 +66,22 @@ internal sealed class ProtocolWorker
         return (await response.Content.ReadFromJsonAsync<HeartbeatReply>(PlatformJson.Options))!.Directive;
     }
 
-    public Task CompleteAsync(RunJob offer) =>
-        _bus.PublishAsync(new JobCompleted { JobId = offer.JobId, LeaseId = offer.LeaseId, ResultUri = $"/api/v1/things/{offer.SubjectId}" });
+    /// <summary>These return the message's id, by which a test can wait until it was handled.</summary>
+    public Task<Guid> CompleteAsync(RunJob offer) =>
+        TellAsync(new JobCompleted { JobId = offer.JobId, LeaseId = offer.LeaseId, ResultUri = $"/api/v1/things/{offer.SubjectId}" });
 
-    public Task FailAsync(RunJob offer, string error, bool retryable) =>
-        _bus.PublishAsync(new JobFailed { JobId = offer.JobId, LeaseId = offer.LeaseId, Error = error, Retryable = retryable });
+    public Task<Guid> FailAsync(RunJob offer, string error, bool retryable) =>
+        TellAsync(new JobFailed { JobId = offer.JobId, LeaseId = offer.LeaseId, Error = error, Retryable = retryable });
 
-    public Task YieldAsync(RunJob offer) => _bus.PublishAsync(new JobYielded { JobId = offer.JobId, LeaseId = offer.LeaseId });
+    public Task<Guid> YieldAsync(RunJob offer) => TellAsync(new JobYielded { JobId = offer.JobId, LeaseId = offer.LeaseId });
 
-    public Task CancelledAsync(RunJob offer) => _bus.PublishAsync(new JobCancelled { JobId = offer.JobId, LeaseId = offer.LeaseId });
+    public Task<Guid> CancelledAsync(RunJob offer) => TellAsync(new JobCancelled { JobId = offer.JobId, LeaseId = offer.LeaseId });
+
+    private async Task<Guid> TellAsync<T>(T message)
+        where T : class
+    {
+        var id = Guid.NewGuid();
+        await _bus.PublishAsync(message, id);
+        return id;
+    }
 }
