@@ -135,6 +135,7 @@ internal sealed class BertLayer : Module
     private readonly LayerNorm _norm;
     private readonly Dropout _dropout;
     private readonly double _weightDropout;
+    private Tensor _mask; // of the pass at work
 
     internal BertLayer(BertConfig config)
     {
@@ -151,11 +152,18 @@ internal sealed class BertLayer : Module
         _dropout = Child("output.dropout", new Dropout(config.Dropout));
     }
 
+    /// <summary>With a mask that is added to the scores, or none.</summary>
     internal Tensor Forward(Tensor x, Tensor mask)
+    {
+        _mask = mask;
+        return Forward(x);
+    }
+
+    protected override Tensor Compute(Tensor x)
     {
         using var scope = TensorScope.Open();
         var (n, length, width) = (x.Size(0), x.Size(1), x.Size(2));
-        var y = Functional.Attention(Heads(_query.Forward(x)), Heads(_key.Forward(x)), Heads(_value.Forward(x)), mask, dropout: Training ? _weightDropout : 0);
+        var y = Functional.Attention(Heads(_query.Forward(x)), Heads(_key.Forward(x)), Heads(_value.Forward(x)), _mask, dropout: Training ? _weightDropout : 0);
         y = _join.Forward(y.Transpose(1, 2).Reshape(n, length, width));
         x = _attentionNorm.Forward(_dropout.Forward(y) + x);
         y = _narrow.Forward(_widen.Forward(x).Gelu());
@@ -163,8 +171,6 @@ internal sealed class BertLayer : Module
 
         Tensor Heads(Tensor z) => z.Reshape(n, length, _heads, width / _heads).Transpose(1, 2); // [N, H, T, D]
     }
-
-    protected override Tensor Compute(Tensor x) => Forward(x, default);
 
     internal static Linear Dense(int inputs, int outputs)
     {

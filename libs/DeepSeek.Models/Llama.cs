@@ -125,6 +125,8 @@ internal sealed class LlamaLayer : Module
     private readonly Linear _gate;
     private readonly Linear _widen;
     private readonly Linear _narrow;
+    private Tensor _cosines; // of the pass at work
+    private Tensor _sines;
 
     internal LlamaLayer(LlamaConfig config)
     {
@@ -144,7 +146,14 @@ internal sealed class LlamaLayer : Module
         _narrow = Child("mlp.down_proj", Dense(config.Inner, config.Width));
     }
 
+    /// <summary>With the angles of each place: [T, D] each.</summary>
     internal Tensor Forward(Tensor x, Tensor cosines, Tensor sines)
+    {
+        (_cosines, _sines) = (cosines, sines);
+        return Forward(x);
+    }
+
+    protected override Tensor Compute(Tensor x)
     {
         using var scope = TensorScope.Open();
         var (n, length, width) = (x.Size(0), x.Size(1), x.Size(2));
@@ -163,11 +172,9 @@ internal sealed class LlamaLayer : Module
         {
             var half = _headWidth / 2;
             var turned = Tensor.Cat([-z.Narrow(-1, half, half), z.Narrow(-1, 0, half)], -1);
-            return z * cosines + turned * sines;
+            return z * _cosines + turned * _sines;
         }
     }
-
-    protected override Tensor Compute(Tensor x) => throw new NotSupportedException("A layer needs the table of angles; call the model.");
 
     internal static Linear Dense(int inputs, int outputs)
     {

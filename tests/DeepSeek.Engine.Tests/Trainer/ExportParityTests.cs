@@ -80,12 +80,10 @@ public sealed class ExportParityTests
         Assert.DoesNotContain(OnnxModels.Load(folder.File("output", "model.onnx")).Graph.Node, n => n.OpType == "BatchNormalization");
     }
 
-    [Theory]
-    [InlineData(ModelFamily.ResNet18)]
-    [InlineData(ModelFamily.EfficientNetB0)]
-    public void Images_PublishedFamily_TrainsAndExports(ModelFamily family)
+    [Fact]
+    public void Images_PublishedFamily_TrainsAndExports()
     {
-        using var folder = TrainerFolder.Images(rows: 64, change: s => s with { Epochs = 1, Model = new ModelSpec { Family = family, Augment = true } });
+        using var folder = TrainerFolder.Images(rows: 32, change: s => s with { Epochs = 1, Model = new ModelSpec { Family = ModelFamily.ResNet18, Augment = true } });
         Assert.Equal(0, TrainerRunner.Run(folder).ExitCode);
         var random = new SeededRandom(77);
         byte[] pixels = [.. Enumerable.Range(0, 8).SelectMany(_ => TrainerFolder.Image(ref random).Pixels)];
