@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
 
@@ -32,6 +33,9 @@ public sealed record BertConfig
 
     /// <summary>Share of values dropped while training.</summary>
     public double Dropout { get; init; } = 0.1;
+
+    /// <summary>Attention to the key blocks that a policy picks, whose weights are never dropped; padding must then be at the end. None: dense attention.</summary>
+    public SparsePolicy? Sparse { get; init; }
 }
 
 /// <summary>
@@ -67,12 +71,16 @@ public sealed class Bert : Module
         var x = _words.Forward(ids) + (segments.IsNone ? _segments.Weight.Tensor.Narrow(0, 0, 1) : _segments.Forward(segments));
         x = _dropout.Forward(_norm.Forward(x + _positions.Weight.Tensor.Narrow(0, 0, ids.Size(1)))); // [N, T, width]
         var hidden = mask.IsNone ? default : ((mask.To(Dtype.Float32) - 1) * Masked).Unsqueeze(1).Unsqueeze(1); // [N, 1, 1, T]
+        var lengths = mask.IsNone ? default : mask.To(Dtype.Int32).Sum(1).To(Dtype.Int32); // [N]
         foreach (var layer in _layers)
         {
-            x = layer.Forward(x, hidden);
+            x = layer.Forward(x, hidden, lengths);
         }
         return scope.Return(x);
     }
+
+    /// <summary>The sparse attention of each layer, in order; empty when it is dense.</summary>
+    public IReadOnlyList<DynamicSparseAttention> SparseLayers => [.. _layers.Select(layer => layer.Sparse).OfType<DynamicSparseAttention>()];
 
     /// <summary>tanh of a linear layer over the first token's state: [N, T, width] → [N, width].</summary>
     public Tensor Pool(Tensor states)
@@ -136,11 +144,13 @@ internal sealed class BertLayer : Module
     private readonly Dropout _dropout;
     private readonly double _weightDropout;
     private Tensor _mask; // of the pass at work
+    private Tensor _lengths;
 
     internal BertLayer(BertConfig config)
     {
         _heads = config.Width % config.Heads == 0 ? config.Heads : throw new ArgumentException($"{config.Heads} heads do not divide a width of {config.Width}.", nameof(config));
         _weightDropout = config.Dropout;
+        Sparse = config.Sparse is { } policy ? new DynamicSparseAttention(policy) : null;
         _query = Child("attention.self.query", Dense(config.Width, config.Width));
         _key = Child("attention.self.key", Dense(config.Width, config.Width));
         _value = Child("attention.self.value", Dense(config.Width, config.Width));
@@ -152,10 +162,12 @@ internal sealed class BertLayer : Module
         _dropout = Child("output.dropout", new Dropout(config.Dropout));
     }
 
-    /// <summary>With a mask that is added to the scores, or none.</summary>
-    internal Tensor Forward(Tensor x, Tensor mask)
+    internal DynamicSparseAttention? Sparse { get; }
+
+    /// <summary>With a mask that is added to the scores, or none, and the lengths that say the same.</summary>
+    internal Tensor Forward(Tensor x, Tensor mask, Tensor lengths)
     {
-        _mask = mask;
+        (_mask, _lengths) = (mask, lengths);
         return Forward(x);
     }
 
@@ -163,7 +175,8 @@ internal sealed class BertLayer : Module
     {
         using var scope = TensorScope.Open();
         var (n, length, width) = (x.Size(0), x.Size(1), x.Size(2));
-        var y = Functional.Attention(Heads(_query.Forward(x)), Heads(_key.Forward(x)), Heads(_value.Forward(x)), _mask, dropout: Training ? _weightDropout : 0);
+        var (q, k, v) = (Heads(_query.Forward(x)), Heads(_key.Forward(x)), Heads(_value.Forward(x)));
+        var y = Sparse is not null ? Sparse.Forward(q, k, v, causal: false, _lengths) : Functional.Attention(q, k, v, _mask, dropout: Training ? _weightDropout : 0);
         y = _join.Forward(y.Transpose(1, 2).Reshape(n, length, width));
         x = _attentionNorm.Forward(_dropout.Forward(y) + x);
         y = _narrow.Forward(_widen.Forward(x).Gelu());

@@ -24,6 +24,9 @@ public sealed record GptConfig
 
     /// <summary>Share of values dropped while training, in the embedding, the attention weights and the branches.</summary>
     public double Dropout { get; init; }
+
+    /// <summary>Attention to the key blocks that a policy picks, whose weights are never dropped; none: dense attention.</summary>
+    public SparsePolicy? Sparse { get; init; }
 }
 
 /// <summary>
@@ -54,6 +57,9 @@ public sealed class Gpt : Module
 
     /// <summary>The head's matrix, which is the token table: [vocabulary, width].</summary>
     public TensorHandle HeadWeight => _tokens.Weight;
+
+    /// <summary>The sparse attention of each block, in order; empty when it is dense.</summary>
+    public IReadOnlyList<DynamicSparseAttention> SparseLayers => [.. _blocks.Select(block => block.Attention.Sparse).OfType<DynamicSparseAttention>()];
 
     /// <summary>Hidden states in front of the head: int64 ids [N, T] → [N, T, width].</summary>
     public Tensor Features(Tensor ids)
@@ -142,10 +148,13 @@ internal sealed class GptAttention : Module
     {
         _heads = config.Width % config.Heads == 0 ? config.Heads : throw new ArgumentException($"{config.Heads} heads do not divide a width of {config.Width}.", nameof(config));
         _weightDropout = config.Dropout;
+        Sparse = config.Sparse is { } policy ? new DynamicSparseAttention(policy) : null;
         _project = Child("c_attn", new InputMajorLinear(config.Width, 3 * config.Width, GptBlock.Deviation));
         _join = Child("c_proj", new InputMajorLinear(config.Width, config.Width, GptBlock.Deviation / Math.Sqrt(2 * config.Layers)));
         _dropout = Child("resid_dropout", new Dropout(config.Dropout));
     }
+
+    internal DynamicSparseAttention? Sparse { get; }
 
     protected override Tensor Compute(Tensor x)
     {
@@ -157,7 +166,9 @@ internal sealed class GptAttention : Module
         {
             part = part.Reshape(n, length, _heads, width / _heads).Transpose(1, 2); // [N, H, T, D]
         }
-        var y = Functional.Attention(parts[0], parts[1], parts[2], causal: true, dropout: Training ? _weightDropout : 0);
+        var y = Sparse is not null
+            ? Sparse.Forward(parts[0], parts[1], parts[2], causal: true)
+            : Functional.Attention(parts[0], parts[1], parts[2], causal: true, dropout: Training ? _weightDropout : 0);
         return scope.Return(_dropout.Forward(_join.Forward(y.Transpose(1, 2).Reshape(n, length, width))));
     }
 }
