@@ -4,6 +4,7 @@
 
 Needs a GPU and PyTorch; baselines are eager PyTorch, torch.compile and torch.topk, in the same process.
 """
+import gc
 import json
 import statistics
 import sys
@@ -42,11 +43,16 @@ class Replay:
                 for _ in range(3):
                     call()
         torch.cuda.synchronize()
+        # A graph of before that is collected during a capture would free memory there and spoil it.
+        gc.collect()
+        torch.cuda.empty_cache()
+        gc.disable()
         for call in calls:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=stream):
                 kept = call()
             self.graphs.append((graph, kept))
+        gc.enable()
 
     def once(self, turn, repeat):
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -148,13 +154,70 @@ def check_topk():
             one(f"topk {name} largest={largest}", row.cuda().repeat(2, 1), 2000, largest)
 
 
+def check_fused():
+    """Activations, rotary embedding and chunked cross entropy: values and gradients against float64."""
+
+    def one(name, ours, reference, inputs, dtype, allowed):
+        leaves = [t.to(dtype).requires_grad_() for t in inputs]
+        exact = [t.detach().double().requires_grad_() for t in leaves]
+        y, y64 = ours(*leaves), reference(*exact)
+        dy = torch.randn_like(y)
+        y.backward(dy)
+        y64.backward(dy.double())
+        check(f"{name} {dtype}", max(distance(y, y64), *(distance(a.grad, b.grad) for a, b in zip(leaves, exact))), allowed)
+
+    def rotate(x, cosine, sine, interleaved):
+        a, b = (x[..., 0::2], x[..., 1::2]) if interleaved else x.chunk(2, -1)
+        pair = (a * cosine - b * sine, a * sine + b * cosine)
+        return torch.stack(pair, -1).flatten(-2) if interleaved else torch.cat(pair, -1)
+
+    for dtype, allowed in [(torch.float32, 5e-6), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)]:
+        for columns in (13, 768):
+            x, gate, bias = torch.randn(37, columns, device="cuda"), torch.randn(37, columns, device="cuda"), torch.randn(columns, device="cuda")
+            one(f"gelu {columns}", lambda x, b: ops.bias_gelu(x, b), lambda x, b: F.gelu(x + b), [x, bias], dtype, allowed)
+            one(f"gelu tanh {columns}", lambda x, b: ops.bias_gelu(x, b, True), lambda x, b: F.gelu(x + b, approximate="tanh"), [x, bias], dtype, allowed)
+            one(f"swiglu {columns}", ops.swiglu, lambda x, g: F.silu(x) * g, [x, gate], dtype, allowed)
+        for width, interleaved in [(6, False), (64, False), (64, True), (128, False)]:
+            angle = torch.randn(9, width // 2, device="cuda")
+            cosine, sine = angle.cos(), angle.sin()
+            one(f"rotary {width} {interleaved}", lambda x: ops.rotary(x, cosine, sine, interleaved), lambda x: rotate(x, cosine.double(), sine.double(), interleaved), [torch.randn(2, 3, 9, width, device="cuda")], dtype, allowed)
+        for classes in (37, 1000):
+            target = torch.randint(0, classes, (50,), device="cuda")
+            target[::7] = -100
+            one(f"cross entropy {classes}", lambda h, w: ops.linear_cross_entropy(h, w, target, -100, 16), lambda h, w: F.cross_entropy(h @ w.t(), target), [torch.randn(50, 64, device="cuda"), torch.randn(classes, 64, device="cuda") * 0.3], dtype, allowed)
+
+
+def bench_fused():
+    hidden = torch.randn(16384, 768, device="cuda", dtype=torch.bfloat16)
+    weight = torch.randn(50304, 768, device="cuda", dtype=torch.bfloat16) * 0.02
+    target = torch.randint(0, 50304, (16384,), device="cuda")
+    for label, f in [("ours", lambda h, w: ops.linear_cross_entropy(h, w, target)), ("eager", lambda h, w: F.cross_entropy((h @ w.t()).float(), target))]:
+        h, w = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+        times = []
+        torch.cuda.empty_cache()
+        for turn in range(7):
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            torch.autograd.grad(f(h, w), [h, w])
+            end.record()
+            end.synchronize()
+            times.append(start.elapsed_time(end))
+        results[f"cross entropy 16384x768x50304 {label}"] = {"ms": statistics.median(times[2:]), "extra_bytes": torch.cuda.max_memory_allocated() - before}
+        print(f"cross entropy fwd+bwd 16384x768x50304 {label:6s} {statistics.median(times[2:]):.3f} ms, {(torch.cuda.max_memory_allocated() - before) / 2**20:.0f} MiB above its inputs", flush=True)
+
+
 def bench_copy():
     a, b = torch.empty(1 << 30, dtype=torch.uint8, device="cuda"), torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
-    compare("copy 1 GiB", {"ours": [lambda: b.copy_(a)]}, 2 << 30, rounds=11)
+    compare("copy 1 GiB (memcpy)", {"ours": [lambda: b.copy_(a)]}, 2 << 30, rounds=11)
+    c, d = a.view(torch.bfloat16), b.view(torch.bfloat16)
+    compare("copy 1 GiB (kernel)", {"ours": [lambda: torch.neg(c, out=d)]}, 2 << 30, rounds=11)
 
 
 def bench_norm():
-    for rows, columns in [(1024, 1024), (8192, 4096)]:
+    for rows, columns in [(8192, 4096), (1024, 1024)]:
+        torch._dynamo.reset()
         sets = 8 if rows == 1024 else 4
         repeat = 32 if rows == 1024 else 1
 
@@ -192,8 +255,6 @@ def bench_norm():
             y, z = f(x, r, wl, bl)
             return lambda: torch.autograd.grad([y, z], [x, r, wl, bl], [dy, dz], retain_graph=True)
 
-        for label, f in [("ours", ours), ("eager", eager)]:
-            pass
         versions = {label: [only(f, x, r) for x, r in leaves] for label, f in [("ours", ours), ("eager", eager)]}
         compare(f"norm backward {rows}x{columns}", versions, 10 * elements, repeat=repeat)
         a, c, d = (results[f"norm {kind} {rows}x{columns}"] for kind in ("fwd+bwd", "forward", "backward"))
@@ -218,6 +279,11 @@ def sanitize():
     for columns in (100, 9000, 20000):
         ops.topk(torch.randn(2, columns, device="cuda"), 50)
     ops.topk(torch.zeros(1, 9000, device="cuda"), 50)
+    ops.swiglu(torch.randn(3, 13, device="cuda"), torch.randn(3, 13, device="cuda"))
+    ops.bias_gelu(torch.randn(3, 64, device="cuda", requires_grad=True), torch.randn(64, device="cuda")).sum().backward()
+    ops.rotary(torch.randn(2, 5, 32, device="cuda", requires_grad=True), torch.randn(5, 16, device="cuda"), torch.randn(5, 16, device="cuda")).sum().backward()
+    for classes in (37, 1000):
+        ops.linear_cross_entropy(torch.randn(9, 16, device="cuda", requires_grad=True), torch.randn(classes, 16, device="cuda"), torch.randint(0, 37, (9,), device="cuda"), -100, 4).backward()
     torch.cuda.synchronize()
     print("sanitize: done")
 
@@ -232,9 +298,10 @@ if __name__ == "__main__":
     if "check" in wanted:
         check_norm()
         check_topk()
+        check_fused()
         print(f"{len(failures)} failures: {failures[:10]}", flush=True)
     if "bench" in wanted:
-        for part in (bench_copy, bench_topk, bench_norm):
+        for part in (bench_copy, bench_topk, bench_norm, bench_fused):
             try:
                 part()
             except Exception as fault:  # one baseline that fails must not hide the rest

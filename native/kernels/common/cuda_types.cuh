@@ -47,6 +47,15 @@ __device__ __forceinline__ Raw8<T> load_kept(const T* source) {
   return raw;
 }
 
+// For memory that the same kernel also writes.
+template <class T>
+__device__ __forceinline__ Raw8<T> load_own(const T* source) {
+  Raw8<T> raw;
+#pragma unroll
+  for (int i = 0; i < static_cast<int>(sizeof(T)) / 2; i++) raw.part[i] = reinterpret_cast<const uint4*>(source)[i];
+  return raw;
+}
+
 template <class T>
 __device__ __forceinline__ void store8(T* target, const Raw8<T>& raw) {
 #pragma unroll

@@ -321,8 +321,8 @@ __global__ void __launch_bounds__(256) backward_any_kernel(const __grid_constant
 }
 
 // Adds the shares of one column of dweight (blockIdx.y 0) or dbias (1), always in the same order.
-__global__ void __launch_bounds__(256) reduce_kernel(const __grid_constant__ NormParams p) {
-  __shared__ float sums[8][33];
+__global__ void __launch_bounds__(1024) reduce_kernel(const __grid_constant__ NormParams p) {
+  __shared__ float sums[32][33];
   const int column = threadIdx.x % 32, group = threadIdx.x / 32;
   const int64_t c = static_cast<int64_t>(blockIdx.x) * 32 + column;
   void* out = blockIdx.y == 0 ? p.dweight : p.dbias;
@@ -330,13 +330,14 @@ __global__ void __launch_bounds__(256) reduce_kernel(const __grid_constant__ Nor
   float total = 0.0f;
   if (c < p.columns) {
     const float* share = p.partial + blockIdx.y * p.columns + c;
-#pragma unroll 4
-    for (int64_t i = group; i < p.partials; i += 8) total += share[i * 2 * p.columns];
+#pragma unroll 8
+    for (int64_t i = group; i < p.partials; i += 32) total += share[i * 2 * p.columns];
   }
   sums[group][column] = total;
   __syncthreads();
   if (group != 0 || c >= p.columns) return;
-  for (int i = 1; i < 8; i++) total += sums[i][column];
+#pragma unroll
+  for (int i = 1; i < 32; i++) total += sums[i][column];
   store_vector1(out, p.weight_type, c, total);
 }
 
@@ -396,7 +397,7 @@ void launch_backward(const NormParams& p) {
   } else {
     backward_kernel<T, R, 1024, 1><<<blocks, 1024, 0, stream>>>(p, threshold, scale);
   }
-  if (p.partial != nullptr) reduce_kernel<<<dim3(static_cast<unsigned>((n + 31) / 32), 2), 256, 0, stream>>>(p);
+  if (p.partial != nullptr) reduce_kernel<<<dim3(static_cast<unsigned>((n + 31) / 32), 2), 1024, 0, stream>>>(p);
 }
 
 template <class T>
@@ -406,10 +407,11 @@ void backward_of(const NormParams& p) { p.stream_type == p.type ? launch_backwar
 
 }  // namespace
 
-// Blocks of the backward pass: what the device holds at once, so that each keeps its share over many rows.
+// Blocks of the backward pass: what the device holds at once, so that each keeps its share over many rows; of few rows, each
+// takes four at least, because every share is written and read once more.
 int64_t norm_partials_cuda(int64_t rows, int64_t columns) {
-  const int64_t each = columns <= 256 ? 16 : columns <= 1024 ? 8 : columns <= 2048 ? 4 : columns <= 4096 ? 2 : 1;
-  const int64_t blocks = each * multiprocessors();
+  const int64_t each = columns <= 256 ? 16 : columns <= 1024 ? 6 : columns <= 2048 ? 3 : 1, device = multiprocessors();
+  const int64_t few = rows / 4 > device ? rows / 4 : device, blocks = each * device < few ? each * device : few;
   return blocks < rows ? blocks : rows;
 }
 
