@@ -87,6 +87,18 @@ public sealed class ExplanationServiceTests(ExplainabilityFixture service) : ICl
     }
 
     [Fact]
+    public async Task Create_BadValueOfAMaskedColumn_IsRefusedUnquoted()
+    {
+        using var response = await Operator.PostAsync("/api/v1/explanations", new StringContent(
+            """{"modelName":"people","version":"1","rows":[{"age":"planted-age","mail":["planted-mail"],"born":"planted-day"}]}""", null, "application/json"));
+
+        Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        var problem = await response.Content.ReadAsStringAsync();
+        Assert.Equal(["rows[0].age", "rows[0].born", "rows[0].mail"], JsonElement.Parse(problem).GetProperty("errors").EnumerateObject().Select(error => error.Name).Order());
+        Assert.DoesNotContain("planted", problem, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task RunJob_DeliveredTwice_StoresOneReport()
     {
         await using var bus = await service.BusAsync();

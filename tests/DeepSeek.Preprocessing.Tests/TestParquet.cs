@@ -17,7 +17,7 @@ internal static unsafe partial class TestParquet
 
     private static void Execute(string sql)
     {
-        NativeLibrary.SetDllImportResolver(typeof(TestParquet).Assembly, (_, _, _) => NativeLibrary.Load(Path.Combine(AppContext.BaseDirectory, "libduckdb.so")));
+        NativeLibrary.SetDllImportResolver(typeof(TestParquet).Assembly, (name, _, _) => name == "duckdb" ? NativeLibrary.Load(Path.Combine(AppContext.BaseDirectory, "libduckdb.so")) : 0);
         Assert.Equal(0, Open(null, out var database));
         Assert.Equal(0, Connect(database, out var connection));
         Assert.Equal(0, Query(connection, sql, null));

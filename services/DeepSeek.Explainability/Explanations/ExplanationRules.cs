@@ -117,6 +117,7 @@ public static class ExplanationRules
             refuse("method", $"Exact values are offered up to {ExactShapley.MaxPlayers} inputs, this model has {dataset.Inputs.Count}: use 'permutation' or 'auto'.");
         }
 
+        var masks = ColumnMask.Of(dataset);
         foreach (var (index, row) in (spec.Rows ?? []).Index())
         {
             foreach (var unknown in row.Keys.Except(dataset.Inputs.Select(input => input.Name)))
@@ -132,7 +133,8 @@ public static class ExplanationRules
                 }
                 else if (RowTable.Fault(input, value) is { } fault)
                 {
-                    refuse($"rows[{index}].{input.Name}", fault);
+                    // The reply may be kept for a repeat of the request, so it does not quote what is masked.
+                    refuse($"rows[{index}].{input.Name}", masks.ContainsKey(input.Name) ? $"Is not a value of this {input.Type} column, or null." : fault);
                 }
             }
         }

@@ -106,6 +106,9 @@ internal sealed class DeploymentReader(InferenceDb db, DeploymentTable table, Re
             return DeploymentState.Ready;
         }
 
-        return replicas.Any(r => Is(r, VersionState.Failed)) || (target is null && slot is { Hopeless: true }) ? DeploymentState.Failed : DeploymentState.Rolling;
+        // A reference that points to nothing leaves a slot without a target.
+        return replicas.Any(r => Is(r, VersionState.Failed)) || (slot is { Target: null, Hopeless: true } && slot.AimedRevision >= revision)
+            ? DeploymentState.Failed
+            : DeploymentState.Rolling;
     }
 }

@@ -83,6 +83,18 @@ internal sealed class DeploymentSlot(Guid id, string name)
     public bool Serves(Target target) =>
         Current is { } current && current.Model.VersionId == target.Model.VersionId && current.Limits == target.Limits;
 
+    /// <summary>The deployment's revision that it was told last.</summary>
+    public long AimedRevision
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _revision;
+            }
+        }
+    }
+
     /// <summary>The deployment's revision that it serves as it shall; null while it does not.</summary>
     public long? ServedRevision
     {

@@ -27,6 +27,7 @@ public sealed class DeploymentTests(InferenceFixture service) : IClassFixture<In
         Assert.Equal("""[{"version":1,"state":"ready","error":null}]""", document.GetProperty("versions").GetRawText());
         Assert.Equal(8, document.GetProperty("maxBatch").GetInt32());
         Assert.Single(document.GetProperty("replicas").EnumerateArray());
+        Assert.Equal(("ready", 1), (document.GetProperty("state").GetString(), document.GetProperty("targetVersion").GetInt32()));
         Assert.Equal(3, await PredictAsync("put"));
         await service.Bus.ReceiveAsync<DeploymentChanged>(m => m.Name == "put");
         var audit = await service.Bus.ReceiveAsync<AuditRecorded>(m => m.Subject == "deployment/put");
@@ -154,6 +155,7 @@ public sealed class DeploymentTests(InferenceFixture service) : IClassFixture<In
         });
 
         await Eventually.True(async () => (await service.PredictAsync("deleted", Row)).StatusCode == HttpStatusCode.ServiceUnavailable);
+        Assert.Equal("failed", (await (await service.Http.GetAsync("/api/v1/deployments/deleted")).JsonAsync()).GetProperty("state").GetString());
     }
 
     [Fact]
