@@ -6,9 +6,10 @@ namespace DeepSeek.Models;
 /// <summary>
 /// A layer's attention to the key blocks that a policy picks for the input at hand: takes the place of
 /// <see cref="Functional.Attention"/> on projected heads, in training and in inference. It has no weights of its own, so dense and
-/// sparse models exchange them freely. One instance a layer: it remembers the last density for the report.
+/// sparse models exchange them freely. One instance a layer: it remembers the last density for the report. With a gate, the gate's
+/// shares decide instead of the estimate from the input's antidiagonals.
 /// </summary>
-public sealed class DynamicSparseAttention(SparsePolicy policy) : IDisposable
+public sealed class DynamicSparseAttention(SparsePolicy policy, BlockGate? gate = null) : IDisposable
 {
     private TensorHandle? _kept;
     private long _queries;
@@ -25,7 +26,9 @@ public sealed class DynamicSparseAttention(SparsePolicy policy) : IDisposable
     public Tensor Forward(Tensor q, Tensor k, Tensor v, bool causal, Tensor keyLengths = default)
     {
         using var scope = TensorScope.Open();
-        var output = SparseAttention.Of(q, k, v, Policy, causal, out var selection, keyLengths);
+        var shares = gate is null ? SparseAttention.BlockScores(q, k, Policy, causal) : gate.Shares(q.Detach(), k.Detach(), causal);
+        var selection = SparseAttention.Select(shares, q.Size(2), k.Size(2), Policy, causal);
+        var output = SparseAttention.WithBlocks(q, k, v, selection, Policy.QueryBlock, Policy.KeyBlock, causal, default, keyLengths).Output;
         if (Reports)
         {
             _kept?.Dispose();
