@@ -65,6 +65,22 @@ public sealed class CommandLineTests : IAsyncLifetime
         Assert.Contains("no-such.csv", error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("ready", 0)]
+    [InlineData("failed", 1)]
+    public async Task DeployWait_ExitsAsTheReplicasEnd(string state, int expected)
+    {
+        _gateway.Answers["/api/v1/deployments/d"] = (200, $$"""
+            {"name":"d","model":"m","ref":"production","state":"{{state}}","targetVersion":2,"versions":[{"version":1,"state":"ready"}],
+             "replicas":[{"replica":"a","versions":[{"version":1,"state":"ready"},{"version":2,"state":"failed","error":"no ONNX model"}]}]}
+            """);
+
+        var (exitCode, _, error) = await RunAsync("deploy", "d", "--model", "m", "--wait", "--key", StubGateway.Key);
+
+        Assert.Equal(expected, exitCode);
+        Assert.Equal(expected != 0, error.Contains("'d' is failed: no ONNX model", StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task RefusedInput_ExitsTwo_NamingTheField()
     {
