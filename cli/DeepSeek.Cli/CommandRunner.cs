@@ -37,7 +37,7 @@ internal static class CommandRunner
         try
         {
             using var client = new DeepSeekClient(login.Gateway, login.Key ?? "none");
-            if (login.Key is null && arguments.CommandResult.Command.Name is not ("login" or "quickstart"))
+            if (login.Key is null && arguments.CommandResult.Command.Name is not ("login" or "quickstart" or Commands.DeviceCommands.Name))
             {
                 return Refuse(ExitCodes.NotAllowed, $"No API key for {login.Gateway}. Log in first: deepseek login --gateway {login.Gateway} --key dsk_…");
             }

@@ -17,6 +17,7 @@ DeployCommands.AddTo(root);
 ExplainCommand.AddTo(root);
 JobCommands.AddTo(root);
 AdministrationCommands.AddTo(root);
+DeviceCommands.AddTo(root);
 QuickstartCommand.AddTo(root);
 var parsed = root.Parse(args);
 return parsed.Errors.Count > 0 ? CommandRunner.RefuseUsage(parsed) : await parsed.InvokeAsync(new() { EnableDefaultExceptionHandler = false });

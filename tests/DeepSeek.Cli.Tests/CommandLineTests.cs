@@ -40,6 +40,17 @@ public sealed class CommandLineTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Devices_WithoutALogin_ListsTheProcessors()
+    {
+        var (exitCode, output, error) = await RunAsync("devices", "--vendor", "host", "--json");
+
+        Assert.True(exitCode == 0, error);
+        var device = Assert.Single(JsonDocument.Parse(output).RootElement.EnumerateArray());
+        Assert.Equal("cpu", device.GetProperty("id").GetString());
+        Assert.Equal("Host", device.GetProperty("vendor").GetString());
+    }
+
+    [Fact]
     public async Task WrongKey_ExitsFour_WithThePlatformsWords()
     {
         var (exitCode, _, error) = await RunAsync("whoami", "--key", "dsk_wrong");

@@ -1,0 +1,60 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace DeepSeek.Devices;
+
+/// <summary>What NVIDIA's management library tells of one GPU.</summary>
+/// <param name="Name">Product.</param>
+/// <param name="Capability">Compute capability.</param>
+/// <param name="Memory">Bytes.</param>
+/// <param name="FreeMemory">Bytes.</param>
+/// <param name="Millijoules">Energy drawn since the driver was loaded; null where it is not counted.</param>
+public sealed record NvidiaFacts(string Name, Version Capability, long Memory, long FreeMemory, long? Millijoules);
+
+/// <summary>The few calls of libnvidia-ml that are needed, found at run time: machines without the driver have no such file.</summary>
+public static unsafe class NvidiaLibrary
+{
+    private static readonly nint s_library = Load();
+
+    /// <summary>Facts of the GPU at a PCI address such as 0000:81:00.0, or null without the library or the GPU.</summary>
+    public static NvidiaFacts? Find(string address)
+    {
+        if (s_library == 0)
+        {
+            return null;
+        }
+        nint device;
+        fixed (byte* text = Encoding.ASCII.GetBytes(address + "\0"))
+        {
+            if (((delegate* unmanaged<byte*, nint*, int>)Export("nvmlDeviceGetHandleByPciBusId_v2"))(text, &device) != 0)
+            {
+                return null;
+            }
+        }
+        const int length = 96;
+        var name = stackalloc byte[length];
+        var memory = stackalloc ulong[3]; // total, free, used
+        int major = 0, minor = 0;
+        ulong energy = 0;
+        var known = ((delegate* unmanaged<nint, byte*, uint, int>)Export("nvmlDeviceGetName"))(device, name, length) == 0
+            && ((delegate* unmanaged<nint, ulong*, int>)Export("nvmlDeviceGetMemoryInfo"))(device, memory) == 0
+            && ((delegate* unmanaged<nint, int*, int*, int>)Export("nvmlDeviceGetCudaComputeCapability"))(device, &major, &minor) == 0;
+        if (!known)
+        {
+            return null;
+        }
+        var counted = ((delegate* unmanaged<nint, ulong*, int>)Export("nvmlDeviceGetTotalEnergyConsumption"))(device, &energy) == 0;
+        return new NvidiaFacts(Marshal.PtrToStringUTF8((nint)name) ?? "", new Version(major, minor), (long)memory[0], (long)memory[1], counted ? (long)energy : null);
+    }
+
+    private static nint Load()
+    {
+        if (!NativeLibrary.TryLoad("libnvidia-ml.so.1", out var library))
+        {
+            return 0;
+        }
+        return ((delegate* unmanaged<int>)NativeLibrary.GetExport(library, "nvmlInit_v2"))() == 0 ? library : 0;
+    }
+
+    private static nint Export(string name) => NativeLibrary.GetExport(s_library, name);
+}
