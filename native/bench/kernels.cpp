@@ -96,6 +96,28 @@ void topk() {
   }
 }
 
+void attention() {
+  if (!chosen("attention")) return;
+  const auto sparse = op<std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t, int64_t, bool, c10::optional<double>, const Optional&, const Optional&)>("deepseek::block_sparse_attention");
+  const c10::InferenceMode mode;
+  for (const int64_t rows : {1024, 2048, 4096, 8192}) {
+    const auto q = at::randn({1, 4, rows, 64}), k = at::randn({1, 4, rows, 64}), v = at::randn({1, 4, rows, 64});
+    const auto unfused = [&] { return at::matmul(at::softmax(at::matmul(q, k.transpose(-2, -1)) * 0.125, -1), v); };
+    for (const int64_t part : {1, 8}) {
+      // Every block of 64 queries sees all blocks of 64 keys, or every eighth, starting at another one each time.
+      const auto blocks = rows / 64, kept = blocks / part;
+      auto index = at::empty({1, 1, blocks, kept}, at::kInt);
+      for (int64_t b = 0; b < blocks; b++) {
+        for (int64_t i = 0; i < kept; i++) index.data_ptr<int>()[b * kept + i] = static_cast<int>((i * part + b) % blocks);
+      }
+      const auto count = at::full({1, 1, blocks}, kept, at::kInt);
+      const auto ours = [&] { return std::get<0>(sparse.call(q, k, v, index, count, 64, 64, false, 0.125, Optional(), Optional())); };
+      if (part == 1) TORCH_CHECK((unfused() - ours()).abs().max().item<double>() < 1e-5, "attention differs from libtorch's");
+      compare("attention 4x" + std::to_string(rows) + "x64 density 1/" + std::to_string(part), [&] { unfused(); }, [&] { ours(); });
+    }
+  }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -109,4 +131,5 @@ int main(int count, char** arguments) {
   std::printf("%d threads, %d rounds; milliseconds: median [p10, p90]\n%-44s %-30s %-30s ratio\n", at::get_num_threads(), rounds, "", "unfused libtorch", "ours");
   fused_norm();
   topk();
+  attention();
 }

@@ -3,6 +3,7 @@
 
 #include "common/operator.h"
 #include "reference.h"
+#include "sparse_attention_cpu.h"
 
 #include <cmath>
 
@@ -49,8 +50,6 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
   return p;
 }
 
-#ifdef DEEPSEEK_CUDA
-
 // Rows of 16-byte pieces, as the copy engine wants them; anything else is copied.
 at::Tensor addressable(const at::Tensor& tensor) {
   const auto bytes = static_cast<int64_t>(tensor.element_size());
@@ -81,6 +80,34 @@ SparseAttentionParams parameters(const at::Tensor& q, const at::Tensor& k, const
   TORCH_CHECK(r.dim <= 256, kOp, ": heads of ", r.dim, " elements; at most 256 on a GPU");
   return r;
 }
+
+std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& q_, const at::Tensor& k_, const at::Tensor& v_, const SparsePattern& pattern_) {
+  const auto q = addressable(q_), k = addressable(k_), v = addressable(v_);
+  const auto pattern = contiguous(pattern_);
+  auto out = at::empty(q.sizes(), q.options());
+  auto lse = at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kFloat));
+  auto p = parameters(q, k, v, pattern);
+  p.out = describe(out);
+  p.lse = lse.data_ptr<float>();
+  DS_CPU(sparse_attention_forward)(p);
+  return {out, lse};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> backward_cpu(const at::Tensor& grad_out_, const at::Tensor& q_, const at::Tensor& k_, const at::Tensor& v_,
+                                                            const at::Tensor& out_, const at::Tensor& lse_, const SparsePattern& pattern_) {
+  const auto q = addressable(q_), k = addressable(k_), v = addressable(v_), out = addressable(out_), grad_out = addressable(grad_out_);
+  const auto lse = lse_.contiguous();
+  const auto pattern = contiguous(pattern_);
+  auto grad_q = at::empty(q.sizes(), q.options()), grad_k = at::empty(k.sizes(), k.options()), grad_v = at::empty(v.sizes(), v.options());
+  auto p = parameters(q, k, v, pattern);
+  p.out = describe(out), p.grad_out = describe(grad_out);
+  p.grad_q = describe(grad_q), p.grad_k = describe(grad_k), p.grad_v = describe(grad_v);
+  p.lse = lse.data_ptr<float>();
+  DS_CPU(sparse_attention_backward)(p);
+  return {grad_q, grad_k, grad_v};
+}
+
+#ifdef DEEPSEEK_CUDA
 
 bool on_hopper(const SparseAttentionParams& p) {
   const auto* device = at::cuda::getCurrentDeviceProperties();
@@ -154,6 +181,7 @@ std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& q, const at::Tensor
 #ifdef DEEPSEEK_CUDA
   if (q.is_cuda() && !plain(q) && k.numel() > 0) return forward_cuda(q, k, v, pattern);
 #endif
+  if (q.is_cpu() && !plain(q) && k.numel() > 0) return forward_cpu(q, k, v, pattern);
   return sparse_attention_reference(q, k, v, pattern);
 }
 
@@ -169,6 +197,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> backward(const at::Tensor& grad_o
 #ifdef DEEPSEEK_CUDA
   if (q.is_cuda() && !plain(q) && k.numel() > 0) return backward_cuda(grad_out.to(q.scalar_type()), q, k, v, out, lse, pattern);
 #endif
+  if (q.is_cpu() && !plain(q) && k.numel() > 0) return backward_cpu(grad_out.to(q.scalar_type()), q, k, v, out, lse, pattern);
   return sparse_attention_backward_reference(grad_out, q, k, v, out, lse, pattern);
 }
 

@@ -1,0 +1,284 @@
+// Tiles of 64 queries by 64 keys with a running softmax (Dao et al., arXiv 2205.14135): memory grows with the rows, not with
+// their product. Keys and values are laid out once per head in float32, keys transposed, so that every product is the same
+// small loop: four rows of one factor, broadcast, times vectors of the other. The backward pass computes a tile's
+// probabilities again from lse and uses them for all three gradients; one thread owns a key head, so results repeat.
+#include "sparse_attention/sparse_attention_cpu.h"
+
+#include "common/row.h"
+
+#include <cmath>
+#include <memory>
+
+namespace deepseek {
+namespace DS_ISA {
+namespace {
+
+constexpr int64_t kTile = 64;
+#if defined(__AVX512F__)
+constexpr int kVectors = 4;
+#else
+constexpr int kVectors = 2;
+#endif
+
+using Floats = std::unique_ptr<float[]>;
+Floats room(int64_t count) { return Floats(new float[static_cast<size_t>(count + 16)]()); }
+
+int64_t tiles(int64_t rows) { return (rows + kTile - 1) / kTile; }
+
+// C[4, n · kWidth] (+)= A[4, k] · B[k, n · kWidth]; A's rows and columns lie `row` and `column` apart.
+template <int n>
+inline void four_rows(int64_t k, const float* a, int64_t row, int64_t column, const float* b, int64_t b_stride, float* c, int64_t c_stride, bool add) {
+  vf sums[4][n];
+  for (int r = 0; r < 4; r++) {
+    for (int v = 0; v < n; v++) sums[r][v] = add ? load(c + r * c_stride + v * kWidth) : vf{};
+  }
+  for (int64_t i = 0; i < k; i++) {
+    vf other[n];
+    for (int v = 0; v < n; v++) other[v] = load(b + i * b_stride + v * kWidth);
+    for (int r = 0; r < 4; r++) {
+      const vf factor = broadcast(a[r * row + i * column]);
+      for (int v = 0; v < n; v++) sums[r][v] += factor * other[v];
+    }
+  }
+  for (int r = 0; r < 4; r++) {
+    for (int v = 0; v < n; v++) store(c + r * c_stride + v * kWidth, sums[r][v]);
+  }
+}
+
+// C[rows, width] (+)= A · B; rows a multiple of 4, width of kWidth.
+void multiply(int64_t rows, int64_t width, int64_t k, const float* a, int64_t row, int64_t column, const float* b, int64_t b_stride, float* c, int64_t c_stride, bool add) {
+  for (int64_t r = 0; r < rows; r += 4) {
+    int64_t w = 0;
+    for (; w + kVectors * kWidth <= width; w += kVectors * kWidth) four_rows<kVectors>(k, a + r * row, row, column, b + w, b_stride, c + r * c_stride + w, c_stride, add);
+    for (; w < width; w += kWidth) four_rows<1>(k, a + r * row, row, column, b + w, b_stride, c + r * c_stride + w, c_stride, add);
+  }
+}
+
+template <class T>
+const T* row_of(const AttentionTensor& t, int64_t b, int64_t h, int64_t r) { return static_cast<const T*>(t.data) + b * t.batch_stride + h * t.head_stride + r * t.row_stride; }
+
+// Rows first … first + 63 as floats, those from `last` on zero.
+template <class T>
+void read_rows(const AttentionTensor& t, int64_t b, int64_t h, int64_t first, int64_t last, int64_t dim, int64_t width, float* to) {
+  for (int64_t r = 0; r < kTile; r++) {
+    float* row = to + r * width;
+    if (first + r >= last) {
+      std::memset(row, 0, static_cast<size_t>(width) * sizeof(float));
+      continue;
+    }
+    const T* from = row_of<T>(t, b, h, first + r);
+    for (int64_t c = 0; c < width; c += kWidth) store(row + c, load_part(from + c, dim - c));
+  }
+}
+
+template <class T>
+void write_rows(const AttentionTensor& t, int64_t b, int64_t h, int64_t first, int64_t last, int64_t dim, int64_t width, const float* from) {
+  for (int64_t r = 0; r < kTile && first + r < last; r++) {
+    T* row = const_cast<T*>(row_of<T>(t, b, h, first + r));
+    for (int64_t c = 0; c < dim; c += kWidth) store_part(row + c, load(from + r * width + c), dim - c);
+  }
+}
+
+void transpose(const float* from, int64_t width, int64_t dim, float* to) {
+  for (int64_t r = 0; r < kTile; r++) {
+    for (int64_t c = 0; c < dim; c++) to[c * kTile + r] = from[r * width + c];
+  }
+}
+
+struct Sizes {
+  const SparseAttentionParams& p;
+  int64_t width, q_tiles, k_tiles;  // of the padded rows; tiles of 64 rows
+
+  explicit Sizes(const SparseAttentionParams& params) : p(params), width((params.dim + kWidth - 1) / kWidth * kWidth), q_tiles(tiles(params.queries)), k_tiles(tiles(params.keys)) {}
+  int64_t q_length(int64_t b) const { return p.q_lengths != nullptr ? p.q_lengths[b] : p.queries; }
+  int64_t k_length(int64_t b) const { return p.k_lengths != nullptr ? p.k_lengths[b] : p.keys; }
+
+  // Calls body(key tile, first key, last key, all) for every tile of keys that rows [first, last) may see in part.
+  template <class Body>
+  void for_key_tiles(int64_t b, int64_t h, int64_t first, int64_t last, Body&& body) const {
+    const int64_t list = (b * p.index_heads + h / (p.heads / p.index_heads)) * p.query_blocks + first / p.block_q;
+    const int64_t length = k_length(b), shift = length - q_length(b);
+    for (int64_t i = 0; i < p.block_count[list]; i++) {
+      const int64_t block = p.block_index[list * p.max_blocks + i];
+      if (block < 0 || block >= p.key_blocks) continue;
+      int64_t begin = block * p.block_k, end = begin + p.block_k < length ? begin + p.block_k : length;
+      if (p.causal != 0 && end > last + shift) end = last + shift;
+      for (int64_t tile = begin / kTile; begin < end && tile * kTile < end; tile++) {
+        const int64_t low = begin > tile * kTile ? begin : tile * kTile, high = end < (tile + 1) * kTile ? end : (tile + 1) * kTile;
+        body(tile, low, high);
+      }
+    }
+  }
+};
+
+// Scores of a tile, with −∞ where a query does not see a key.
+void mask(const Sizes& s, int64_t b, int64_t first, int64_t rows, int64_t tile, int64_t low, int64_t high, float* scores) {
+  const int64_t shift = s.k_length(b) - s.q_length(b), start = tile * kTile;
+  for (int64_t r = 0; r < rows; r++) {
+    int64_t end = high;
+    if (s.p.causal != 0 && first + r + shift + 1 < end) end = first + r + shift + 1;
+    float* row = scores + r * kTile;
+    for (int64_t c = 0; c < low - start; c++) row[c] = -__builtin_inff();
+    for (int64_t c = end > start ? end - start : 0; c < kTile; c++) row[c] = -__builtin_inff();
+  }
+}
+
+// One row of scores joins the running softmax: probabilities relative to the new greatest in place of the scores.
+void join(float* row, float scale, float& greatest, float& total, float* out, int64_t width) {
+  vf top = load(row);
+  for (int64_t c = kWidth; c < kTile; c += kWidth) top = vmax(top, load(row + c));
+  const float before = greatest, here = highest(top) * scale;
+  if (here > greatest) greatest = here;
+  if (greatest == -__builtin_inff()) {
+    for (int64_t c = 0; c < kTile; c += kWidth) store(row + c, vf{});
+    return;
+  }
+  const vf shift = broadcast(greatest);
+  vf sums{};
+  for (int64_t c = 0; c < kTile; c += kWidth) {
+    const vf probability = exp(load(row + c) * scale - shift);
+    store(row + c, probability);
+    sums += probability;
+  }
+  if (greatest != before) {
+    const float factor = before == -__builtin_inff() ? 0.0f : std::exp(before - greatest);
+    total *= factor;
+    for (int64_t c = 0; c < width; c += kWidth) store(out + c, load(out + c) * factor);
+  }
+  total += sum(sums);
+}
+
+template <class T>
+void forward(const SparseAttentionParams& p) {
+  const Sizes s(p);
+  const int64_t group = p.heads / p.kv_heads, transposed = p.dim * kTile, natural = s.width * kTile;
+  const auto keys = room(p.batch * p.kv_heads * s.k_tiles * transposed), values = room(p.batch * p.kv_heads * s.k_tiles * natural);
+  cpu::parallel_for(p.batch * p.kv_heads * s.k_tiles, 1, [&](int64_t from, int64_t to) {
+    const auto rows = room(natural);
+    for (int64_t i = from; i < to; i++) {
+      const int64_t tile = i % s.k_tiles, h = i / s.k_tiles % p.kv_heads, b = i / s.k_tiles / p.kv_heads;
+      read_rows<T>(p.k, b, h, tile * kTile, s.k_length(b), p.dim, s.width, rows.get());
+      transpose(rows.get(), s.width, p.dim, keys.get() + i * transposed);
+      read_rows<T>(p.v, b, h, tile * kTile, s.k_length(b), p.dim, s.width, values.get() + i * natural);
+    }
+  });
+  // Within a block of queries, tiles start at its first row.
+  const int64_t per_block = tiles(p.block_q);
+  cpu::parallel_for(p.batch * p.heads * p.query_blocks * per_block, 1, [&](int64_t from, int64_t to) {
+    const auto q = room(natural), out = room(natural), scores = room(kTile * kTile);
+    float greatest[kTile], total[kTile];
+    for (int64_t i = from; i < to; i++) {
+      const int64_t block = i / per_block % p.query_blocks, h = i / per_block / p.query_blocks % p.heads, b = i / per_block / p.query_blocks / p.heads;
+      const int64_t first = block * p.block_q + i % per_block * kTile, of_block = (block + 1) * p.block_q < p.queries ? (block + 1) * p.block_q : p.queries;
+      const int64_t end = first + kTile < of_block ? first + kTile : of_block;
+      if (first >= end) continue;
+      const int64_t last = end < s.q_length(b) ? end : s.q_length(b), rows = last > first ? (last - first + 3) / 4 * 4 : 0, head = (b * p.kv_heads + h / group) * s.k_tiles;
+      read_rows<T>(p.q, b, h, first, last, p.dim, s.width, q.get());
+      std::memset(out.get(), 0, static_cast<size_t>(natural) * sizeof(float));
+      for (int64_t r = 0; r < kTile; r++) {
+        greatest[r] = -__builtin_inff();
+        total[r] = 0;
+      }
+      if (rows > 0) {
+        s.for_key_tiles(b, h, first, last, [&](int64_t tile, int64_t low, int64_t high) {
+          multiply(rows, kTile, p.dim, q.get(), s.width, 1, keys.get() + (head + tile) * transposed, kTile, scores.get(), kTile, false);
+          mask(s, b, first, rows, tile, low, high, scores.get());
+          for (int64_t r = 0; r < rows; r++) join(scores.get() + r * kTile, p.scale, greatest[r], total[r], out.get() + r * s.width, s.width);
+          multiply(rows, s.width, kTile, scores.get(), kTile, 1, values.get() + (head + tile) * natural, s.width, out.get(), s.width, true);
+        });
+      }
+      for (int64_t r = 0; first + r < end; r++) {
+        const bool seen = total[r] > 0 && first + r < last;
+        const float factor = seen ? 1.0f / total[r] : 0.0f;
+        // A NaN among the inputs makes the sum NaN, and must be seen.
+        const float kept = total[r] == total[r] ? factor : total[r];
+        for (int64_t c = 0; c < s.width; c += kWidth) store(out.get() + r * s.width + c, load(out.get() + r * s.width + c) * kept);
+        p.lse[(b * p.heads + h) * p.queries + first + r] = seen ? greatest[r] + std::log(total[r]) : -__builtin_inff();
+      }
+      write_rows<T>(p.out, b, h, first, end, p.dim, s.width, out.get());
+    }
+  });
+}
+
+template <class T>
+void backward(const SparseAttentionParams& p) {
+  const Sizes s(p);
+  const int64_t group = p.heads / p.kv_heads, transposed = p.dim * kTile, natural = s.width * kTile;
+  cpu::parallel_for(p.batch * p.kv_heads, 1, [&](int64_t from, int64_t to) {
+    const auto keys = room(s.k_tiles * natural), keys_t = room(s.k_tiles * transposed), values_t = room(s.k_tiles * transposed);
+    const auto grad_k = room(s.k_tiles * natural), grad_v = room(s.k_tiles * natural);
+    const auto q = room(natural), out = room(natural), grad_out = room(natural), grad_q = room(natural), probabilities = room(kTile * kTile), slopes = room(kTile * kTile);
+    for (int64_t unit = from; unit < to; unit++) {
+      const int64_t b = unit / p.kv_heads, kv = unit % p.kv_heads;
+      for (int64_t tile = 0; tile < s.k_tiles; tile++) {
+        read_rows<T>(p.v, b, kv, tile * kTile, s.k_length(b), p.dim, s.width, keys.get() + tile * natural);
+        transpose(keys.get() + tile * natural, s.width, p.dim, values_t.get() + tile * transposed);
+        read_rows<T>(p.k, b, kv, tile * kTile, s.k_length(b), p.dim, s.width, keys.get() + tile * natural);
+        transpose(keys.get() + tile * natural, s.width, p.dim, keys_t.get() + tile * transposed);
+      }
+      std::memset(grad_k.get(), 0, static_cast<size_t>(s.k_tiles * natural) * sizeof(float));
+      std::memset(grad_v.get(), 0, static_cast<size_t>(s.k_tiles * natural) * sizeof(float));
+      for (int64_t h = kv * group; h < (kv + 1) * group; h++) {
+        for (int64_t block = 0; block < p.query_blocks; block++) {
+          const int64_t of_block = (block + 1) * p.block_q < p.queries ? (block + 1) * p.block_q : p.queries;
+          for (int64_t first = block * p.block_q; first < of_block; first += kTile) {
+            const int64_t end = first + kTile < of_block ? first + kTile : of_block, last = end < s.q_length(b) ? end : s.q_length(b);
+            const int64_t rows = last > first ? (last - first + 3) / 4 * 4 : 0;
+            std::memset(grad_q.get(), 0, static_cast<size_t>(natural) * sizeof(float));
+            if (rows > 0) {
+              read_rows<T>(p.q, b, h, first, last, p.dim, s.width, q.get());
+              read_rows<T>(p.out, b, h, first, last, p.dim, s.width, out.get());
+              read_rows<T>(p.grad_out, b, h, first, last, p.dim, s.width, grad_out.get());
+              float delta[kTile], lse[kTile];
+              for (int64_t r = 0; r < rows; r++) {
+                vf products{};
+                for (int64_t c = 0; c < s.width; c += kWidth) products += load(out.get() + r * s.width + c) * load(grad_out.get() + r * s.width + c);
+                delta[r] = sum(products);
+                lse[r] = first + r < last ? p.lse[(b * p.heads + h) * p.queries + first + r] : -__builtin_inff();
+              }
+              s.for_key_tiles(b, h, first, last, [&](int64_t tile, int64_t low, int64_t high) {
+                multiply(rows, kTile, p.dim, q.get(), s.width, 1, keys_t.get() + tile * transposed, kTile, probabilities.get(), kTile, false);
+                mask(s, b, first, rows, tile, low, high, probabilities.get());
+                multiply(rows, kTile, p.dim, grad_out.get(), s.width, 1, values_t.get() + tile * transposed, kTile, slopes.get(), kTile, false);
+                for (int64_t r = 0; r < rows; r++) {
+                  float *probability = probabilities.get() + r * kTile, *slope = slopes.get() + r * kTile;
+                  const bool seen = lse[r] != -__builtin_inff();
+                  for (int64_t c = 0; c < kTile; c += kWidth) {
+                    const vf share = seen ? exp(load(probability + c) * p.scale - lse[r]) : vf{};
+                    store(probability + c, share);
+                    store(slope + c, share * (load(slope + c) - delta[r]) * p.scale);
+                  }
+                }
+                multiply(rows, s.width, kTile, slopes.get(), kTile, 1, keys.get() + tile * natural, s.width, grad_q.get(), s.width, true);
+                multiply(kTile, s.width, rows, slopes.get(), 1, kTile, q.get(), s.width, grad_k.get() + tile * natural, s.width, true);
+                multiply(kTile, s.width, rows, probabilities.get(), 1, kTile, grad_out.get(), s.width, grad_v.get() + tile * natural, s.width, true);
+              });
+            }
+            write_rows<T>(p.grad_q, b, h, first, end, p.dim, s.width, grad_q.get());
+          }
+        }
+      }
+      for (int64_t tile = 0; tile < s.k_tiles; tile++) {
+        write_rows<T>(p.grad_k, b, kv, tile * kTile, p.keys, p.dim, s.width, grad_k.get() + tile * natural);
+        write_rows<T>(p.grad_v, b, kv, tile * kTile, p.keys, p.dim, s.width, grad_v.get() + tile * natural);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void sparse_attention_forward(const SparseAttentionParams& p) {
+  if (p.type == kBFloat16) return forward<bf16>(p);
+  if (p.type == kFloat16) return forward<f16>(p);
+  forward<float>(p);
+}
+
+void sparse_attention_backward(const SparseAttentionParams& p) {
+  if (p.type == kBFloat16) return backward<bf16>(p);
+  if (p.type == kFloat16) return backward<f16>(p);
+  backward<float>(p);
+}
+
+}  // namespace DS_ISA
+}  // namespace deepseek
