@@ -51,10 +51,12 @@ public sealed class Bert : Module
     private readonly Dropout _dropout;
     private readonly BertLayer[] _layers;
     private readonly Linear _pooler;
+    private readonly bool _sparse;
 
     /// <summary>Draws initial weights from N(0, 0.02²).</summary>
     public Bert(BertConfig config)
     {
+        _sparse = config.Sparse is not null;
         _words = Child("embeddings.word_embeddings", new Embedding(config.Vocabulary, config.Width, BertLayer.Deviation, config.Padding));
         _positions = Child("embeddings.position_embeddings", new Embedding(config.Length, config.Width, BertLayer.Deviation));
         _segments = Child("embeddings.token_type_embeddings", new Embedding(config.Segments, config.Width, BertLayer.Deviation));
@@ -71,7 +73,7 @@ public sealed class Bert : Module
         var x = _words.Forward(ids) + (segments.IsNone ? _segments.Weight.Tensor.Narrow(0, 0, 1) : _segments.Forward(segments));
         x = _dropout.Forward(_norm.Forward(x + _positions.Weight.Tensor.Narrow(0, 0, ids.Size(1)))); // [N, T, width]
         var hidden = mask.IsNone ? default : ((mask.To(Dtype.Float32) - 1) * Masked).Unsqueeze(1).Unsqueeze(1); // [N, 1, 1, T]
-        var lengths = mask.IsNone ? default : mask.To(Dtype.Int32).Sum(1).To(Dtype.Int32); // [N]
+        var lengths = mask.IsNone || !_sparse ? default : mask.To(Dtype.Int32).Sum(1).To(Dtype.Int32); // [N]
         foreach (var layer in _layers)
         {
             x = layer.Forward(x, hidden, lengths);

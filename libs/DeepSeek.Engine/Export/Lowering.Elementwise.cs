@@ -37,7 +37,16 @@ internal sealed partial class Lowering
 
     private string Cast(TracedCall call) => Value(call, 0).Dtype == call.Results[0].Dtype
         ? In(call, 0)
-        : _graph.Node("Cast", [In(call, 0)], OnnxAttribute.Of("to", call.Results[0].Dtype == Dtype.Int64 ? (long)OnnxType.Int64 : (long)OnnxType.Float));
+        : _graph.Node("Cast", [In(call, 0)], OnnxAttribute.Of("to", (long)(call.Results[0].Dtype switch
+        {
+            Dtype.Int64 => OnnxType.Int64,
+            Dtype.Int32 => OnnxType.Int32,
+            Dtype.Bool => OnnxType.Bool,
+            Dtype.Float64 => OnnxType.Double,
+            // Half precision is a matter of training: graphs compute in float32.
+            Dtype.Float32 or Dtype.BFloat16 or Dtype.Float16 => OnnxType.Float,
+            var other => throw new NotSupportedException($"A cast to {other} has no ONNX form here."),
+        })));
 
     // Gelu is an operator of its own only from opset 20 on: x/2 · (1 + erf(x/√2)).
     private string Gelu(string x)
