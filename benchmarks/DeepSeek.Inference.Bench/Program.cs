@@ -1,10 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
 using System.Net.Http.Json;
-using System.Net.Sockets;
 using System.Text;
-using DeepSeek.Inference;
+using System.Text.Json;
 using DeepSeek.Inference.Bench;
 using DeepSeek.Inference.Tests;
 using DeepSeek.ServiceDefaults;
@@ -20,9 +18,16 @@ await database.Value.InitializeAsync();
 await vhost.Value.InitializeAsync();
 registry.Add("bench", Models.Classifier(bias: -5));
 
-using var service = ServiceProcess.Start(database.Value.ConnectionString, vhost.Value.ConnectionString, data.Path, registry.Address);
-await Eventually.True(service.IsHealthyAsync, TimeSpan.FromMinutes(2));
-(await service.Http.PutAsJsonAsync("/api/v1/deployments/bench", new { model = "bench", @ref = "1", maxQueue = 10_000 })).EnsureSuccessStatusCode();
+// A process of its own, so that the clients do not share its runtime.
+await using var service = new ServiceProcess("DeepSeek.Inference")
+    .With("ConnectionStrings:inferencedb", database.Value.ConnectionString)
+    .With("ConnectionStrings:messaging", vhost.Value.ConnectionString)
+    .With(DataDirectories.Variable, data.Path)
+    .With("services:registry:http:0", registry.Address.AbsoluteUri)
+    .With("Logging:LogLevel:Default", "Error");
+await service.StartAsync();
+using var http = service.ClientOf(Roles.Operator);
+(await http.PutAsJsonAsync("/api/v1/deployments/bench", new { model = "bench", @ref = "1", maxQueue = 10_000 })).EnsureSuccessStatusCode();
 
 const string rows = """{"rows":[{"age":40,"member":true,"since":"2024-01-01T00:00:00Z","city":"Paris"}]}""";
 const string tensors = """
@@ -40,19 +45,19 @@ var kinds = new[]
 foreach (var (_, path, body) in kinds)
 {
     // The runtime compiles hot code again, better, after some tens of thousands of calls.
-    await Load.RunAsync(service.Http, path, body, 16, TimeSpan.FromSeconds(2 * seconds));
+    await Load.RunAsync(http, path, body, 16, TimeSpan.FromSeconds(2 * seconds));
 }
 
 foreach (var (name, path, body) in kinds)
 {
     foreach (var clients in new[] { 1, 4, 16, 64 })
     {
-        var before = await service.StatisticsAsync("bench");
+        var before = await Load.StatisticsAsync(http, "bench");
         var cpu = service.ProcessorTime;
-        var reading = await Load.RunAsync(service.Http, path, body, clients, TimeSpan.FromSeconds(seconds));
+        var reading = await Load.RunAsync(http, path, body, clients, TimeSpan.FromSeconds(seconds));
         // On a machine that others use too, the processor's time tells more than the clock's.
         var cpuEach = (service.ProcessorTime - cpu).TotalMicroseconds / reading.Sorted.Length;
-        var after = await service.StatisticsAsync("bench");
+        var after = await Load.StatisticsAsync(http, "bench");
         var batch = (after.Inferences - before.Inferences) / (double)(after.Executions - before.Executions);
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
@@ -94,6 +99,12 @@ namespace DeepSeek.Inference.Bench
             })));
             return new Reading([.. times.SelectMany(t => t).Order()], watch.Elapsed.TotalSeconds);
         }
+
+        public static async Task<(long Inferences, long Executions)> StatisticsAsync(HttpClient http, string model)
+        {
+            var stats = (await http.GetFromJsonAsync<JsonElement>($"/v2/models/{model}/stats")).GetProperty("model_stats")[0];
+            return (stats.GetProperty("inference_count").GetInt64(), stats.GetProperty("execution_count").GetInt64());
+        }
     }
 
     internal sealed record Reading(double[] Sorted, double Seconds)
@@ -101,77 +112,5 @@ namespace DeepSeek.Inference.Bench
         public double PerSecond => Sorted.Length / Seconds;
 
         public double Percentile(double p) => Sorted[(int)Math.Min(Sorted.Length - 1, p * Sorted.Length)];
-    }
-
-    /// <summary>The service as a process of its own, so that the clients do not share its runtime.</summary>
-    internal sealed class ServiceProcess : IDisposable
-    {
-        private readonly Process _process;
-
-        private ServiceProcess(Process process, Uri address)
-        {
-            _process = process;
-            Http = new HttpClient { BaseAddress = address }.As(Roles.Operator);
-        }
-
-        public HttpClient Http { get; }
-
-        public TimeSpan ProcessorTime
-        {
-            get
-            {
-                _process.Refresh();
-                return _process.TotalProcessorTime;
-            }
-        }
-
-        public static ServiceProcess Start(string database, string messaging, string data, Uri registry)
-        {
-            using var listener = new TcpListener(IPAddress.Loopback, 0);
-            listener.Start();
-            var address = new Uri($"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}");
-            listener.Stop();
-            var process = Process.Start(new ProcessStartInfo("dotnet", [typeof(InferenceOptions).Assembly.Location])
-            {
-                Environment =
-                {
-                    ["ASPNETCORE_URLS"] = address.AbsoluteUri,
-                    ["Logging__LogLevel__Default"] = "Error",
-                    ["ConnectionStrings__inferencedb"] = database,
-                    ["ConnectionStrings__messaging"] = messaging,
-                    ["Identity__SigningKey"] = TestIdentity.SigningKey,
-                    ["DEEPSEEK_DATA"] = data,
-                    ["services__registry__http__0"] = registry.AbsoluteUri,
-                },
-            })!;
-            return new ServiceProcess(process, address);
-        }
-
-        public async Task<bool> IsHealthyAsync()
-        {
-            try
-            {
-                using var response = await Http.GetAsync("/health");
-                return response.StatusCode == HttpStatusCode.OK;
-            }
-            catch (HttpRequestException)
-            {
-                return false;
-            }
-        }
-
-        public async Task<(long Inferences, long Executions)> StatisticsAsync(string model)
-        {
-            var stats = (await Http.GetFromJsonAsync<System.Text.Json.JsonElement>($"/v2/models/{model}/stats")).GetProperty("model_stats")[0];
-            return (stats.GetProperty("inference_count").GetInt64(), stats.GetProperty("execution_count").GetInt64());
-        }
-
-        public void Dispose()
-        {
-            _process.Kill();
-            _process.WaitForExit();
-            _process.Dispose();
-            Http.Dispose();
-        }
     }
 }
