@@ -321,8 +321,8 @@ __global__ void __launch_bounds__(256) backward_any_kernel(const __grid_constant
 }
 
 // Adds the shares of one column of dweight (blockIdx.y 0) or dbias (1), always in the same order.
-__global__ void __launch_bounds__(1024) reduce_kernel(const __grid_constant__ NormParams p) {
-  __shared__ float sums[32][33];
+__global__ void __launch_bounds__(256) reduce_kernel(const __grid_constant__ NormParams p) {
+  __shared__ float sums[8][33];
   const int column = threadIdx.x % 32, group = threadIdx.x / 32;
   const int64_t c = static_cast<int64_t>(blockIdx.x) * 32 + column;
   void* out = blockIdx.y == 0 ? p.dweight : p.dbias;
@@ -330,14 +330,13 @@ __global__ void __launch_bounds__(1024) reduce_kernel(const __grid_constant__ No
   float total = 0.0f;
   if (c < p.columns) {
     const float* share = p.partial + blockIdx.y * p.columns + c;
-#pragma unroll 8
-    for (int64_t i = group; i < p.partials; i += 32) total += share[i * 2 * p.columns];
+#pragma unroll 4
+    for (int64_t i = group; i < p.partials; i += 8) total += share[i * 2 * p.columns];
   }
   sums[group][column] = total;
   __syncthreads();
   if (group != 0 || c >= p.columns) return;
-#pragma unroll
-  for (int i = 1; i < 32; i++) total += sums[i][column];
+  for (int i = 1; i < 8; i++) total += sums[i][column];
   store_vector1(out, p.weight_type, c, total);
 }
 
@@ -397,7 +396,7 @@ void launch_backward(const NormParams& p) {
   } else {
     backward_kernel<T, R, 1024, 1><<<blocks, 1024, 0, stream>>>(p, threshold, scale);
   }
-  if (p.partial != nullptr) reduce_kernel<<<dim3(static_cast<unsigned>((n + 31) / 32), 2), 1024, 0, stream>>>(p);
+  if (p.partial != nullptr) reduce_kernel<<<dim3(static_cast<unsigned>((n + 31) / 32), 2), 256, 0, stream>>>(p);
 }
 
 template <class T>

@@ -79,15 +79,6 @@ __device__ __forceinline__ void keep(float value, uint32_t index, bool largest, 
   if (place < kRoom) shared.kept[place] = static_cast<uint64_t>(order_key(value, largest)) << 32 | (0xffffffffu - index);
 }
 
-// The groups of eight elements that a thread looks at together.
-template <class T, int kThreads, int kUnroll>
-__device__ __forceinline__ void fetch(const T* x, int64_t g, int64_t groups, Raw8<T> (&raw)[kUnroll]) {
-#pragma unroll
-  for (int u = 0; u < kUnroll; u++) {
-    if (g + u * kThreads < groups) raw[u] = load_kept(x + (g + u * kThreads) * 8);
-  }
-}
-
 // Keeps the elements that reach the bound; all threads then know how many there were.
 template <class T, int kThreads>
 __device__ uint32_t keep_reaching(const T* x, int64_t n, uint32_t bound, bool all, bool largest, Shared& shared) {
@@ -101,33 +92,31 @@ __device__ uint32_t keep_reaching(const T* x, int64_t n, uint32_t bound, bool al
     constexpr int kUnroll = sizeof(T) == 4 ? 2 : 4;
     const int64_t groups = n / 8;
     const volatile uint32_t* kept_so_far = &shared.count;
-    // The next elements are on their way while these are looked at. The few that pass are read again, from the first-level
-    // cache: an array of registers cannot be indexed by a number known only at run time.
-    Raw8<T> next[kUnroll];
-    fetch<T, kThreads, kUnroll>(x, threadIdx.x, groups, next);
     for (int64_t g = threadIdx.x; g < groups && *kept_so_far <= kRoom; g += kUnroll * kThreads) {
-      Raw8<T> now[kUnroll];
-#pragma unroll
-      for (int u = 0; u < kUnroll; u++) now[u] = next[u];
-      fetch<T, kThreads, kUnroll>(x, g + kUnroll * kThreads, groups, next);
-      uint32_t passed = 0;
+      Raw8<T> raw[kUnroll];
 #pragma unroll
       for (int u = 0; u < kUnroll; u++) {
-        float value[8];
-        unpack(now[u], value);
-        uint32_t of_group = 0;
-#pragma unroll
-        for (int i = 0; i < 8; i++) of_group |= (passes(value[i]) ? 1u : 0u) << i;
-        if (g + u * kThreads < groups) passed |= of_group << (8 * u);
+        if (g + u * kThreads < groups) raw[u] = load_once(x + (g + u * kThreads) * 8);
       }
-      if (passed == 0) continue;
-      uint32_t place = atomicAdd(&shared.count, static_cast<uint32_t>(__popc(passed)));
-      while (passed != 0) {
-        const int bit = __ffs(static_cast<int>(passed)) - 1;
-        passed &= passed - 1;
-        const int64_t index = (g + (bit / 8) * kThreads) * 8 + bit % 8;
-        if (place < kRoom) shared.kept[place] = static_cast<uint64_t>(order_key(to_float(x[index]), largest)) << 32 | (0xffffffffu - static_cast<uint32_t>(index));
-        place++;
+#pragma unroll
+      for (int half = 0; half < kUnroll; half += 2) {
+        float value[16];
+        unpack(raw[half], reinterpret_cast<float(&)[8]>(value[0]));
+        unpack(raw[half + 1], reinterpret_cast<float(&)[8]>(value[8]));
+        uint32_t passed = 0;
+#pragma unroll
+        for (int i = 0; i < 16; i++) passed |= (passes(value[i]) ? 1u : 0u) << i;
+        if (g + half * kThreads >= groups) passed = 0;
+        if (g + (half + 1) * kThreads >= groups) passed &= 0xffu;
+        if (passed == 0) continue;
+        uint32_t place = atomicAdd(&shared.count, static_cast<uint32_t>(__popc(passed)));
+#pragma unroll
+        for (int i = 0; i < 16; i++) {
+          if ((passed >> i & 1u) == 0) continue;
+          const auto index = static_cast<uint32_t>((g + (half + i / 8) * kThreads) * 8 + i % 8);
+          if (place < kRoom) shared.kept[place] = static_cast<uint64_t>(order_key(value[i], largest)) << 32 | (0xffffffffu - index);
+          place++;
+        }
       }
     }
     done = groups * 8;
@@ -207,57 +196,32 @@ __device__ void keep_exactly(const T* x, int64_t n, uint32_t k, bool largest, Sh
   __syncthreads();
 }
 
-__device__ __forceinline__ void exchange(uint64_t& mine, uint64_t other, bool greater) { mine = (mine > other) == greater ? mine : other; }
-
-// Bitonic, greatest first, over kEach · kThreads elements: element t · kEach + e is register e of thread t, so that most
-// exchanges stay within a thread or a warp; the others go through shared memory, laid out so that banks do not clash.
-template <int kThreads, int kEach>
+// Bitonic, greatest first; count is a power of two.
+template <int kThreads>
 __device__ void sort(uint64_t* kept, uint32_t count) {
-  uint64_t value[kEach];
-  const uint32_t first = threadIdx.x * kEach;
-#pragma unroll
-  for (int e = 0; e < kEach; e++) value[e] = first + e < count ? kept[first + e] : 0;
-#pragma unroll 1
-  for (uint32_t size = 2; size <= kEach * kThreads; size *= 2) {
-#pragma unroll 1
-    for (uint32_t stride = size / 2; stride >= 32 * kEach; stride /= 2) {
-      __syncthreads();
-#pragma unroll
-      for (int e = 0; e < kEach; e++) kept[e * kThreads + threadIdx.x] = value[e];
-      __syncthreads();
-      const bool greater = ((first & stride) == 0) == ((first & size) == 0);
-#pragma unroll
-      for (int e = 0; e < kEach; e++) exchange(value[e], kept[e * kThreads + (threadIdx.x ^ (stride / kEach))], greater);
-    }
-#pragma unroll
-    for (uint32_t stride = 16 * kEach; stride >= kEach; stride /= 2) {
-      if (stride >= size) continue;
-      const bool greater = ((first & stride) == 0) == ((first & size) == 0);
-#pragma unroll
-      for (int e = 0; e < kEach; e++) exchange(value[e], __shfl_xor_sync(0xffffffffu, value[e], stride / kEach), greater);
-    }
-#pragma unroll
-    for (int stride = kEach / 2; stride > 0; stride /= 2) {
-      if (stride >= static_cast<int>(size)) continue;
-#pragma unroll
-      for (int e = 0; e < kEach; e++) {
-        if ((e & stride) != 0) continue;
-        const bool descending = ((first + e) & size) == 0;
-        const uint64_t low = value[e], high = value[e + stride];
-        const bool swap = (low < high) == descending;
-        value[e] = swap ? high : low;
-        value[e + stride] = swap ? low : high;
+  for (uint32_t size = 2; size <= count; size *= 2) {
+    for (uint32_t stride = size / 2; stride > 0; stride /= 2) {
+      for (uint32_t i = threadIdx.x; i < count / 2; i += kThreads) {
+        const uint32_t low = 2 * i - (i & (stride - 1)), high = low + stride;
+        const uint64_t a = kept[low], b = kept[high];
+        if ((a < b) == ((low & size) == 0)) {
+          kept[low] = b;
+          kept[high] = a;
+        }
+      }
+      // Up to stride 32 a warp works on elements of its own: 32 pairs are 64 elements in a row.
+      if (stride > 32 || (stride == 1 && size >= 64)) {
+        __syncthreads();
+      } else {
+        __syncwarp();
       }
     }
   }
   __syncthreads();
-#pragma unroll
-  for (int e = 0; e < kEach; e++) kept[first + e] = value[e];
-  __syncthreads();
 }
 
 template <class T, int kThreads>
-__global__ void __launch_bounds__(kThreads, 1024 / kThreads) topk_kernel(const __grid_constant__ TopkParams p, uint32_t rank) {
+__global__ void __launch_bounds__(kThreads) topk_kernel(const __grid_constant__ TopkParams p, uint32_t rank) {
   __shared__ Shared shared;
   const int64_t n = p.columns, row = blockIdx.x;
   const auto k = static_cast<uint32_t>(p.k);
@@ -273,16 +237,11 @@ __global__ void __launch_bounds__(kThreads, 1024 / kThreads) topk_kernel(const _
     keep_exactly<T, kThreads>(x, n, k, p.largest, shared);
     count = k;
   }
+  uint32_t size = 2;
+  while (size < count) size *= 2;
+  for (uint32_t i = count + threadIdx.x; i < size; i += kThreads) shared.kept[i] = 0;
   __syncthreads();
-  if (count <= kThreads) {
-    sort<kThreads, 1>(shared.kept, count);
-  } else if (count <= 2 * kThreads) {
-    sort<kThreads, 2>(shared.kept, count);
-  } else if (count <= 4 * kThreads) {
-    sort<kThreads, 4>(shared.kept, count);
-  } else {
-    sort<kThreads, kRoom / kThreads>(shared.kept, count);
-  }
+  sort<kThreads>(shared.kept, size);
   for (uint32_t i = threadIdx.x; i < k; i += kThreads) {
     const uint32_t index = 0xffffffffu - static_cast<uint32_t>(shared.kept[i]);
     static_cast<T*>(p.values)[row * p.k + i] = x[index];
