@@ -19,7 +19,7 @@ internal sealed partial class StartupReport(
         try
         {
             var awaited = model.Resources.Where(resource => !resource.HasAnnotationOfType<ExplicitStartupAnnotation>()).ToArray();
-            await Task.WhenAll(awaited.Select(resource => notifications.WaitForResourceAsync(resource.Name, _ => notifications.StatesOf(resource).All(IsDone), _stop.Token))).ConfigureAwait(false);
+            await Task.WhenAll(awaited.Select(ReadyAsync)).ConfigureAwait(false);
             await Task.WhenAll(controllers.Replicas.Where(replica => awaited.Contains(replica.Resource)).SelectMany(replica => replica.Ports.Values).Select(ListensAsync)).ConfigureAwait(false);
             using var host = Process.GetCurrentProcess();
             AllHealthy(log, (DateTime.Now - host.StartTime).TotalSeconds);
@@ -39,8 +39,15 @@ internal sealed partial class StartupReport(
         }
     }
 
-    private static bool IsDone(ResourceEvent state)
-        => state.Snapshot is { HealthStatus: HealthStatus.Healthy, ResourceReadyEvent.EventTask.IsCompletedSuccessfully: true } || state.Snapshot.State?.Text == KnownResourceStates.Finished;
+    // What is done when a resource is ready ends after its state has changed, and changes it no more: await it apart from the state.
+    private async Task ReadyAsync(IResource resource)
+    {
+        await notifications.WaitForResourceAsync(resource.Name, _ => notifications.StatesOf(resource).All(IsReady), _stop.Token).ConfigureAwait(false);
+        await Task.WhenAll(notifications.StatesOf(resource).Select(state => state.Snapshot.ResourceReadyEvent?.EventTask ?? Task.CompletedTask)).WaitAsync(_stop.Token).ConfigureAwait(false);
+    }
+
+    private static bool IsReady(ResourceEvent state)
+        => state.Snapshot is { HealthStatus: HealthStatus.Healthy, ResourceReadyEvent: not null } || state.Snapshot.State?.Text == KnownResourceStates.Finished;
 
     // A check through the proxy is answered by any replica: look at each.
     private async Task ListensAsync(int port)
