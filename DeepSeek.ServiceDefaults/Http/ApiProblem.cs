@@ -32,7 +32,9 @@ public static class Problems
         new(StatusCodes.Status404NotFound, "Not found", $"There is no {what} '{id}'.");
 
     /// <summary>409: the state of the thing forbids it.</summary>
-    public static ApiProblem Conflict(string detail) => new(StatusCodes.Status409Conflict, "Conflict", detail);
+    /// <param name="detail">What stands in the way, and the remedy.</param>
+    /// <param name="retryAfter">Given when the conflict passes by itself.</param>
+    public static ApiProblem Conflict(string detail, TimeSpan? retryAfter = null) => new(StatusCodes.Status409Conflict, "Conflict", detail) { RetryAfter = retryAfter };
 
     /// <summary>403: the principal may not.</summary>
     public static ApiProblem Forbidden(string detail) => new(StatusCodes.Status403Forbidden, "Forbidden", detail);

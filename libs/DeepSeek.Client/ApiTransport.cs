@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
@@ -58,6 +59,7 @@ internal sealed class ApiTransport(HttpClient http)
     public async Task<HttpResponseMessage> SendAsync(Func<HttpRequestMessage> create, CancellationToken cancellationToken, int attempts = MaxAttempts)
     {
         var mayBeDone = false;
+        Stopwatch? runningFor = null;
         for (var attempt = 1; ; attempt++)
         {
             HttpResponseMessage? response = null;
@@ -72,7 +74,11 @@ internal sealed class ApiTransport(HttpClient http)
                 }
 
                 var wait = RetryAfter(response) ?? Backoff(attempt);
-                if (attempt >= attempts || !(MayPass(response) || IsStillRunning(request, response, attempt)) || wait > s_longestWait)
+                if (IsStillRunning(request, response) && (runningFor ??= Stopwatch.StartNew()).Elapsed + wait < s_longestWait)
+                {
+                    attempt--;
+                }
+                else if (attempt >= attempts || !MayPass(response) || wait > s_longestWait)
                 {
                     throw await DeepSeekApiException.FromAsync(response, cancellationToken);
                 }
@@ -136,12 +142,11 @@ internal sealed class ApiTransport(HttpClient http)
     }
 
     /// <summary>
-    /// A repeat under its idempotency key gets 409 while the first try, whose reply was lost, still runs; not so one that says that the first
-    /// try's reply is not kept.
+    /// A repeat under its idempotency key gets 409 with Retry-After while the first try, whose reply was lost, still runs (or while the
+    /// platform cannot know that it does not, its gateway having died). Such a wait is no failed attempt.
     /// </summary>
-    private static bool IsStillRunning(HttpRequestMessage request, HttpResponseMessage response, int attempt) =>
-        attempt > 1 && response.StatusCode == HttpStatusCode.Conflict && request.Headers.Contains("Idempotency-Key")
-        && !response.Headers.Contains("Idempotency-Replayed");
+    private static bool IsStillRunning(HttpRequestMessage request, HttpResponseMessage response) =>
+        response.StatusCode == HttpStatusCode.Conflict && response.Headers.RetryAfter is not null && request.Headers.Contains("Idempotency-Key");
 
     private static bool MayPass(HttpResponseMessage response) => response.StatusCode
         is HttpStatusCode.TooManyRequests or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout;

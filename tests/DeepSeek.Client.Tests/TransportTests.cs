@@ -36,7 +36,9 @@ public sealed class TransportTests
     [Fact]
     public async Task Post_RepeatWhileTheFirstStillRuns_WaitsForItsReply()
     {
-        await using var gateway = await ScriptedGateway.StartAsync(ScriptedGateway.Break, ScriptedGateway.Status(409), ScriptedGateway.Json(s_run, 202));
+        // More waits than a call has attempts.
+        await using var gateway = await ScriptedGateway.StartAsync(
+            [ScriptedGateway.Break, .. Enumerable.Repeat(ScriptedGateway.Status(409, "0"), 8), ScriptedGateway.Json(s_run, 202)]);
 
         Assert.Equal("queued", (await gateway.Client.Runs.CreateAsync(new { name = "r" }, TestContext.Current.CancellationToken)).State);
     }

@@ -13,7 +13,7 @@ namespace DeepSeek.Gateway.Idempotency;
 /// <remarks>
 /// 1. The key belongs to the API key that sent it. 2. What makes two requests the same: method, path and query, and of a JSON body its
 /// bytes; an upload's bytes are not read twice, so there its content type and length stand for it. 3. While the first runs, a repeat gets
-/// 409; another request under the same key gets 422. 4. Kept are responses that a repeat would get again: not 5xx, 408, 409, 425, 429,
+/// 409 with Retry-After; another request under the same key gets 422. 4. Kept are responses that a repeat would get again: not 5xx, 408, 409, 425, 429,
 /// and none over 1 MiB; after those the key is free. 5. A success that says <c>Cache-Control: no-store</c> holds a secret: only its status and
 /// Location are kept, and a repeat gets 409. 6. Whether the client waited for the response does not matter, but a service that broke off
 /// does: the key is free again, and as the service gets it too, it can tell the repeat by it. 7. Without Redis the promise cannot be kept, so such requests get 503.
@@ -25,8 +25,12 @@ internal sealed partial class IdempotencyKeys(
     public const string ReplayedHeader = "Idempotency-Replayed";
     private const int MaxKeyLength = 255;
     private const int MaxResponse = 1 << 20;
-    /// <summary>A gateway that dies leaves the key taken for this long.</summary>
-    private static readonly TimeSpan s_claimLife = TimeSpan.FromSeconds(30);
+    /// <summary>
+    /// A gateway that dies leaves the key taken for this long. A living one that cannot renew in time loses it: then the service, which gets
+    /// the key too, tells the repeat.
+    /// </summary>
+    private static readonly TimeSpan s_claimLife = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_askAgain = TimeSpan.FromSeconds(1);
 
     public async Task InvokeAsync(HttpContext http)
     {
@@ -109,7 +113,7 @@ internal sealed partial class IdempotencyKeys(
 
         if (other.Response is not { } stored)
         {
-            throw Problems.Conflict($"The first request with this {Header} is still running; repeat in a moment.");
+            throw Problems.Conflict($"The first request with this {Header} is still running; repeat in a moment.", s_askAgain);
         }
 
         metrics.Replayed();

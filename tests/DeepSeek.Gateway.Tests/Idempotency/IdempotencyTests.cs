@@ -63,6 +63,7 @@ public sealed class IdempotencyTests(GatewayFixture gateway) : IClassFixture<Gat
         await Eventually.True(() => gateway.Upstream.Seen.Any(seen => seen.Headers.GetValueOrDefault("Idempotency-Key") == key));
         using var second = await PostAsync("/api/v1/runs", "{}", key);
         Assert.Equal(HttpStatusCode.Conflict, second.StatusCode);
+        Assert.Equal(TimeSpan.FromSeconds(1), second.Headers.RetryAfter!.Delta);
         gateway.Upstream.Gate.SetResult();
         gateway.Upstream.Gate = null;
         Assert.Equal(HttpStatusCode.Accepted, (await first).StatusCode);
