@@ -1,13 +1,20 @@
 using System.Text.Json;
 using DeepSeek.Engine.Tensors;
 using DeepSeek.Gpu.Benchmarks;
+using DeepSeek.Gpu.Benchmarks.Accuracy;
 
 // One contender of benchmarks/gpu/compare.py: answers each command line on standard input with one line of JSON.
 //   make <case> <batch> <eager|captured> [weights.safetensors]   builds a training step on the GPU
 //   time <steps>                                                 runs so many, waits for the device
 //   curve <steps> <rate> <tokens.npy>                            losses of GPT steps over given tokens
 //   drop                                                         frees everything
-var device = args is ["cpu"] ? Device.Cpu : Device.Cuda();
+// Started with the words "accuracy --corpus FOLDER --output FILE …" it is no contender but measures what sparse attention costs in accuracy.
+var cpu = args is ["cpu", ..];
+var device = cpu ? Device.Cpu : Device.Cuda();
+if (args[(cpu ? 1 : 0)..] is ["accuracy", .. var words])
+{
+    return AccuracyStudy.Run(AccuracyOptions.Parse(words), device);
+}
 TrainingCase? current = null;
 while (Console.ReadLine() is { } line)
 {
@@ -26,9 +33,9 @@ while (Console.ReadLine() is { } line)
 current?.Dispose();
 return 0;
 
-object Answer(string[] words)
+object Answer(string[] command)
 {
-    switch (words)
+    switch (command)
     {
         case ["make", var name, var batch, var mode, .. var weights]:
             current?.Dispose();
@@ -47,6 +54,6 @@ object Answer(string[] words)
             }
             return new { ok = true };
         default:
-            throw new ArgumentException($"Unknown command: {string.Join(' ', words)}");
+            throw new ArgumentException($"Unknown command: {string.Join(' ', command)}");
     }
 }

@@ -1,0 +1,78 @@
+using System.Diagnostics;
+using System.Text.Json;
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Gpu.Benchmarks.Accuracy;
+
+/// <summary>
+/// What sparse attention costs in accuracy: a GPT trained with dense attention, examined as it is and with sparse attention dropped in;
+/// and the same GPT trained with sparse attention from its first step. The file is written anew after each part.
+/// </summary>
+internal static class AccuracyStudy
+{
+    private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web) { WriteIndented = true };
+
+    internal static int Run(AccuracyOptions options, Device device)
+    {
+        var corpus = new Corpus(options.Corpus);
+        var words = corpus.WordsPerByte(options.Validation, options.Length);
+        var rows = new List<object>();
+        double? reference = null;
+        var report = new Dictionary<string, object>
+        {
+            ["command"] = Environment.CommandLine,
+            ["device"] = $"{device}",
+            ["options"] = options,
+            ["corpus"] = JsonElement.Parse(File.ReadAllText(Path.Combine(options.Corpus, "corpus.json"))),
+            ["results"] = rows,
+        };
+
+        using var dense = new Student(options, corpus, device, options.Dense);
+        report["weights"] = dense.Weights;
+        Console.WriteLine($"{dense.Weights:N0} weights, {corpus.TrainBytes:N0} bytes to train on");
+        report["denseCurve"] = Timed("training, dense", dense.Train).Select(p => new double[] { p.Step, p.Loss });
+        Examine("dense", dense, null);
+        foreach (var density in options.DropIn)
+        {
+            using var sparse = new Student(options, corpus, device, options.Dense with { Sparse = options.Policy(density) });
+            sparse.TakeWeightsOf(dense);
+            Examine("dropped in", sparse, density);
+        }
+
+        using var native = new Student(options, corpus, device, options.Dense with { Sparse = options.Policy(options.TrainDensity) });
+        report["sparseCurve"] = Timed("training, sparse", native.Train).Select(p => new double[] { p.Step, p.Loss });
+        Examine("trained sparse", native, options.TrainDensity);
+        return 0;
+
+        void Examine(string how, Student student, double? density)
+        {
+            var ((loss, kept), found) = (student.Validate(), student.Probe());
+            var first = reference ??= loss;
+            rows.Add(new
+            {
+                attention = how,
+                density,
+                keptOfVisible = kept,
+                lossPerByte = loss,
+                lossGap = loss / first - 1,
+                perplexityPerByte = Math.Exp(loss),
+                perplexityGap = Math.Exp(loss - first) - 1,
+                perplexityPerWord = Math.Exp(loss / words),
+                perplexityPerWordGap = Math.Exp((loss - first) / words) - 1,
+                needlesFound = found,
+            });
+            Console.WriteLine($"{how,-14} {density,5:P0} loss {loss:F5} ({loss / first - 1:+0.00 %;-0.00 %}), perplexity of a byte {Math.Exp(loss - first) - 1:+0.00 %;-0.00 %}, "
+                + $"of a word {Math.Exp((loss - first) / words) - 1:+0.00 %;-0.00 %}, needles {found:P1}, kept {(kept.Length > 0 ? kept.Average() : 1):P1}");
+            // A cut run keeps what it has.
+            File.WriteAllText(options.Output, JsonSerializer.Serialize(report, s_json));
+        }
+
+        static T Timed<T>(string what, Func<T> work)
+        {
+            var start = Stopwatch.GetTimestamp();
+            var result = work();
+            Console.WriteLine($"{what}: {Stopwatch.GetElapsedTime(start).TotalSeconds:F0} s");
+            return result;
+        }
+    }
+}

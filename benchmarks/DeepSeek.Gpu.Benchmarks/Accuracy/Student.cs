@@ -1,0 +1,165 @@
+using DeepSeek.Engine;
+using DeepSeek.Engine.Cuda;
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Optim;
+using DeepSeek.Engine.Tensors;
+using DeepSeek.Models;
+
+namespace DeepSeek.Gpu.Benchmarks.Accuracy;
+
+/// <summary>A GPT that is trained and examined.</summary>
+internal sealed class Student : IDisposable
+{
+    private readonly AccuracyOptions _options;
+    private readonly Corpus _corpus;
+    private readonly Device _device;
+    private readonly Gpt _net;
+
+    internal Student(AccuracyOptions options, Corpus corpus, Device device, GptConfig config)
+    {
+        (_options, _corpus, _device) = (options, corpus, device);
+        EngineRuntime.Seed(options.Seed);
+        _net = new Gpt(config);
+        _net.To(device);
+        if (device.IsCuda)
+        {
+            CudaDevice.AllowAttention(AttentionKinds.CuDnn);
+            _net.ToPrecision(Dtype.BFloat16);
+        }
+    }
+
+    internal long Weights => _net.Parameters().Sum(p => p.Tensor.Tensor.Elements);
+
+    internal void TakeWeightsOf(Student other)
+    {
+        using var scope = TensorScope.Open();
+        using var still = NoGrad.Enter();
+        foreach (var (mine, theirs) in _net.Parameters().Zip(other._net.Parameters()))
+        {
+            mine.Tensor.Tensor.CopyInPlace(theirs.Tensor.Tensor);
+        }
+    }
+
+    /// <summary>Trains by AdamW with a warm-up and a cosine down to a tenth; (step, loss) every 25 steps. Equal seeds see equal rows in equal order.</summary>
+    internal List<(int Step, double Loss)> Train()
+    {
+        _net.Train();
+        var (inputs, targets) = (new long[_options.Batch * _options.Length], new long[_options.Batch * _options.Length]);
+        using var x = TensorHandle.From<long>(inputs, _options.Batch, _options.Length);
+        using var y = TensorHandle.From<long>(targets, _options.Batch, _options.Length);
+        x.MoveTo(_device);
+        y.MoveTo(_device);
+        using var optimizer = new AdamW(_net, weightDecay: 0.05, beta2: 0.95);
+        using var capture = new Capture(_device, tensors =>
+        {
+            var loss = _net.Loss(tensors[0], tensors[1]);
+            loss.Backward();
+            optimizer.Step();
+            optimizer.ClearGradients();
+            return loss;
+        });
+        var random = new System.Random(_options.Seed);
+        var curve = new List<(int, double)>();
+        var warmup = Math.Max(1, _options.Steps / 20);
+        for (var step = 1; step <= _options.Steps; step++)
+        {
+            for (var row = 0; row < _options.Batch; row++)
+            {
+                var text = _corpus.Sample(random, _options.Length + 1);
+                if (random.NextDouble() < _options.Needles)
+                {
+                    Needle.Hide(text, random.NextDouble(), random);
+                }
+                Spread(text, row, inputs, targets);
+            }
+            x.Tensor.Write<long>(inputs);
+            y.Tensor.Write<long>(targets);
+            optimizer.LearningRate = _options.Rate * Math.Min(step / (double)warmup, 0.55 + 0.45 * Math.Cos(Math.PI * step / _options.Steps));
+            using var scope = TensorScope.Open();
+            var loss = capture.Run(x.Tensor, y.Tensor);
+            if (step % 25 == 0 || step == _options.Steps)
+            {
+                curve.Add((step, loss.Item()));
+            }
+        }
+        return curve;
+    }
+
+    /// <summary>Mean loss of a byte in nats over the validation windows, and the share of visible blocks kept in each layer of sparse attention.</summary>
+    internal (double Loss, double[] Density) Validate()
+    {
+        _net.Train(false);
+        var windows = Math.Min(_options.Validation, _corpus.ValidationWindows(_options.Length + 1));
+        var (total, density) = (0.0, new double[_net.SparseLayers.Count]);
+        foreach (var layer in _net.SparseLayers)
+        {
+            layer.Reports = true;
+        }
+        for (var n = 0; n < windows; n++)
+        {
+            using var scope = TensorScope.Open();
+            using var still = NoGrad.Enter();
+            var (inputs, targets) = (new long[_options.Length], new long[_options.Length]);
+            Spread(_corpus.Validation(n, _options.Length + 1), 0, inputs, targets);
+            total += _net.Loss(On(inputs), On(targets)).Item();
+            for (var i = 0; i < density.Length; i++)
+            {
+                density[i] += _net.SparseLayers[i].Density()!.Value / windows;
+            }
+        }
+        foreach (var layer in _net.SparseLayers)
+        {
+            layer.Reports = false;
+        }
+        return (total / windows, density);
+    }
+
+    /// <summary>
+    /// Share of needles whose code is named without a wrong digit, over depths from start to end of the trained length. The digits given
+    /// before are the true ones, which for a code named in full is the same as the net's own greedy choice.
+    /// </summary>
+    internal double Probe()
+    {
+        _net.Train(false);
+        var random = new System.Random(_options.Seed + 1);
+        var found = 0;
+        for (var n = 0; n < _options.Probes; n++)
+        {
+            var text = _corpus.Validation(n % _corpus.ValidationWindows(_options.Length), _options.Length);
+            Needle.Hide(text, _options.Probes == 1 ? 0.5 : n / (_options.Probes - 1.0), random);
+            using var scope = TensorScope.Open();
+            using var still = NoGrad.Enter();
+            // The last byte is an answer only, never a question: the row is as long as in training, its last logits are not looked at.
+            var logits = _net.Forward(On([.. text.Select(b => (long)b)])).Narrow(1, text.Length - Needle.CodeLength - 1, Needle.CodeLength).To(Dtype.Float32).To(Device.Cpu).ToArray<float>();
+            var right = true;
+            for (var digit = 0; digit < Needle.CodeLength; digit++)
+            {
+                var row = logits.AsSpan(digit * 256, 256);
+                right &= row[text[^(Needle.CodeLength - digit)]] == row.ToArray().Max();
+            }
+            found += right ? 1 : 0;
+        }
+        return found / (double)_options.Probes;
+    }
+
+    public void Dispose()
+    {
+        _net.Dispose();
+        if (_device.IsCuda)
+        {
+            CudaDevice.EmptyCache();
+        }
+    }
+
+    private Tensor On(long[] ids) => Tensor.From<long>(ids, 1, ids.Length).To(_device);
+
+    private static void Spread(byte[] text, int row, long[] inputs, long[] targets)
+    {
+        var length = text.Length - 1;
+        for (var i = 0; i < length; i++)
+        {
+            inputs[row * length + i] = text[i];
+            targets[row * length + i] = text[i + 1];
+        }
+    }
+}
