@@ -25,6 +25,12 @@ public sealed record GptConfig
     /// <summary>Share of values dropped while training, in the embedding, the attention weights and the branches.</summary>
     public double Dropout { get; init; }
 
+    /// <summary>
+    /// Keeps the residual stream float32 when the weights are half precision: each block then adds to an unrounded sum, as under autocast,
+    /// for twice the stream's memory.
+    /// </summary>
+    public bool Float32Residual { get; init; }
+
     /// <summary>Attention to the key blocks that a policy picks, whose weights are never dropped; none: dense attention.</summary>
     public SparsePolicy? Sparse { get; init; }
 }
@@ -67,8 +73,7 @@ public sealed class Gpt : Module
         using var scope = TensorScope.Open();
         var x = _tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, 0, ids.Size(1)); // [N, T, width]
         x = _dropout.Forward(x);
-        // On a GPU each addition to the residual stream is made together with the norm that follows it.
-        if (Training && Config.Dropout == 0 && x.Device.IsCuda)
+        if (Config.Float32Residual || (Training && x.Device.IsCuda))
         {
             return scope.Return(FusedBlocks(x));
         }
@@ -86,13 +91,15 @@ public sealed class Gpt : Module
         return scope.Return(HeadLoss.Of(Features(ids).Reshape(-1, Config.Width), HeadWeight.Tensor, targets.Reshape(-1)));
     }
 
+    /// <summary>Each addition to the residual stream x is made together with the norm that follows it and gives y, of the weights' type.</summary>
     private Tensor FusedBlocks(Tensor x)
     {
         var y = _blocks[0].FirstNorm.Forward(x);
+        x = Config.Float32Residual ? x.To(Dtype.Float32) : x;
         for (var i = 0; i < _blocks.Length; i++)
         {
             (y, x) = _blocks[i].SecondNorm.AddForward(_blocks[i].Attention.Forward(y), x);
-            (y, x) = (i + 1 < _blocks.Length ? _blocks[i + 1].FirstNorm : _norm).AddForward(_blocks[i].Mlp(y), x);
+            (y, x) = (i + 1 < _blocks.Length ? _blocks[i + 1].FirstNorm : _norm).AddForward(_blocks[i].Branch(y), x);
         }
         return y;
     }
@@ -124,7 +131,7 @@ internal sealed class GptBlock : Module
     {
         using var scope = TensorScope.Open();
         x += Attention.Forward(FirstNorm.Forward(x));
-        return scope.Return(x + _dropout.Forward(Mlp(SecondNorm.Forward(x))));
+        return scope.Return(x + Branch(SecondNorm.Forward(x)));
     }
 
     internal LayerNorm FirstNorm { get; }
@@ -133,7 +140,7 @@ internal sealed class GptBlock : Module
 
     internal LayerNorm SecondNorm { get; }
 
-    internal Tensor Mlp(Tensor x) => _narrow.Forward(_widen.Forward(x).GeluTanh()); // [N, T, 4·width] between
+    internal Tensor Branch(Tensor x) => _dropout.Forward(_narrow.Forward(_widen.Forward(x).GeluTanh())); // [N, T, 4·width] between
 }
 
 internal sealed class GptAttention : Module
