@@ -1,6 +1,8 @@
 using System.IO.Compression;
 using DeepSeek.Preprocessing.Images;
 using DeepSeek.Testing;
+using FsCheck;
+using FsCheck.Fluent;
 
 namespace DeepSeek.Preprocessing.Tests;
 
@@ -53,6 +55,91 @@ public sealed class JpegTests
         Assert.All(expected.Zip(pixels), pair => Assert.InRange(Math.Abs(pair.First - pair.Second), 0, tolerance));
     }
 
+    /// <summary>What the standard says of each value (EXIF 2.32, 4.6.4): where the first row and the first column are seen.</summary>
+    [Theory]
+    [InlineData(1, "top", "left")]
+    [InlineData(2, "top", "right")]
+    [InlineData(3, "bottom", "right")]
+    [InlineData(4, "bottom", "left")]
+    [InlineData(5, "left", "top")]
+    [InlineData(6, "right", "top")]
+    [InlineData(7, "right", "bottom")]
+    [InlineData(8, "left", "bottom")]
+    public void Jpeg_WithAnOrientation_IsDecodedUpright(int orientation, string firstRow, string firstColumn)
+    {
+        var stored = new ImageShape(3, 37, 53);
+        var upright = firstRow is "top" or "bottom" ? stored : new ImageShape(3, 53, 37);
+        var file = TestJpeg.Make(Smooth(stored), stored, progressive: false);
+        var plain = new byte[stored.Bytes];
+        Pictures.Decode(file, stored, plain);
+
+        foreach (var little in new[] { true, false })
+        {
+            var tagged = TestJpeg.Oriented(file, orientation, little);
+            var pixels = new byte[upright.Bytes];
+            Assert.Equal(new PictureHeader(upright.Width, upright.Height, 3, orientation), Pictures.Header(new MemoryStream(tagged)));
+            Pictures.Decode(tagged, upright, pixels);
+
+            for (var i = 0; i < plain.Length; i++)
+            {
+                var (c, row, column) = (i / (37 * 53), i / 53 % 37, i % 53);
+                var (y, x) = (0, 0);
+                foreach (var (side, distance) in new[] { (firstRow, row), (firstColumn, column) })
+                {
+                    (y, x) = side switch
+                    {
+                        "top" => (distance, x),
+                        "bottom" => (upright.Height - 1 - distance, x),
+                        "left" => (y, distance),
+                        _ => (y, upright.Width - 1 - distance),
+                    };
+                }
+                Assert.Equal(plain[i], pixels[(((c * upright.Height) + y) * upright.Width) + x]);
+            }
+        }
+    }
+
+    /// <summary>Metadata that say nothing, or nothing that can be, leave a picture as it is stored.</summary>
+    [Fact]
+    public void Jpeg_OrientationThatCannotBeRead_CountsAsUpright()
+    {
+        var shape = new ImageShape(1, 8, 16);
+        var file = TestJpeg.Make(Smooth(shape), shape, progressive: false);
+        var good = TestJpeg.Exif(6, little: true);
+        byte[][] bad =
+        [
+            TestJpeg.Exif(0, little: true), TestJpeg.Exif(9, little: false), good[..^6], good[..14], [], "http://ns.adobe.com/xap/1.0/"u8.ToArray(),
+            Changed(good, 6, (byte)'J'), Changed(good, 13, 0x80), Changed(good, 30, 4), Changed(good, 32, 2),
+        ];
+        Assert.All(bad, exif => Assert.Equal(new PictureHeader(16, 8, 1), Pictures.Header(new MemoryStream(TestJpeg.WithMetadata(file, exif)))));
+        Assert.Equal(6, Pictures.Header(new MemoryStream(TestJpeg.WithMetadata(TestJpeg.WithMetadata(file, good), bad[5]))).Orientation);
+
+        static byte[] Changed(byte[] bytes, int at, byte value) => [.. bytes[..at], value, .. bytes[(at + 1)..]];
+    }
+
+    /// <summary>Whatever stands in the metadata, or in the whole file: a picture or the one error.</summary>
+    [Fact]
+    public void Jpeg_RandomMetadataAndFiles_AreReadOrRefused()
+    {
+        var shape = new ImageShape(1, 8, 16);
+        var file = TestJpeg.Make(Smooth(shape), shape, progressive: false);
+        var exif = TestJpeg.Exif(6, little: false);
+        Check.One(Config.QuickThrowOnFailure.WithMaxTest(2000), Prop.ForAll<byte[], byte>((noise, cut) =>
+        {
+            // Noise alone, behind a true beginning of metadata, and as the file itself.
+            byte[] behind = [.. exif.AsSpan(0, cut % exif.Length), .. noise];
+            var value = ExifOrientation.Read(behind);
+            var header = Pictures.Header(new MemoryStream(TestJpeg.WithMetadata(file, behind)));
+            Assert.InRange(value, 1, 8);
+            Assert.Equal(value, header.Orientation);
+            foreach (var whole in new[] { noise, [0xFF, 0xD8, 0xFF, .. noise], [0xFF, 0xD8, 0xFF, 0xE1, 0, .. behind] })
+            {
+                var fault = Record.Exception(() => Pictures.Header(new MemoryStream(whole)));
+                Assert.True(fault is null or InvalidDataException, $"{fault}");
+            }
+        }));
+    }
+
     [Fact]
     public void Jpeg_Damaged_IsNamed()
     {
@@ -102,6 +189,8 @@ public sealed class JpegTests
         {
             Add(archive, "cat/a.JPG", TestJpeg.Make(Smooth(shape), shape, progressive: true));
             Add(archive, "dog/b.png", png);
+            var lying = shape with { Width = shape.Height, Height = shape.Width };
+            Add(archive, "dog/d.jpg", TestJpeg.Oriented(TestJpeg.Make(Smooth(lying), lying, progressive: false), 6, little: true));
             Add(archive, "dog/c.jpeg", TestJpeg.Make(Smooth(shape with { Channels = 1 }), shape with { Channels = 1 }, progressive: false));
         }
 

@@ -27,6 +27,25 @@ internal static unsafe partial class TestJpeg
         return file;
     }
 
+    /// <summary>The same file with an orientation in its metadata.</summary>
+    public static byte[] Oriented(byte[] file, int orientation, bool little) => WithMetadata(file, Exif(orientation, little));
+
+    /// <summary>The file with a segment of metadata at its beginning.</summary>
+    public static byte[] WithMetadata(byte[] file, byte[] content) =>
+        [.. file[..2], 0xFF, 0xE1, (byte)((content.Length + 2) >> 8), (byte)(content.Length + 2), .. content, .. file[2..]];
+
+    /// <summary>A directory of two entries: the width, a long, and the orientation, a short.</summary>
+    public static byte[] Exif(int orientation, bool little)
+    {
+        byte[] Number(int value, int size) => [.. Enumerable.Range(0, size).Select(i => (byte)(value >> (8 * (little ? i : size - 1 - i))))];
+        return
+        [
+            .. "Exif\0\0"u8, .. little ? "II"u8 : "MM"u8, .. Number(42, 2), .. Number(8, 4), .. Number(2, 2),
+            .. Number(0x0100, 2), .. Number(4, 2), .. Number(1, 4), .. Number(640, 4),
+            .. Number(0x0112, 2), .. Number(3, 2), .. Number(1, 4), .. Number(orientation, 2), 0, 0,
+        ];
+    }
+
     [LibraryImport(Library, EntryPoint = "tjInitCompress")]
     private static partial nint InitCompress();
 

@@ -6,7 +6,7 @@ namespace DeepSeek.Preprocessing.Images;
 /// <summary>
 /// Decodes JPEGs by libjpeg-turbo's TurboJPEG interface (turbojpeg.h, 2.1), always with the exact integer transform, so that the same file
 /// gives the same bytes on every machine. Scans of a progressive picture are limited, and what the library only warns of, as data that end
-/// too early, is refused. An orientation tag is not applied.
+/// too early, is refused.
 /// </summary>
 internal static unsafe partial class JpegDecoder
 {
@@ -18,22 +18,29 @@ internal static unsafe partial class JpegDecoder
     private const int LimitScans = 32768;
 
     /// <param name="file">Whose header <see cref="JpegHeader"/> has accepted.</param>
-    /// <param name="shape">The header's sides; 1 or 3 channels, grey fills three alike.</param>
+    /// <param name="shape">The header's sides, of the upright picture; 1 or 3 channels, grey fills three alike.</param>
+    /// <param name="orientation">The header's.</param>
     /// <param name="pixels">[C, H, W].</param>
     /// <exception cref="InvalidDataException">It is damaged, or the library is not installed; the message is part of a sentence.</exception>
-    public static void Decode(ReadOnlySpan<byte> file, ImageShape shape, Span<byte> pixels)
+    public static void Decode(ReadOnlySpan<byte> file, ImageShape shape, int orientation, Span<byte> pixels)
     {
+        var stored = orientation < 5 ? shape : shape with { Width = shape.Height, Height = shape.Width };
+        var (first, down, right) = ExifOrientation.Steps(orientation, shape.Width, shape.Height);
         var interleaved = ArrayPool<byte>.Shared.Rent(shape.Bytes);
         try
         {
-            Decompress(file, shape, interleaved);
+            Decompress(file, stored, interleaved);
             var plane = shape.Height * shape.Width;
             for (var channel = 0; channel < shape.Channels; channel++)
             {
                 var target = pixels.Slice(channel * plane, plane);
-                for (int pixel = 0, source = channel; pixel < plane; pixel++, source += shape.Channels)
+                for (int row = 0, source = channel; row < stored.Height; row++)
                 {
-                    target[pixel] = interleaved[source];
+                    var at = first + (row * down);
+                    for (var column = 0; column < stored.Width; column++, source += shape.Channels, at += right)
+                    {
+                        target[at] = interleaved[source];
+                    }
                 }
             }
         }

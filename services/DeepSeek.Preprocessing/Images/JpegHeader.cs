@@ -3,8 +3,8 @@ using System.Buffers.Binary;
 namespace DeepSeek.Preprocessing.Images;
 
 /// <summary>
-/// Finds the frame header of a JPEG (ITU-T T.81, B.2.2): its size is known before any of it reaches the native decoder. What is in use is
-/// taken: baseline, extended and progressive Huffman coding of 8 bits, grey or colour.
+/// Finds the frame header of a JPEG (ITU-T T.81, B.2.2) and the orientation in front of it: its size is known before any of it reaches the
+/// native decoder. What is in use is taken: baseline, extended and progressive Huffman coding of 8 bits, grey or colour.
 /// </summary>
 internal static class JpegHeader
 {
@@ -12,6 +12,7 @@ internal static class JpegHeader
     private const byte StartOfImage = 0xD8;
     private const byte EndOfImage = 0xD9;
     private const byte StartOfScan = 0xDA;
+    private const byte Metadata = 0xE1;
     private const byte Progressive = 0xC2;
 
     public static ReadOnlySpan<byte> Signature => [Marker, StartOfImage, Marker];
@@ -22,7 +23,8 @@ internal static class JpegHeader
     public static PictureHeader Read(Stream file)
     {
         Span<byte> bytes = stackalloc byte[6];
-        var skipped = new byte[4096];
+        var content = Array.Empty<byte>();
+        int? orientation = null;
         try
         {
             file.ReadExactly(bytes[..2]);
@@ -42,15 +44,18 @@ internal static class JpegHeader
                 if (IsFrame(marker))
                 {
                     file.ReadExactly(bytes);
-                    return length >= bytes.Length ? Frame(marker, bytes) : throw new InvalidDataException("has a JPEG frame that is cut off");
-                }
-                for (; length > 0; length -= Math.Min(length, skipped.Length))
-                {
-                    file.ReadExactly(skipped, 0, Math.Min(length, skipped.Length));
+                    return length >= bytes.Length ? Frame(marker, bytes, orientation ?? ExifOrientation.Upright) : throw new InvalidDataException("has a JPEG frame that is cut off");
                 }
                 if (length < 0)
                 {
                     throw new InvalidDataException("has a JPEG segment of an impossible length");
+                }
+                Array.Resize(ref content, Math.Max(length, content.Length)); // 64 KiB at most
+                var segment = content.AsSpan(0, length);
+                file.ReadExactly(segment);
+                if (marker == Metadata && segment.StartsWith(ExifOrientation.Signature))
+                {
+                    orientation ??= ExifOrientation.Read(segment); // other metadata, as XMP, come in such segments too
                 }
             }
         }
@@ -77,7 +82,7 @@ internal static class JpegHeader
     // C4 is a Huffman table, C8 reserved, CC arithmetic conditioning.
     private static bool IsFrame(byte marker) => marker is >= 0xC0 and <= 0xCF and not (0xC4 or 0xC8 or 0xCC);
 
-    private static PictureHeader Frame(byte marker, ReadOnlySpan<byte> frame)
+    private static PictureHeader Frame(byte marker, ReadOnlySpan<byte> frame, int orientation)
     {
         var (precision, components) = (frame[0], frame[5]);
         int height = BinaryPrimitives.ReadUInt16BigEndian(frame[1..]), width = BinaryPrimitives.ReadUInt16BigEndian(frame[3..]);
@@ -90,7 +95,7 @@ internal static class JpegHeader
             throw new InvalidDataException("is a JPEG for print (CMYK); save it in RGB");
         }
         return width is > 0 and <= Pictures.MaxSide && height is > 0 and <= Pictures.MaxSide
-            ? new PictureHeader(width, height, components)
+            ? orientation < 5 ? new PictureHeader(width, height, components, orientation) : new PictureHeader(height, width, components, orientation)
             : throw new InvalidDataException($"measures {width} × {height}; sides may have 1 to {Pictures.MaxSide} pixels");
     }
 }

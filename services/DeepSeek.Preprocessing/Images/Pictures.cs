@@ -1,7 +1,10 @@
 namespace DeepSeek.Preprocessing.Images;
 
+/// <param name="Width">Of the upright picture, in pixels.</param>
+/// <param name="Height">Of the upright picture, in pixels.</param>
 /// <param name="Channels">1 for grey, 3 for colour.</param>
-internal sealed record PictureHeader(int Width, int Height, int Channels);
+/// <param name="Orientation">How the file stores it, 1 to 8 (<see cref="ExifOrientation"/>).</param>
+internal sealed record PictureHeader(int Width, int Height, int Channels, int Orientation = ExifOrientation.Upright);
 
 /// <summary>Pictures in a format that its first bytes tell: PNG or JPEG.</summary>
 internal static class Pictures
@@ -41,7 +44,7 @@ internal static class Pictures
         }
         if (JpegHeader.IsJpeg(file))
         {
-            JpegDecoder.Decode(file, shape, pixels);
+            JpegDecoder.Decode(file, shape, header.Orientation, pixels);
         }
         else
         {
