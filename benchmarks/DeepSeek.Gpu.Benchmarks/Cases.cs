@@ -14,13 +14,10 @@ internal sealed class SmallCase : TrainingCase
 {
     internal SmallCase(string name, int batch, Device device, bool captured) : base(device, captured)
     {
-        Net = name == "mlp"
-            ? new Sequential(new Linear(784, 128), new Activation(ActivationKind.Relu), new Linear(128, 10))
-            : new Sequential(new Conv2d(1, 6, 5, padding: 2), new Activation(ActivationKind.Relu), new MaxPool(2, 2), new Conv2d(6, 16, 5), new Activation(ActivationKind.Relu),
-                new MaxPool(2, 2), new Flatten(), new Linear(400, 120), new Activation(ActivationKind.Relu), new Linear(120, 84), new Activation(ActivationKind.Relu), new Linear(84, 10));
+        (Net, var shape) = Create(name);
         Net.To(device);
         Optimizer = new AdamW(Net) { LearningRate = 1e-3 };
-        Inputs = [Random.Normal(device, Dtype.Float32, name == "mlp" ? [batch, 784] : [batch, 1, 28, 28]), Random.Integers(device, 10, batch)];
+        Inputs = [Random.Normal(device, Dtype.Float32, [batch, .. shape]), Random.Integers(device, 10, batch)];
     }
 
     protected override Module Net { get; }
@@ -30,6 +27,17 @@ internal sealed class SmallCase : TrainingCase
     protected override TensorHandle[] Inputs { get; }
 
     protected override Tensor Loss(ReadOnlySpan<Tensor> inputs) => Losses.CrossEntropy(Net.Forward(inputs[0]), inputs[1]);
+
+    private static (Module Net, long[] Shape) Create(string name) => name switch
+    {
+        "mlp" => (new Sequential(new Linear(784, 128), Relu(), new Linear(128, 10)), [784]),
+        "lenet" => (new Sequential(new Conv2d(1, 6, 5, padding: 2), Relu(), new MaxPool(2, 2), new Conv2d(6, 16, 5), Relu(), new MaxPool(2, 2), new Flatten(),
+            new Linear(400, 120), Relu(), new Linear(120, 84), Relu(), new Linear(84, 10)), [1, 28, 28]),
+        "lstm" => (new LstmClassifier(new LstmConfig { Inputs = 28, Tokens = false, Hidden = 128, Layers = 1, Bidirectional = false, Attention = 128, Outputs = 10 }), [28, 28]),
+        _ => throw new ArgumentException($"There is no case {name}."),
+    };
+
+    private static Activation Relu() => new(ActivationKind.Relu);
 }
 
 /// <summary>ResNet-50 in channels-last layout under bfloat16 autocast, SGD with momentum.</summary>
@@ -66,14 +74,14 @@ internal sealed class GptCase : TrainingCase
     private readonly Gpt _net;
     private readonly int _batch;
 
-    internal GptCase(int batch, Device device, bool captured, string? weights) : base(device, captured)
+    internal GptCase(int batch, Device device, bool captured, bool float32Residual, string? weights) : base(device, captured)
     {
         _batch = batch;
         if (device.IsCuda)
         {
             CudaDevice.AllowAttention(AttentionKinds.CuDnn);
         }
-        _net = new Gpt(new GptConfig { Vocabulary = Vocabulary });
+        _net = new Gpt(new GptConfig { Vocabulary = Vocabulary, Float32Residual = float32Residual });
         if (weights is not null)
         {
             Load(weights);

@@ -4,7 +4,7 @@ using DeepSeek.Gpu.Benchmarks;
 using DeepSeek.Gpu.Benchmarks.Accuracy;
 
 // One contender of benchmarks/gpu/compare.py: answers each command line on standard input with one line of JSON.
-//   make <case> <batch> <eager|captured> [weights.safetensors]   builds a training step on the GPU
+//   make <case> <batch> <mode> [weights.safetensors]             builds a training step on the GPU; modes: eager, captured, captured-float32-residual
 //   time <steps>                                                 runs so many, waits for the device
 //   curve <steps> <rate> <tokens.npy>                            losses of GPT steps over given tokens
 //   drop                                                         frees everything
@@ -39,7 +39,7 @@ object Answer(string[] command)
     {
         case ["make", var name, var batch, var mode, .. var weights]:
             current?.Dispose();
-            current = TrainingCase.Create(name, int.Parse(batch), device, mode == "captured", weights is [var file] ? file : null);
+            current = TrainingCase.Create(name, int.Parse(batch), device, mode, weights is [var file] ? file : null);
             return new { ok = true };
         case ["time", var steps]:
             return current!.Time(int.Parse(steps));

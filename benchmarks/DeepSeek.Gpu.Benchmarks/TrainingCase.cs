@@ -24,8 +24,9 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
 
     protected abstract TensorHandle[] Inputs { get; }
 
-    internal static TrainingCase Create(string name, int batch, Device device, bool captured, string? weights)
+    internal static TrainingCase Create(string name, int batch, Device device, string mode, string? weights)
     {
+        var captured = mode is not "eager";
         EngineRuntime.Seed(1);
         if (device.IsCuda)
         {
@@ -35,10 +36,9 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         }
         return name switch
         {
-            "mlp" or "lenet" => new SmallCase(name, batch, device, captured),
             "resnet50" => new ResNetCase(batch, device, captured),
-            "gpt2" => new GptCase(batch, device, captured, weights),
-            _ => throw new ArgumentException($"There is no case {name}."),
+            "gpt2" => new GptCase(batch, device, captured, mode is "captured-float32-residual", weights),
+            _ => new SmallCase(name, batch, device, captured),
         };
     }
 

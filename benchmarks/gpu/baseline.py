@@ -88,7 +88,25 @@ class Gpt2(nn.Module):
         return self
 
 
+class Lstm(nn.Module):
+    """Rows of an image as steps, weighed by additive attention."""
+
+    def __init__(self, inputs=28, hidden=128, outputs=10):
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, hidden, batch_first=True)
+        self.attention = nn.Linear(hidden, hidden)
+        self.context = nn.Linear(hidden, 1, bias=False)
+        self.head = nn.Linear(hidden, outputs)
+
+    def forward(self, x):
+        states, _ = self.lstm(x)
+        weights = self.context(torch.tanh(self.attention(states))).softmax(1)
+        return self.head((states * weights).sum(1))
+
+
 def small(name):
+    if name == "lstm":
+        return Lstm(), (28, 28)
     if name == "mlp":
         return nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)), (784,)
     return nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),

@@ -17,7 +17,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
-SMALL = [("mlp", 64, 300), ("lenet", 64, 300)]
+SMALL = [("mlp", 64, 300), ("lenet", 64, 300), ("lstm", 64, 300)]
 
 
 class Contender:
@@ -123,11 +123,11 @@ def curves(contenders, out, steps, batch):
             print(error, file=sys.stderr)
     init.unlink()
     data.unlink()
-    if len(result["losses"]) == 2:
-        first, second = result["losses"].values()
-        gaps = [abs(a - b) for a, b in zip(first, second)]
-        result |= {"largest_gap": max(gaps), "mean_gap": statistics.mean(gaps), "mean_gap_last_50": statistics.mean(gaps[-50:]),
-                   "first_loss": first[0], "last_losses": [statistics.mean(first[-10:]), statistics.mean(second[-10:])]}
+    reference, *others = result["losses"].items()
+    result["first_loss"], result["last_losses"], result["gaps"] = reference[1][0], {n: statistics.mean(l[-10:]) for n, l in result["losses"].items()}, {}
+    for name, losses in others:
+        gaps = [abs(a - b) for a, b in zip(reference[1], losses)]
+        result["gaps"][name] = {"largest": max(gaps), "mean": statistics.mean(gaps), "median": statistics.median(gaps), "mean_last_50": statistics.mean(gaps[-50:])}
     print(json.dumps({k: v for k, v in result.items() if k != "losses"}), file=sys.stderr)
     return result
 
@@ -163,6 +163,8 @@ def main():
     if options.compile:
         contenders.insert(1, Contender("torch.compile", python, "compile"))
     eager, captured = contenders[0], contenders[-1]
+    # GPT-2 alone has a form between the fast one and autocast.
+    careful = Contender("engine captured, float32 residual", shlex.split(options.engine), "captured-float32-residual")
 
     def add(*arguments, **named):
         report["rows"] += race(*arguments, rounds=options.rounds, **named)
@@ -173,17 +175,17 @@ def main():
         for case, batch, steps in SMALL:
             add([c for c in contenders if c.mode != "compile"], case, batch, steps, warmup=100)
     if "curves" in chosen:
-        report["curves"] = curves([eager, captured], options.out, options.curve_steps, 32)
+        report["curves"] = curves([eager, captured, careful], options.out, options.curve_steps, 32)
     if "gpt2" in chosen:
         for batch in map(int, options.gpt_batches.split(",")):
             if batch > 32:  # two eager steps of this size do not fit on one card together
                 add([eager], "gpt2", batch, 8, warmup=4)
-                add([c for c in contenders if c.mode != "eager"], "gpt2", batch, 8, warmup=6)
+                add([c for c in contenders if c.mode != "eager"] + [careful], "gpt2", batch, 8, warmup=6)
             else:
-                add(contenders, "gpt2", batch, 8, warmup=6)
+                add(contenders + [careful], "gpt2", batch, 8, warmup=6)
     if "resnet50" in chosen:
         add([c for c in contenders if c.name != "engine eager"], "resnet50", 256, 10, warmup=8)
-    for contender in contenders:
+    for contender in [*contenders, careful]:
         contender.close()
     text = table(report["rows"])
     (options.out / "compare.md").write_text(text + "\n")
