@@ -33,6 +33,9 @@ public sealed record GptConfig
 
     /// <summary>Attention to the key blocks that a policy picks, whose weights are never dropped; none: dense attention.</summary>
     public SparsePolicy? Sparse { get; init; }
+
+    /// <summary>Attention to the tokens that a learned indexer picks; not together with <see cref="Sparse"/>.</summary>
+    public TokenSparsePolicy? TokenSparse { get; init; }
 }
 
 /// <summary>
@@ -67,6 +70,35 @@ public sealed class Gpt : Module
     /// <summary>The sparse attention of each block, in order; empty when it is dense.</summary>
     public IReadOnlyList<DynamicSparseAttention> SparseLayers => [.. _blocks.Select(block => block.Attention.Sparse).OfType<DynamicSparseAttention>()];
 
+    /// <summary>The token-sparse attention of each block, in order; empty when it is not.</summary>
+    public IReadOnlyList<TokenSparseAttention> TokenSparseLayers => [.. _blocks.Select(block => block.Attention.TokenSparse).OfType<TokenSparseAttention>()];
+
+    /// <summary>The sum of the indexers' losses of the last training pass (one float32), given away once; add it to <see cref="Loss"/>.</summary>
+    public Tensor IndexerLoss()
+    {
+        using var scope = TensorScope.Open();
+        return scope.Return(TokenSparseLayers.Select(layer => layer.TakeLoss()).Aggregate((sum, loss) => sum + loss));
+    }
+
+    /// <summary>An empty cache for N sequences of up to so many tokens (at most the net's length); the net's attention must be token-sparse.</summary>
+    public GptCache Cache(long sequences, int? capacity = null)
+    {
+        if (Config.TokenSparse is null)
+        {
+            throw new InvalidOperationException("Only token-sparse attention keeps a cache: set GptConfig.TokenSparse.");
+        }
+        return new([.. TokenSparseLayers.Select(layer => layer.Cache(sequences, Config.Heads, Config.Width / Config.Heads, capacity ?? Config.Length, HeadWeight.Tensor.Dtype))]);
+    }
+
+    /// <summary>Logits after each of T further tokens of the cached sequences: int64 ids [N, T] → [N, T, vocabulary]. Prefill and decode alike.</summary>
+    public Tensor Extend(Tensor ids, GptCache cache)
+    {
+        using var scope = TensorScope.Open();
+        using var unrecorded = NoGrad.Enter();
+        var x = _tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, cache.Length, ids.Size(1)); // [N, T, width]
+        return scope.Return(Functional.Linear(FusedBlocks(x, cache), HeadWeight.Tensor));
+    }
+
     /// <summary>Hidden states in front of the head: int64 ids [N, T] → [N, T, width].</summary>
     public Tensor Features(Tensor ids)
     {
@@ -92,13 +124,14 @@ public sealed class Gpt : Module
     }
 
     /// <summary>Each addition to the residual stream x is made together with the norm that follows it and gives y, of the weights' type.</summary>
-    private Tensor FusedBlocks(Tensor x)
+    private Tensor FusedBlocks(Tensor x, GptCache? cache = null)
     {
         var y = _blocks[0].FirstNorm.Forward(x);
         x = Config.Float32Residual ? x.To(Dtype.Float32) : x;
         for (var i = 0; i < _blocks.Length; i++)
         {
-            (y, x) = _blocks[i].SecondNorm.AddForward(_blocks[i].Attention.Forward(y), x);
+            var attended = cache is null ? _blocks[i].Attention.Forward(y) : _blocks[i].Attention.Extend(y, cache.Layers[i]);
+            (y, x) = _blocks[i].SecondNorm.AddForward(attended, x);
             (y, x) = (i + 1 < _blocks.Length ? _blocks[i + 1].FirstNorm : _norm).AddForward(_blocks[i].Branch(y), x);
         }
         return y;
@@ -156,6 +189,9 @@ internal sealed class GptAttention : Module
         _heads = config.Width % config.Heads == 0 ? config.Heads : throw new ArgumentException($"{config.Heads} heads do not divide a width of {config.Width}.", nameof(config));
         _weightDropout = config.Dropout;
         Sparse = config.Sparse is { } policy ? new DynamicSparseAttention(policy) : null;
+        TokenSparse = config.TokenSparse is not { } tokens ? null
+            : Sparse is not null ? throw new ArgumentException("Sparse and TokenSparse exclude each other.", nameof(config))
+            : Child("indexer", new TokenSparseAttention(config.Width, config.Heads, config.Width / config.Heads, tokens));
         _project = Child("c_attn", new InputMajorLinear(config.Width, 3 * config.Width, GptBlock.Deviation));
         _join = Child("c_proj", new InputMajorLinear(config.Width, config.Width, GptBlock.Deviation / Math.Sqrt(2 * config.Layers)));
         _dropout = Child("resid_dropout", new Dropout(config.Dropout));
@@ -163,21 +199,41 @@ internal sealed class GptAttention : Module
 
     internal DynamicSparseAttention? Sparse { get; }
 
+    internal TokenSparseAttention? TokenSparse { get; }
+
+    /// <summary>Attention of further tokens [N, T, width] to themselves and those in a cache, which takes them in.</summary>
+    internal Tensor Extend(Tensor x, TokenSparseCache cache)
+    {
+        using var scope = TensorScope.Open();
+        Span<Tensor> parts = [default, default, default];
+        Project(x, parts);
+        return scope.Return(Join(TokenSparse!.Extend(x, parts[0], parts[1], parts[2], cache)));
+    }
+
     protected override Tensor Compute(Tensor x)
     {
         using var scope = TensorScope.Open();
-        var (n, length, width) = (x.Size(0), x.Size(1), x.Size(2));
         Span<Tensor> parts = [default, default, default];
+        Project(x, parts);
+        var dropout = Training ? _weightDropout : 0;
+        var y = TokenSparse is not null ? TokenSparse.Forward(x, parts[0], parts[1], parts[2], dropout)
+            : Sparse is not null ? Sparse.Forward(parts[0], parts[1], parts[2], causal: true)
+            : Functional.Attention(parts[0], parts[1], parts[2], causal: true, dropout: dropout);
+        return scope.Return(_dropout.Forward(Join(y)));
+    }
+
+    // Queries, keys and values [N, H, T, D].
+    private void Project(Tensor x, Span<Tensor> parts)
+    {
+        var (n, length, width) = (x.Size(0), x.Size(1), x.Size(2));
         _project.Forward(x).Split([width, width, width], 2, parts);
         foreach (ref var part in parts)
         {
-            part = part.Reshape(n, length, _heads, width / _heads).Transpose(1, 2); // [N, H, T, D]
+            part = part.Reshape(n, length, _heads, width / _heads).Transpose(1, 2);
         }
-        var y = Sparse is not null
-            ? Sparse.Forward(parts[0], parts[1], parts[2], causal: true)
-            : Functional.Attention(parts[0], parts[1], parts[2], causal: true, dropout: Training ? _weightDropout : 0);
-        return scope.Return(_dropout.Forward(_join.Forward(y.Transpose(1, 2).Reshape(n, length, width))));
     }
+
+    private Tensor Join(Tensor y) => _join.Forward(y.Transpose(1, 2).Reshape(y.Size(0), y.Size(2), y.Size(1) * y.Size(3))); // [N, T, width]
 }
 
 /// <summary>x·W + b with W [inputs, outputs], the layout in which GPT-2 keeps its weights.</summary>

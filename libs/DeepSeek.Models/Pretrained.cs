@@ -42,11 +42,18 @@ public static class Pretrained
                 missing.Remove(own);
             });
         }
+        // A dense model's file knows of no indexer: it keeps its initial weights and learns them in a warm-up.
+        if (known.Keys.Where(IsIndexer).All(missing.ContainsKey))
+        {
+            Array.ForEach([.. missing.Keys.Where(IsIndexer)], name => missing.Remove(name));
+        }
         if (unknown.Count > 0 || missing.Count > 0)
         {
             throw new InvalidDataException($"The files do not fit the net. Missing: {Some(missing.Keys)}. Unknown to the net: {Some(unknown)}.");
         }
     }
+
+    private static bool IsIndexer(string name) => name.Contains(".indexer.", StringComparison.Ordinal);
 
     private static string? Find(Dictionary<string, TensorHandle> known, string name) => known.ContainsKey(name) ? name
         : s_bodies.Select(body => name.StartsWith(body, StringComparison.Ordinal) ? name[body.Length..] : body + name).FirstOrDefault(known.ContainsKey);

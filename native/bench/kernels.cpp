@@ -118,6 +118,53 @@ void attention() {
   }
 }
 
+// 512 queries at the end of a context: the indexer's choice and attention to it, against dense attention.
+void token_sparse() {
+  if (!chosen("token_sparse")) return;
+  using Pair = std::tuple<at::Tensor, at::Tensor>;
+  const auto blocks = op<Pair(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t, int64_t, bool, c10::optional<double>, const Optional&, const Optional&)>("deepseek::block_sparse_attention");
+  const auto gather = op<Pair(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, c10::optional<double>)>("deepseek::gather_attention");
+  const auto select = op<Pair(const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t, bool, const Optional&, const Optional&, const Optional&)>("deepseek::indexer_select");
+  const auto quantize = op<Pair(const at::Tensor&)>("deepseek::quantize_rows");
+  const c10::InferenceMode mode;
+  constexpr int64_t kHeads = 16, kKeyHeads = 4, kDim = 64, kIndexHeads = 2, kIndexDim = 64, kQueries = 512;
+  const double scale = 0.125;
+  for (const int64_t keys : {4096, 8192, 16384}) {
+    const auto q = at::randn({1, kHeads, kQueries, kDim}), k = at::randn({1, kKeyHeads, keys, kDim}), v = at::randn({1, kKeyHeads, keys, kDim});
+    const auto index_q = at::randn({1, kQueries, kIndexHeads, kIndexDim}), weights = at::rand({1, kQueries, kIndexHeads});
+    // The keys' FP8 rows lie in a cache; the queries' are made here.
+    const auto [codes, scales] = quantize.call(at::randn({1, keys, kIndexDim}));
+    // All query heads of a key head in one product; what is behind the diagonal is hidden by a mask that exists already.
+    const auto hidden = at::full({kQueries, keys}, -1e30).triu(keys - kQueries + 1).unsqueeze(0).unsqueeze(2).expand({1, kQueries, 1, keys}).transpose(1, 2);
+    const auto unfused = [&] {
+      const auto scores = at::matmul(q.view({1, kKeyHeads, kHeads / kKeyHeads * kQueries, kDim}), k.transpose(-2, -1)).view({1, kHeads, kQueries, keys}).mul_(scale).add_(hidden);
+      return at::matmul(at::softmax(scores, -1).view({1, kKeyHeads, kHeads / kKeyHeads * kQueries, keys}), v).view({1, kHeads, kQueries, kDim});
+    };
+    const auto all = at::arange(keys / 64, at::kInt).view({1, 1, 1, keys / 64}).expand({1, 1, kQueries / 64, keys / 64}).contiguous();
+    const auto count = at::full({1, 1, kQueries / 64}, keys / 64, at::kInt);
+    const auto tiled = [&] { return std::get<0>(blocks.call(q, k, v, all, count, 64, 64, true, scale, Optional(), Optional())); };
+    TORCH_CHECK((unfused() - tiled()).abs().max().item<double>() < 1e-5, "dense attention differs from libtorch's");
+    const auto everything = at::arange(keys, at::kInt).view({1, 1, keys}).expand({1, kQueries, keys}).contiguous(), seen = at::arange(keys - kQueries + 1, keys + 1, at::kInt).unsqueeze(0);
+    TORCH_CHECK((unfused() - std::get<0>(gather.call(q, k, v, everything, seen, scale))).abs().max().item<double>() < 1e-5, "attention to all keys differs from libtorch's");
+    for (const int64_t most : {512, 1024, 2048}) {
+      const auto choose = [&] {
+        const auto [rows, units] = quantize.call(index_q);
+        return select.call(rows, codes, weights, most, true, units, scales, Optional());
+      };
+      const auto lists = choose();
+      const auto attend = [&] { gather.call(q, k, v, std::get<0>(lists), std::get<1>(lists), scale); };
+      const auto whole = [&] {
+        const auto [index, entries] = choose();
+        gather.call(q, k, v, index, entries, scale);
+      };
+      const std::string label = " " + std::to_string(keys) + " top " + std::to_string(most);
+      compare("token_sparse against unfused" + label, [&] { unfused(); }, whole);
+      compare("token_sparse against tiled dense" + label, [&] { tiled(); }, whole);
+      compare("token_sparse selection | attention" + label, [&] { choose(); }, attend);
+    }
+  }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -132,4 +179,5 @@ int main(int count, char** arguments) {
   fused_norm();
   topk();
   attention();
+  token_sparse();
 }
