@@ -23,6 +23,7 @@ internal static class InferenceServices
         builder.Services.AddSingleton<DeploymentTable>();
         builder.Services.AddSingleton<ModelLoader>();
         builder.Services.AddHostedService<Reconciler>();
+        builder.Services.AddHostedService<ReplicaBeat>();
         builder.Services.AddSingleton<PredictionLog>();
         builder.Services.AddHostedService(services => services.GetRequiredService<PredictionLog>());
         builder.Services.AddHealthChecks().AddCheck<DeploymentsHealthCheck>("deployments");

@@ -94,9 +94,16 @@ public sealed class ServiceProcess(string assembly) : IAsyncDisposable
     /// <summary>As <c>kill -TERM</c>; waits for the end.</summary>
     public async Task StopAsync()
     {
-        using var kill = Process.Start("kill", ["-TERM", $"{Id}"]);
+        Signal("TERM");
         using var limit = new CancellationTokenSource(Eventually.Deadline);
         await Running.WaitForExitAsync(limit.Token);
+    }
+
+    /// <summary>As <c>kill -NAME</c>: <c>STOP</c> stalls the process until <c>CONT</c>.</summary>
+    public void Signal(string name)
+    {
+        using var kill = Process.Start("kill", [$"-{name}", $"{Id}"]);
+        kill.WaitForExit();
     }
 
     public async ValueTask DisposeAsync() => await KillAsync();

@@ -15,7 +15,7 @@ internal sealed class DeploymentReader(InferenceDb db, DeploymentTable table, Re
     public async Task<Page<DeploymentDocument>> ListAsync(PageRequest page, CancellationToken cancellationToken)
     {
         var living = await LivingAsync(cancellationToken);
-        var versions = (await Versions().ToListAsync(cancellationToken)).ToLookup(r => r.DeploymentId);
+        var versions = (await db.ReplicaVersions.AsNoTracking().ToListAsync(cancellationToken)).ToLookup(r => r.DeploymentId);
         return await db.Deployments.AsNoTracking().Include(d => d.Version).ToPageAsync(
             d => d.Name, page, d => Document(d, d.Version?.Version, living, versions[d.Id]), cancellationToken, descending: false);
     }
@@ -57,14 +57,11 @@ internal sealed class DeploymentReader(InferenceDb db, DeploymentTable table, Re
     }
 
     private async Task<DeploymentDocument> DocumentAsync(Deployment deployment, int? target, CancellationToken cancellationToken) =>
-        Document(deployment, target, await LivingAsync(cancellationToken), await Versions().Where(r => r.DeploymentId == deployment.Id).ToListAsync(cancellationToken));
-
-    private DateTimeOffset Since => time.GetUtcNow() - DeploymentStore.ReplicaLife;
-
-    private IQueryable<ReplicaVersion> Versions() => db.ReplicaVersions.AsNoTracking().Where(r => r.SeenAt >= Since);
+        Document(deployment, target, await LivingAsync(cancellationToken), await db.ReplicaVersions.AsNoTracking().Where(r => r.DeploymentId == deployment.Id).ToListAsync(cancellationToken));
 
     private Task<List<string>> LivingAsync(CancellationToken cancellationToken) =>
-        db.Replicas.AsNoTracking().Where(r => r.SeenAt >= Since && r.Name != table.Replica).Select(r => r.Name).ToListAsync(cancellationToken);
+        db.Replicas.FromSql($"select * from replicas where seen_at >= now() - {DeploymentStore.ReplicaLife}").AsNoTracking()
+            .Where(r => r.Name != table.Replica).Select(r => r.Name).ToListAsync(cancellationToken);
 
     private DeploymentDocument Document(Deployment deployment, int? target, List<string> living, IEnumerable<ReplicaVersion> reported)
     {

@@ -11,8 +11,16 @@ internal sealed record SlotReport(Guid Deployment, IReadOnlyList<VersionStatus> 
 /// <summary>The database as the serving side sees it.</summary>
 internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, NpgsqlDataSource database)
 {
-    /// <summary>A replica that said nothing for so long is gone.</summary>
-    public static readonly TimeSpan ReplicaLife = TimeSpan.FromSeconds(60);
+    /// <summary>A replica without a beat for so long counts as gone: four may fail, because a busy machine can stall a process for seconds.</summary>
+    public static readonly TimeSpan ReplicaLife = TimeSpan.FromSeconds(15);
+
+    /// <summary>How often a replica says that it lives.</summary>
+    public static readonly TimeSpan BeatInterval = TimeSpan.FromSeconds(3);
+
+    /// <summary>What a replica has said is forgotten after this: one that was only stalled has it again with its next beat.</summary>
+    private static readonly TimeSpan Kept = TimeSpan.FromHours(1);
+
+    private const int BeatTimeoutSeconds = 5;
 
     public async Task<List<Deployment>> ListEnabledAsync(CancellationToken cancellationToken)
     {
@@ -45,9 +53,17 @@ internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, N
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
-    /// <summary>Replaces what this replica said before; forgets replicas that are gone.</summary>
-    public async Task ReportAsync(
-        string replica, IEnumerable<SlotReport> slots, DateTimeOffset now, CancellationToken cancellationToken)
+    /// <summary>Says that a replica lives. Times are the database's: the clocks of machines differ.</summary>
+    public void Beat(string replica)
+    {
+        using var command = database.CreateCommand("insert into replicas (replica, seen_at) values ($1, now()) on conflict (replica) do update set seen_at = excluded.seen_at");
+        command.CommandTimeout = BeatTimeoutSeconds;
+        command.Parameters.Add(new() { Value = replica });
+        command.ExecuteNonQuery();
+    }
+
+    /// <summary>Replaces what this replica said before; forgets replicas that have long gone.</summary>
+    public async Task ReportAsync(string replica, IEnumerable<SlotReport> slots, CancellationToken cancellationToken)
     {
         var rows = slots.SelectMany(s => s.Versions.Select(v => (s.Deployment, Status: v, s.ServedRevision))).ToList();
         await using var connection = await database.OpenConnectionAsync(cancellationToken);
@@ -55,18 +71,11 @@ internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, N
         {
             BatchCommands =
             {
-                new("delete from replica_versions where replica = $1 or seen_at < $2")
-                {
-                    Parameters = { new() { Value = replica }, new() { Value = (now - ReplicaLife).ToUniversalTime() } },
-                },
-                new("delete from replicas where seen_at < $1") { Parameters = { new() { Value = (now - ReplicaLife).ToUniversalTime() } } },
-                new("insert into replicas (replica, seen_at) values ($1, $2) on conflict (replica) do update set seen_at = excluded.seen_at")
-                {
-                    Parameters = { new() { Value = replica }, new() { Value = now.ToUniversalTime() } },
-                },
+                new("delete from replica_versions where replica = $1 or seen_at < now() - $2") { Parameters = { new() { Value = replica }, new() { Value = Kept } } },
+                new("delete from replicas where seen_at < now() - $1") { Parameters = { new() { Value = Kept } } },
                 new("""
                     insert into replica_versions (replica, deployment_id, version, state, error, revision, seen_at)
-                    select $1, d.id, r.version, r.state, r.error, r.revision, $7
+                    select $1, d.id, r.version, r.state, r.error, r.revision, now()
                     from unnest($2, $3, $4, $5, $6) as r (deployment, version, state, error, revision) join deployments d on d.id = r.deployment
                     on conflict (replica, deployment_id, version) do update
                     set state = excluded.state, error = excluded.error, revision = excluded.revision, seen_at = excluded.seen_at
@@ -80,7 +89,6 @@ internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, N
                         new() { Value = rows.Select(r => r.Status.State.ToString().ToLowerInvariant()).ToArray() },
                         new() { Value = rows.Select(r => r.Status.Error).ToArray(), NpgsqlDbType = NpgsqlTypes.NpgsqlDbType.Array | NpgsqlTypes.NpgsqlDbType.Text },
                         new() { Value = rows.Select(r => r.ServedRevision).ToArray() },
-                        new() { Value = now.ToUniversalTime() },
                     },
                 },
             },

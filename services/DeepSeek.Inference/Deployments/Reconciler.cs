@@ -202,8 +202,7 @@ internal sealed partial class Reconciler(
             await _reporting.WaitAsync(cancellationToken);
             try
             {
-                await store.ReportAsync(
-                    table.Replica, table.Slots.Select(s => new SlotReport(s.Id, s.Versions(), s.ServedRevision)), time.GetUtcNow(), cancellationToken);
+                await store.ReportAsync(table.Replica, table.Slots.Select(s => new SlotReport(s.Id, s.Versions(), s.ServedRevision)), cancellationToken);
             }
             finally
             {

@@ -1,9 +1,11 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
 using DeepSeek.Contracts.Registry;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.Testing;
+using Npgsql;
 
 namespace DeepSeek.Inference.Tests.Deployments;
 
@@ -79,6 +81,33 @@ public sealed class ReplicaTests : IAsyncLifetime
         release.SetResult();
         await ReadyAsync();
         await PredictAsync(3, 3);
+    }
+
+    /// <summary>The life of a replica without beats is 15 s: a stall of 9 s keeps it, and a kill is known well within the minute it once took.</summary>
+    [Fact]
+    public async Task State_ReplicaThatStallsOrIsKilled_CountsUntilItsLifeIsOver()
+    {
+        _registry.Add("m", Models.Regressor(1));
+        _registry.Add("m", Models.Regressor(2));
+        _registry.Point("m", "production", 1);
+        await PutAsync("production");
+        await ReadyAsync();
+        await using var database = NpgsqlDataSource.Create(_database.ConnectionString);
+        await using var oldest = database.CreateCommand("select extract(epoch from max(now() - seen_at))::float8 from replicas");
+
+        _replicas[1].Signal("STOP");
+        await Eventually.True(async () => (double)(await oldest.ExecuteScalarAsync())! > 9);
+        Assert.Equal(("ready", 1, 2), await StateAsync(_clients[0]));
+        _replicas[1].Signal("CONT");
+        await Eventually.True(async () => (double)(await oldest.ExecuteScalarAsync())! < 3);
+        Assert.Equal(("ready", 1, 2), await StateAsync(_clients[0]));
+
+        await _replicas[1].KillAsync();
+        var killed = Stopwatch.GetTimestamp();
+        _registry.Point("m", "production", 2);
+        Assert.Equal(("rolling", 2, 2), await StateAsync(_clients[0]));
+        await Eventually.True(async () => await StateAsync(_clients[0]) == ("ready", 2, 1));
+        Assert.InRange(Stopwatch.GetElapsedTime(killed).TotalSeconds, 11, 30); // the last beat was up to 3 s old; the rest is the machine's load
     }
 
     /// <summary>200 goes with ready, 202 with rolling.</summary>
