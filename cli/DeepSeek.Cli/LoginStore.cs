@@ -12,13 +12,6 @@ internal sealed record Login(Uri Gateway, string? Key)
         Environment.GetEnvironmentVariable("XDG_CONFIG_HOME") is { Length: > 0 } config ? config : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".config"),
         "deepseek", "login.json");
 
-    /// <summary>Where a platform on this machine leaves its first admin key.</summary>
-    public static string LocalAdminKeyPath => Path.Combine(
-        Environment.GetEnvironmentVariable("DEEPSEEK_DATA") is { Length: > 0 } data ? data
-            : Environment.IsPrivilegedProcess ? "/var/lib/deepseek"
-            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData), "deepseek"),
-        "gateway", "admin.key");
-
     /// <summary>The login in force; each part from the first place that has it.</summary>
     public static Login Resolve(Uri? gateway, string? key)
     {
@@ -26,23 +19,11 @@ internal sealed record Login(Uri Gateway, string? Key)
         var address = gateway
             ?? (Environment.GetEnvironmentVariable("DEEPSEEK_GATEWAY") is { Length: > 0 } text && Uri.TryCreate(text, UriKind.Absolute, out var set) ? set : null)
             ?? stored?.Gateway
+            ?? LocalPlatform.Gateway()
             ?? s_default;
         key ??= Environment.GetEnvironmentVariable("DEEPSEEK_API_KEY") is { Length: > 0 } variable ? variable : null;
         key ??= stored is not null && stored.Gateway == address ? stored.Key : null; // a key is only ever sent to the gateway it was given for
-        return new Login(address, key ?? (address.IsLoopback ? LocalAdminKey() : null));
-    }
-
-    /// <summary>The key this machine's platform printed at its first start, if this user may read it.</summary>
-    public static string? LocalAdminKey()
-    {
-        try
-        {
-            return File.ReadAllText(LocalAdminKeyPath).Trim() is { Length: > 0 } key ? key : null;
-        }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
+        return new Login(address, key ?? (address.IsLoopback ? LocalPlatform.AdminKey() : null));
     }
 
     /// <summary>Keeps this login for later commands.</summary>

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 
 namespace DeepSeek.Cli.Tests;
@@ -219,6 +220,24 @@ public sealed class CommandLineTests : IAsyncLifetime
         Assert.Equal(4, (await RunAsync("login", "--key", "dsk_wrong")).ExitCode);
 
         Assert.False(File.Exists(_cli.LoginFile));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Gateway_OfAPlatformOnAnyPort_IsFoundWhileItsHostLives(bool lives)
+    {
+        _gateway.Answers["/api/v1/me"] = (200, """{"name":"ada","role":"operator"}""");
+        using var ended = Process.Start("true");
+        await ended.WaitForExitAsync();
+        Directory.CreateDirectory(Path.Combine(_cli.Home, "host"));
+        await File.WriteAllTextAsync(
+            Path.Combine(_cli.Home, "host", "endpoints.json"), JsonSerializer.Serialize(new { pid = lives ? Environment.ProcessId : ended.Id, endpoints = new { gateway = _gateway.Address } }));
+
+        var (exitCode, _, error) = await _cli.RunAsync("whoami", "--key", StubGateway.Key);
+
+        Assert.Equal(lives, !_gateway.Keys.IsEmpty);
+        Assert.True(lives == (exitCode == 0), error);
     }
 
     [Fact]

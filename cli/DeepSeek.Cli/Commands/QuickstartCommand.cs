@@ -15,17 +15,17 @@ internal static class QuickstartCommand
         var command = new Command("quickstart", "Run the whole path once on real data: prepare, train, register, compress, approve, deploy, predict, explain.") { images, wait, data, output };
         command.SetAction(async (arguments, cancelled) =>
         {
-            var login = Login.Resolve(arguments.GetValue(GlobalOptions.Gateway), arguments.GetValue(GlobalOptions.Key));
+            Uri Gateway() => Login.Resolve(arguments.GetValue(GlobalOptions.Gateway), arguments.GetValue(GlobalOptions.Key)).Gateway;
             using (var patience = CancellationTokenSource.CreateLinkedTokenSource(cancelled))
             {
                 patience.CancelAfter(TimeSpan.FromSeconds(arguments.GetValue(wait)));
-                await Readiness.WaitAsync(login.Gateway, patience.Token);
+                await Readiness.WaitAsync(Gateway, patience.Token);
             }
 
             return await CommandRunner.RunAsync(arguments, cancelled, async context =>
             {
                 var plan = arguments.GetValue(images) ? QuickstartPlan.Images(arguments.GetValue(data)) : QuickstartPlan.Table(arguments.GetValue(data));
-                var report = await new QuickstartRun(context, login.Gateway, plan).RunAsync();
+                var report = await new QuickstartRun(context, Gateway(), plan).RunAsync();
                 await report.WriteAsync(arguments.GetRequiredValue(output), cancelled);
                 report.Print(context, arguments.GetRequiredValue(output));
             });

@@ -5,14 +5,16 @@ internal static class Readiness
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(250);
 
-    public static async Task WaitAsync(Uri gateway, CancellationToken patience)
+    /// <param name="gateway">Where it is, asked each time: a platform that is just starting says it when it knows it.</param>
+    /// <param name="patience">Ends the wait.</param>
+    public static async Task WaitAsync(Func<Uri> gateway, CancellationToken patience)
     {
-        using var http = new HttpClient { BaseAddress = gateway };
+        using var http = new HttpClient();
         while (!patience.IsCancellationRequested)
         {
             try
             {
-                using var response = await http.GetAsync("/health", patience);
+                using var response = await http.GetAsync(new Uri(gateway(), "/health"), patience);
                 if (response.IsSuccessStatusCode)
                 {
                     return;

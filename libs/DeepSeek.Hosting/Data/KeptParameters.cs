@@ -20,7 +20,7 @@ internal sealed class KeptParameters
             if (!values.TryGetValue(name, out var value))
             {
                 values[name] = value = make();
-                Write(values);
+                OwnFile.Replace(_path, JsonSerializer.SerializeToUtf8Bytes(values));
             }
 
             return value;
@@ -42,24 +42,5 @@ internal sealed class KeptParameters
         {
             throw new DistributedApplicationException($"{_path} is not valid JSON ({fault.Message}). It holds the passwords of the servers' data: restore it, or delete the data folder to start afresh.", fault);
         }
-    }
-
-    // Written aside and renamed, so that a crash leaves the old file or the new one.
-    private void Write(SortedDictionary<string, string> values)
-    {
-        var aside = _path + ".new";
-        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
-        if (!OperatingSystem.IsWindows())
-        {
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        }
-
-        using (var file = new FileStream(aside, options))
-        {
-            JsonSerializer.Serialize(file, values);
-            file.Flush(flushToDisk: true);
-        }
-
-        File.Move(aside, _path, overwrite: true);
     }
 }

@@ -6,7 +6,7 @@ namespace Aspire.Hosting;
 /// <summary>Starts and stops the application with the host.</summary>
 internal sealed class ApplicationRunner(
     DistributedApplicationModel model, DistributedApplicationOptions options, IDistributedApplicationEventing eventing, IServiceProvider services, LocalData data,
-    Watchdog watchdog, EndpointAllocator endpoints, ResourceControllers controllers, PassiveResources passive, HealthMonitor health, StartupReport report,
+    Watchdog watchdog, EndpointAllocator endpoints, EndpointFile addresses, ResourceControllers controllers, PassiveResources passive, HealthMonitor health, StartupReport report,
     StatusServer status) : IHostedService, IAsyncDisposable
 {
     private DataLock? _lock;
@@ -45,7 +45,11 @@ internal sealed class ApplicationRunner(
         await status.StopAsync().ConfigureAwait(false);
         endpoints.Dispose();
         watchdog.Dispose();
-        _lock?.Dispose();
+        if (_lock is not null)
+        {
+            addresses.Delete();
+            _lock.Dispose();
+        }
     }
 
     // An application that is disposed without having been stopped leaves nothing behind either.
@@ -61,6 +65,7 @@ internal sealed class ApplicationRunner(
             await eventing.PublishAsync(new ResourceEndpointsAllocatedEvent(resource, services), cancellationToken).ConfigureAwait(false);
         }
 
+        addresses.Write();
         controllers.Create();
         await passive.PublishAsync().ConfigureAwait(false);
         foreach (var resource in model.Resources.OfType<IResourceWithConnectionString>().Where(resource => resource is not ParameterResource))

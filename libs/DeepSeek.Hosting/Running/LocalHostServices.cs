@@ -28,6 +28,7 @@ internal static class LocalHostServices
         services.AddSingleton<Watchdog>();
         services.AddSingleton<ProcessLauncher>();
         services.AddSingleton<EndpointAllocator>();
+        services.AddSingleton<EndpointFile>();
         services.AddSingleton<ProcessSpecs>();
         services.AddSingleton<ResourceControllers>();
         services.AddSingleton<HealthMonitor>();

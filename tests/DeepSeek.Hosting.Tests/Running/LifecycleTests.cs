@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace DeepSeek.Hosting.Tests;
 
 /// <summary>States, waits, restarts and stops, with shell scripts as resources.</summary>
@@ -21,6 +23,26 @@ public sealed class LifecycleTests : IDisposable
 
         Assert.Equal(["first", "second"], File.ReadAllLines(order));
         Assert.Equal(KnownResourceStates.Exited, app.State("first"));
+    }
+
+    [Fact]
+    public async Task ExternalEndpoints_AreInTheDataFolderWhileTheHostRuns()
+    {
+        var builder = Builder();
+        builder.AddShell("inner", "sleep 600").WithHttpEndpoint();
+        var outer = builder.AddShell("outer", "sleep 600").WithHttpEndpoint().WithExternalHttpEndpoints();
+        var path = Path.Combine(_data.Path, "host", "endpoints.json");
+        await using (var app = await StartAsync(builder))
+        {
+            var file = JsonDocument.Parse(await File.ReadAllTextAsync(path)).RootElement;
+
+            Assert.Equal(Environment.ProcessId, file.GetProperty("pid").GetInt32());
+            var endpoint = Assert.Single(file.GetProperty("endpoints").EnumerateObject());
+            Assert.Equal(("outer", outer.GetEndpoint("http").Url), (endpoint.Name, endpoint.Value.GetString()));
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
+        }
+
+        Assert.False(File.Exists(path));
     }
 
     [Fact]
