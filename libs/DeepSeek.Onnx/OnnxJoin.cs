@@ -73,7 +73,7 @@ internal static class OnnxJoin
             node.Name = prefix + node.Name;
             Map(node.Input, name);
             Map(node.Output, name);
-            foreach (var inner in node.Attribute.SelectMany(a => a.G is null ? a.Graphs : a.Graphs.Append(a.G)))
+            foreach (var inner in node.InnerGraphs())
             {
                 // Inner graphs see the outer values, so their names follow the same rule; their inputs do too.
                 foreach (var input in inner.Input)
@@ -117,10 +117,7 @@ internal static class OnnxJoin
 
     private static IEnumerable<string> Values(GraphProto graph) =>
         graph.Input.Select(i => i.Name).Concat(graph.Initializer.Select(t => t.Name)).Concat(graph.SparseInitializer.Select(s => s.Values.Name))
-            .Concat(graph.Node.SelectMany(n => n.Output)).Concat(graph.Node.SelectMany(Inner)).Where(n => n.Length > 0);
-
-    private static IEnumerable<string> Inner(NodeProto node) =>
-        node.Attribute.SelectMany(a => a.G is null ? a.Graphs : a.Graphs.Append(a.G)).SelectMany(Values);
+            .Concat(graph.Node.SelectMany(n => n.Output)).Concat(graph.Node.SelectMany(GraphOrder.InnerGraphs).SelectMany(Values)).Where(n => n.Length > 0);
 
     private static void Append(GraphProto graph, GraphProto second, IReadOnlyDictionary<string, string> ioMap)
     {

@@ -15,15 +15,15 @@ internal static class AttentionFusion
     internal static int Apply(GraphEditor graph)
     {
         var masks = new Dictionary<string, string>(StringComparer.Ordinal);
-        return graph.Nodes.Count(n => n is { OpType: "Softmax", Domain: "" } && n.Int("axis", -1) is -1 or 3 && Fuse(graph, n, masks));
+        return graph.Editable("Softmax").Count(n => n.Int("axis", -1) is -1 or 3 && Fuse(graph, n, masks));
     }
 
     private static bool Fuse(GraphEditor graph, NodeProto softmax, Dictionary<string, string> masks)
     {
         // Behind: weights · v, back to [N, T, H·D].
-        if (graph.OnlyReader(softmax.Output[0], "MatMul") is not { } weighted || weighted.Input[0] != softmax.Output[0]
-            || graph.OnlyReader(weighted.Output[0], "Transpose") is not { } back || !IsOrder(back, s_headsFirst)
-            || graph.OnlyReader(back.Output[0], "Reshape") is not { } joined || graph.Longs(joined.Input[1]) is not { Length: 3 })
+        if (graph.OnlyConsumer(softmax.Output[0], "MatMul") is not { } weighted || weighted.Input[0] != softmax.Output[0]
+            || graph.OnlyConsumer(weighted.Output[0], "Transpose") is not { } back || !IsOrder(back, s_headsFirst)
+            || graph.OnlyConsumer(back.Output[0], "Reshape") is not { } joined || graph.Longs(joined.Input[1]) is not { Length: 3 } || graph.Keeps(joined))
         {
             return false;
         }
@@ -44,10 +44,10 @@ internal static class AttentionFusion
         {
             return false;
         }
-        var query = Joined(graph, joined, scaled.Input[0]);
-        var key = IsOrder(turned, s_turned) ? Joined(graph, joined, turned.Input[0])
-            : graph.Producer(turned.Input[0], "Reshape") is { } cut ? cut.Input[0] : graph.Insert(joined, "Reshape", [turned.Input[0], Flat(graph)]);
-        var value = Joined(graph, joined, weighted.Input[1]);
+        var query = Joined(graph, scaled.Input[0]);
+        var key = IsOrder(turned, s_turned) ? Joined(graph, turned.Input[0])
+            : graph.Producer(turned.Input[0], "Reshape") is { } cut ? cut.Input[0] : Add(graph, "Reshape", [turned.Input[0], Flat(graph)]);
+        var value = Joined(graph, weighted.Input[1]);
         var causal = mask is not null && IsCausal(graph, mask);
         var attributes = new List<AttributeProto> { OnnxAttribute.Of("num_heads", heads), OnnxAttribute.Of("scale", (float)scale) };
         List<string> inputs = [query, key, value];
@@ -57,7 +57,7 @@ internal static class AttentionFusion
         }
         else if (mask is not null)
         {
-            inputs.AddRange(["", "", Expanded(graph, joined, mask, query, masks)]);
+            inputs.AddRange(["", "", Expanded(graph, mask, query, masks)]);
         }
         graph.Import("com.microsoft", 1);
         graph.Become(joined, "MultiHeadAttention", "com.microsoft", [.. inputs], [.. attributes]);
@@ -82,18 +82,21 @@ internal static class AttentionFusion
     }
 
     /// <summary>[N, H, T, D] as [N, T, H·D]: its source, where it was cut from one, or turned back.</summary>
-    private static string Joined(GraphEditor graph, NodeProto before, string value)
+    private static string Joined(GraphEditor graph, string value)
     {
         if (graph.Producer(value, "Transpose") is { } transposed && IsOrder(transposed, s_headsFirst) && graph.Producer(transposed.Input[0], "Reshape") is { } cut
             && graph.Longs(cut.Input[1]) is [0, 0, _, _])
         {
             return cut.Input[0];
         }
-        var rows = graph.Insert(before, "Transpose", [value], OnnxAttribute.Of("perm", s_headsFirst));
-        return graph.Insert(before, "Reshape", [rows, Flat(graph)]);
+        var rows = Add(graph, "Transpose", [value], OnnxAttribute.Of("perm", s_headsFirst));
+        return Add(graph, "Reshape", [rows, Flat(graph)]);
     }
 
-    private static string Flat(GraphEditor graph) => graph.Add(OnnxTensors.Of("sizes", [0L, 0, -1], 3));
+    private static string Add(GraphEditor graph, string opType, IEnumerable<string> inputs, params ReadOnlySpan<AttributeProto> attributes) =>
+        graph.AddNode(opType, inputs, graph.Unique("fused/" + opType), attributes).Output[0];
+
+    private static string Flat(GraphEditor graph) => graph.AddConstant(OnnxTensors.Of("sizes", [0L, 0, -1], 3));
 
     private static bool IsOrder(NodeProto node, long[] order) => node.Ints("perm") is { } given && given.SequenceEqual(order);
 
@@ -113,15 +116,15 @@ internal static class AttentionFusion
     }
 
     /// <summary>The mask with all of its rows, which the node does not repeat by itself: [.., 1, S] → [.., T, S].</summary>
-    private static string Expanded(GraphEditor graph, NodeProto before, string mask, string query, Dictionary<string, string> masks)
+    private static string Expanded(GraphEditor graph, string mask, string query, Dictionary<string, string> masks)
     {
         if (masks.TryGetValue(mask, out var known))
         {
             return known;
         }
-        var length = graph.Insert(before, "Shape", [query], OnnxAttribute.Of("start", 1), OnnxAttribute.Of("end", 2));
-        var sizes = graph.Insert(before, "Concat",
-            [graph.Add(OnnxTensors.Of("sizes", [1L, 1], 2)), length, graph.Add(OnnxTensors.Of("sizes", [1L], 1))], OnnxAttribute.Of("axis", 0));
-        return masks[mask] = graph.Insert(before, "Expand", [mask, sizes]);
+        var length = Add(graph, "Shape", [query], OnnxAttribute.Of("start", 1), OnnxAttribute.Of("end", 2));
+        var sizes = Add(graph, "Concat",
+            [graph.AddConstant(OnnxTensors.Of("sizes", [1L, 1], 2)), length, graph.AddConstant(OnnxTensors.Of("sizes", [1L], 1))], OnnxAttribute.Of("axis", 0));
+        return masks[mask] = Add(graph, "Expand", [mask, sizes]);
     }
 }

@@ -5,21 +5,56 @@ namespace DeepSeek.Onnx.Optimization;
 /// <summary>Computes the operators that occur on constants: arithmetic, and everything that moves elements about.</summary>
 internal static class ConstantEvaluator
 {
-    /// <summary>The node's result; null where the operator is not known here or the result would take more bytes than the limit.</summary>
-    internal static ConstantTensor? Run(NodeProto node, ConstantTensor?[] inputs, long limit)
+    /// <summary>
+    /// The node's result; null where the operator is not known here, breaks its own rules (the runtime says how) or would take
+    /// more bytes than the limit.
+    /// </summary>
+    internal static TensorProto? Run(NodeProto node, IReadOnlyList<TensorProto?> inputs, long limit)
     {
-        if (inputs[0] is not { } x)
+        if (node.Domain.Length > 0)
         {
             return null;
         }
+        if (node.OpType == "Constant")
+        {
+            return Held(node);
+        }
+        ConstantTensor?[] values = [.. inputs.Select(i => i is null ? null : ConstantTensor.Of(i))];
+        if (values.Length == 0 || values[0] is not { } x || values.Any(v => v is { Supported: false }))
+        {
+            return null;
+        }
+        try
+        {
+            return Compute(node, x, values, limit)?.ToProto("");
+        }
+        catch (Exception e) when (e is ArgumentException or IndexOutOfRangeException or ArithmeticException or InvalidOnnxException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The value of a Constant node.</summary>
+    private static TensorProto? Held(NodeProto node) => node.Attribute is not [{ } held] ? null : held.Name switch
+    {
+        "value" => held.T?.Clone(),
+        "value_float" => OnnxTensors.Of("", [held.F]),
+        "value_int" => OnnxTensors.Of("", [held.I]),
+        "value_floats" => OnnxTensors.Of("", held.Floats.ToArray(), held.Floats.Count),
+        "value_ints" => OnnxTensors.Of("", held.Ints.ToArray(), held.Ints.Count),
+        _ => null,
+    };
+
+    private static ConstantTensor? Compute(NodeProto node, ConstantTensor x, ConstantTensor?[] inputs, long limit)
+    {
         var y = inputs.Length > 1 ? inputs[1] : null;
         return node.OpType switch
         {
             "Identity" => x,
-            "Add" when y is not null => Combine(x, y, (a, b) => a + b),
-            "Sub" when y is not null => Combine(x, y, (a, b) => a - b),
-            "Mul" when y is not null => Combine(x, y, (a, b) => a * b),
-            "Div" when y is not null && x.Type is OnnxType.Float or OnnxType.Double => Combine(x, y!, (a, b) => a / b),
+            "Add" when y is not null => Combine(x, y, limit, (a, b) => a + b),
+            "Sub" when y is not null => Combine(x, y, limit, (a, b) => a - b),
+            "Mul" when y is not null => Combine(x, y, limit, (a, b) => a * b),
+            "Div" when y is not null && x.Type is OnnxType.Float or OnnxType.Double => Combine(x, y!, limit, (a, b) => a / b),
             "Neg" => Map(x, a => -a),
             "Sqrt" => Map(x, Math.Sqrt),
             "Reciprocal" => Map(x, a => 1 / a),
@@ -27,10 +62,10 @@ internal static class ConstantEvaluator
             "Shape" => Shape(node, x),
             "Transpose" => Transpose(x, node.Ints("perm") ?? [.. Enumerable.Range(0, x.Dims.Length).Select(i => (long)i).Reverse()]),
             "Reshape" when y is not null => Reshape(node, x, y),
-            "Unsqueeze" when y is not null => Unsqueeze(x, y.As<long>().ToArray()),
-            "Squeeze" when y is not null => Squeeze(x, y.As<long>().ToArray()),
-            "Concat" => Concat(inputs!, node.Int("axis", 0)),
-            "Gather" when y is not null => Gather(x, y, node.Int("axis", 0)),
+            "Unsqueeze" when y is not null => Unsqueeze(x, y.Longs()),
+            "Squeeze" when y is not null => Squeeze(x, y.Longs()),
+            "Concat" when inputs.All(i => i is not null) => Concat(inputs!, node.Int("axis", 0)),
+            "Gather" when y is not null => Gather(x, y, node.Int("axis", 0), limit),
             "Slice" => Slice(inputs),
             "ConstantOfShape" => Filled(node, x, limit),
             "Trilu" => Trilu(node, x, y),
@@ -46,7 +81,7 @@ internal static class ConstantEvaluator
         return empty.Supported ? ConstantTensor.FromNumbers(type, x.Dims, x.Numbers()) : null;
     }
 
-    private static ConstantTensor? Combine(ConstantTensor a, ConstantTensor b, Func<double, double, double> function)
+    private static ConstantTensor? Combine(ConstantTensor a, ConstantTensor b, long limit, Func<double, double, double> function)
     {
         if (a.Type != b.Type)
         {
@@ -56,7 +91,7 @@ internal static class ConstantEvaluator
         long[] left = [.. Enumerable.Repeat(1L, rank - a.Dims.Length), .. a.Dims];
         long[] right = [.. Enumerable.Repeat(1L, rank - b.Dims.Length), .. b.Dims];
         long[] dims = [.. left.Zip(right, (p, q) => p == 1 ? q : p)];
-        if (left.Zip(dims, (p, q) => p != 1 && p != q).Any(bad => bad) || right.Zip(dims, (p, q) => p != 1 && p != q).Any(bad => bad))
+        if (left.Zip(dims, (p, q) => p != 1 && p != q).Any(bad => bad) || right.Zip(dims, (p, q) => p != 1 && p != q).Any(bad => bad) || OnnxShapes.Count(dims) * a.ElementSize > limit)
         {
             return null;
         }
@@ -76,8 +111,16 @@ internal static class ConstantEvaluator
             }
             values[i] = function(x[p], y[q]);
         }
-        return ConstantTensor.FromNumbers(a.Type, dims, values);
+        return x.Concat(y).Concat(values).All(v => IsExact(a.Type, v)) ? ConstantTensor.FromNumbers(a.Type, dims, values) : null;
     }
+
+    /// <summary>Whether an integer survives arithmetic in double precision; other types do by rounding once.</summary>
+    private static bool IsExact(OnnxType type, double value) => type switch
+    {
+        OnnxType.Int64 => Math.Abs(value) <= 1L << 53,
+        OnnxType.Int32 => value is >= int.MinValue and <= int.MaxValue,
+        _ => true,
+    };
 
     private static ConstantTensor Shape(NodeProto node, ConstantTensor x)
     {
@@ -103,8 +146,12 @@ internal static class ConstantEvaluator
         return new ConstantTensor(x.Type, dims, data);
     }
 
-    private static ConstantTensor Transpose(ConstantTensor x, long[] order)
+    private static ConstantTensor? Transpose(ConstantTensor x, long[] order)
     {
+        if (!order.Order().SequenceEqual(Enumerable.Range(0, x.Dims.Length).Select(d => (long)d)))
+        {
+            return null;
+        }
         var strides = Strides(x.Dims);
         long[] moved = [.. order.Select(d => strides[d])];
         return Pick(x, [.. order.Select(d => x.Dims[d])], index => Dot(index, moved));
@@ -112,7 +159,7 @@ internal static class ConstantEvaluator
 
     private static ConstantTensor? Reshape(NodeProto node, ConstantTensor x, ConstantTensor y)
     {
-        var dims = y.As<long>().ToArray();
+        var dims = y.Longs();
         if (node.Int("allowzero", 0) != 0)
         {
             return null;
@@ -137,17 +184,18 @@ internal static class ConstantEvaluator
         return x with { Dims = [.. Enumerable.Range(0, rank).Select(d => added.Contains(d) ? 1 : rest.Dequeue())] };
     }
 
-    private static ConstantTensor Squeeze(ConstantTensor x, long[] axes)
+    private static ConstantTensor? Squeeze(ConstantTensor x, long[] axes)
     {
         var gone = axes.Select(a => At(a, x.Dims.Length)).ToHashSet();
-        return x with { Dims = [.. x.Dims.Where((_, d) => !gone.Contains(d))] };
+        long[] dims = [.. x.Dims.Where((_, d) => !gone.Contains(d))];
+        return OnnxShapes.Count(dims) == x.Count ? x with { Dims = dims } : null;
     }
 
     private static ConstantTensor? Concat(ConstantTensor[] parts, long axis)
     {
         var first = parts[0];
         var a = At(axis, first.Dims.Length);
-        if (parts.Any(p => p.Type != first.Type))
+        if (parts.Any(p => p.Type != first.Type || p.Dims.Length != first.Dims.Length || p.Dims.Where((d, i) => i != a && d != first.Dims[i]).Any()))
         {
             return null;
         }
@@ -166,29 +214,29 @@ internal static class ConstantEvaluator
         return new ConstantTensor(first.Type, dims, data.ToArray());
     }
 
-    private static ConstantTensor? Gather(ConstantTensor x, ConstantTensor indices, long axis)
+    private static ConstantTensor? Gather(ConstantTensor x, ConstantTensor indices, long axis, long limit)
     {
-        if (indices.Type != OnnxType.Int64)
+        var a = (int)At(axis, x.Dims.Length);
+        var (places, strides, depth) = (indices.Longs(), Strides(x.Dims), indices.Dims.Length);
+        long[] dims = [.. x.Dims[..a], .. indices.Dims, .. x.Dims[(a + 1)..]];
+        if (places.Any(p => p < -x.Dims[a] || p >= x.Dims[a]) || OnnxShapes.Count(dims) * x.ElementSize > limit)
         {
             return null;
         }
-        var a = (int)At(axis, x.Dims.Length);
-        var (places, strides, depth) = (indices.As<long>().ToArray(), Strides(x.Dims), indices.Dims.Length);
         var inner = Strides(indices.Dims);
-        return Pick(x, [.. x.Dims[..a], .. indices.Dims, .. x.Dims[(a + 1)..]], index =>
+        return Pick(x, dims, index =>
             Dot(index.AsSpan(0, a), strides) + At(places[Dot(index.AsSpan(a, depth), inner)], x.Dims[a]) * strides[a] + Dot(index.AsSpan(a + depth), strides.AsSpan(a + 1)));
     }
 
     private static ConstantTensor? Slice(ConstantTensor?[] inputs)
     {
-        if (inputs.Length < 3 || inputs.Skip(1).Any(i => i is not null && i.Type != OnnxType.Int64))
+        if (inputs is not [{ } x, { } first, { } last, ..])
         {
             return null;
         }
-        var x = inputs[0]!;
-        var (starts, ends) = (inputs[1]!.As<long>().ToArray(), inputs[2]!.As<long>().ToArray());
-        var axes = inputs.Length > 3 && inputs[3] is { } given ? given.As<long>().ToArray() : [.. Enumerable.Range(0, starts.Length).Select(i => (long)i)];
-        if (inputs.Length > 4 && inputs[4] is { } steps && steps.As<long>().ToArray().Any(s => s != 1))
+        var (starts, ends) = (first.Longs(), last.Longs());
+        var axes = inputs.Length > 3 && inputs[3] is { } given ? given.Longs() : [.. Enumerable.Range(0, starts.Length).Select(i => (long)i)];
+        if (inputs.Length > 4 && inputs[4] is { } steps && steps.Longs().Any(s => s != 1))
         {
             return null;
         }
@@ -205,7 +253,7 @@ internal static class ConstantEvaluator
 
     private static ConstantTensor? Filled(NodeProto node, ConstantTensor shape, long limit)
     {
-        var dims = shape.As<long>().ToArray();
+        var dims = shape.Longs();
         var value = node.Attribute("value")?.T is { } tensor ? ConstantTensor.Of(tensor) : ConstantTensor.Of(OnnxType.Float, [1], [0f]);
         return value.Supported && OnnxShapes.Count(dims) * value.ElementSize <= limit ? Pick(value, dims, _ => 0) : null;
     }
@@ -216,7 +264,7 @@ internal static class ConstantEvaluator
         {
             return null;
         }
-        var (k, upper, values) = (diagonal?.As<long>()[0] ?? 0, node.Int("upper", 1) == 1, x.As<float>().ToArray());
+        var (k, upper, values) = (diagonal?.Longs()[0] ?? 0, node.Int("upper", 1) == 1, x.As<float>().ToArray());
         var (rows, columns) = (x.Dims[^2], x.Dims[^1]);
         for (var i = 0L; i < values.Length; i++)
         {

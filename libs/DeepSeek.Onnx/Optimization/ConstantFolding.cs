@@ -2,45 +2,36 @@ using Onnx;
 
 namespace DeepSeek.Onnx.Optimization;
 
+/// <summary>Computes a node from constants, null for an input that is left out; null where it cannot. Results should stay below a number of bytes.</summary>
+public delegate TensorProto? ConstantRule(NodeProto node, IReadOnlyList<TensorProto?> inputs, long limit);
+
 internal static class ConstantFolding
 {
-    // A constant that a small node would unfold, such as a filled tensor, stays a node beyond this many bytes more than its inputs.
+    /// <summary>A node that makes more bytes than this and its inputs have stays a node, so that folding never makes a file grow without bound.</summary>
     private const long MaxGrowth = 1 << 20;
 
-    internal static int Apply(GraphEditor graph)
+    internal static int Apply(GraphEditor editor, ConstantRule? more)
     {
         var folded = 0;
-        foreach (var node in graph.Nodes)
+        foreach (var node in editor.Editable())
         {
-            if (node.Domain.Length > 0 || node.Output.Count != 1 || graph.IsPinned(node.Output[0]) || node.Attribute.Any(a => a.G is not null))
+            if (node.Output.Count != 1 || editor.IsPinned(node.Output[0]) || node.InnerGraphs().Any()
+                || node.Input.Any(i => i.Length > 0 && editor.Constant(i) is null))
             {
                 continue;
             }
-            if (node.OpType == "Constant" && node.Attribute("value")?.T is { } held)
-            {
-                Put(graph, node, ConstantTensor.Of(held));
-                folded++;
-                continue;
-            }
-            if (node.Input.Count == 0 || node.Input.Any(i => i.Length > 0 && graph.Constant(i) is null))
+            TensorProto?[] inputs = [.. node.Input.Select(i => i.Length == 0 ? null : editor.Constant(i))];
+            var limit = MaxGrowth + inputs.Sum(i => i?.CalculateSize() ?? 0L);
+            if ((ConstantEvaluator.Run(node, inputs, limit) ?? more?.Invoke(node, inputs, limit)) is not { } result || result.CalculateSize() > limit && node.OpType != "Constant")
             {
                 continue;
             }
-            var inputs = node.Input.Select(i => i.Length == 0 ? null : ConstantTensor.Of(graph.Constant(i)!)).ToArray();
-            if (inputs.All(i => i is null || i.Supported) && ConstantEvaluator.Run(node, inputs, MaxGrowth + inputs.Sum(i => i?.Data.Length ?? 0L)) is { } result)
-            {
-                Put(graph, node, result);
-                folded++;
-            }
+            // The weight's own name stays recognisable: a transposed weight is called as the weight.
+            result.Name = node.Input.Count > 0 ? node.Input[0] + "/" + node.OpType.ToLowerInvariant() : node.Output[0];
+            editor.ReplaceUses(node.Output[0], editor.AddConstant(result));
+            editor.Remove(node);
+            folded++;
         }
         return folded;
-    }
-
-    private static void Put(GraphEditor graph, NodeProto node, ConstantTensor value)
-    {
-        // The weight's own name stays recognisable: a transposed weight is called as the weight.
-        var hint = node.Input.Count > 0 ? node.Input[0] + "/" + node.OpType.ToLowerInvariant() : node.Output[0];
-        graph.Redirect(node.Output[0], graph.Add(value.ToProto(hint)));
-        graph.Remove(node);
     }
 }

@@ -32,6 +32,10 @@ internal sealed record ConstantTensor(OnnxType Type, long[] Dims, byte[] Data)
 
     internal ReadOnlySpan<T> As<T>() where T : unmanaged => MemoryMarshal.Cast<byte, T>(Data);
 
+    /// <summary>Axes, sizes and indices.</summary>
+    /// <exception cref="InvalidOnnxException">They are of another type than INT64.</exception>
+    internal long[] Longs() => Type == OnnxType.Int64 ? As<long>().ToArray() : throw new InvalidOnnxException($"INT64 was expected, not {Type}.");
+
     /// <summary>As numbers, which is exact for floats and for integers up to 2⁵³.</summary>
     internal double[] Numbers() => Type switch
     {

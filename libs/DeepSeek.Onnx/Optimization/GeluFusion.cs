@@ -7,7 +7,7 @@ internal static class GeluFusion
 {
     private const double Tolerance = 1e-6;
 
-    internal static int Apply(GraphEditor graph) => graph.Nodes.Count(n => n is { OpType: "Mul", Domain: "" } && Fuse(graph, n));
+    internal static int Apply(GraphEditor graph) => graph.Editable("Mul").Count(n => Fuse(graph, n));
 
     private static bool Fuse(GraphEditor graph, NodeProto last)
     {

@@ -2,195 +2,239 @@ using Onnx;
 
 namespace DeepSeek.Onnx.Optimization;
 
-/// <summary>A graph with who makes and who reads each value, kept up to date while passes rewrite it. Inner graphs stay as they are.</summary>
+/// <summary>
+/// A model's main graph with an index of who makes and who reads each value. Edits keep the index true;
+/// <see cref="Apply"/> writes nodes back in execution order without what nothing uses. Inner graphs stay as they are.
+/// </summary>
 public sealed class GraphEditor
 {
+    private readonly List<NodeProto> _nodes;
+    private readonly Func<NodeProto, bool> _keep;
+    private readonly OrderedDictionary<string, TensorProto> _constants = new(StringComparer.Ordinal);
     private readonly Dictionary<string, NodeProto> _producers = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, List<NodeProto>> _readers = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, TensorProto> _constants = new(StringComparer.Ordinal);
-    private readonly HashSet<string> _pinned = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, List<NodeProto>> _consumers = new(StringComparer.Ordinal);
     private readonly HashSet<string> _names = new(StringComparer.Ordinal);
 
-    internal GraphEditor(ModelProto model)
+    /// <summary>Values that keep their names and their last reader: graph outputs and what inner graphs or annotations name.</summary>
+    private readonly HashSet<string> _pinned = new(StringComparer.Ordinal);
+
+    /// <param name="model">What to edit; it changes when <see cref="Apply"/> is called.</param>
+    /// <param name="keep">Nodes that passes leave as they are; none if not given.</param>
+    public GraphEditor(ModelProto model, Func<NodeProto, bool>? keep = null)
     {
         Model = model;
-        foreach (var tensor in Graph.Initializer)
+        _keep = keep ?? (_ => false);
+        _nodes = [.. model.Graph.Node];
+        var inputs = model.Graph.Input.Select(i => i.Name).ToHashSet(StringComparer.Ordinal);
+        foreach (var tensor in model.Graph.Initializer)
         {
-            _constants[tensor.Name] = tensor;
+            // An initializer that is also an input is a default which callers may replace, not a constant.
+            if (!inputs.Contains(tensor.Name))
+                _constants[tensor.Name] = tensor;
             _names.Add(tensor.Name);
         }
-        foreach (var node in Graph.Node)
-        {
-            Link(node);
-        }
-        // What leaves the graph or is read from inside an inner graph must keep its name.
-        _pinned.UnionWith(Graph.Output.Select(o => o.Name));
-        _pinned.UnionWith(Graph.Node.SelectMany(InnerReads));
-        _pinned.UnionWith(Graph.QuantizationAnnotation.Select(a => a.TensorName));
-        _names.UnionWith(Graph.Input.Select(i => i.Name));
+        _names.UnionWith(inputs);
+        _names.UnionWith(model.Graph.SparseInitializer.Select(s => s.Values?.Name ?? ""));
+        _pinned.UnionWith(model.Graph.Output.Select(o => o.Name));
+        _pinned.UnionWith(model.Graph.QuantizationAnnotation.Select(a => a.TensorName));
+        foreach (var node in _nodes)
+            Index(node);
     }
 
-    internal ModelProto Model { get; }
+    public ModelProto Model { get; }
 
-    internal GraphProto Graph => Model.Graph;
+    /// <summary>All nodes; new ones are last.</summary>
+    public IReadOnlyList<NodeProto> Nodes => _nodes;
 
-    /// <summary>A copy to walk over while the graph changes.</summary>
-    internal IReadOnlyList<NodeProto> Nodes => [.. Graph.Node];
+    /// <summary>A copy, to walk over while the graph changes, of the nodes that passes may touch.</summary>
+    public IReadOnlyList<NodeProto> Editable() => [.. _nodes.Where(n => !_keep(n))];
 
-    internal NodeProto? Producer(string value) => _producers.GetValueOrDefault(value);
+    /// <summary>Those of them that are of one of these standard operators.</summary>
+    public IReadOnlyList<NodeProto> Editable(params IReadOnlyCollection<string> opTypes) =>
+        [.. _nodes.Where(n => n.Domain.Length == 0 && opTypes.Contains(n.OpType) && !_keep(n))];
 
-    /// <summary>The node that makes this value, if it is of a type.</summary>
-    internal NodeProto? Producer(string value, string opType) => Producer(value) is { } node && node.OpType == opType && node.Domain.Length == 0 ? node : null;
+    /// <summary>Whether passes leave this node as it is.</summary>
+    public bool Keeps(NodeProto node) => _keep(node);
 
-    internal IReadOnlyList<NodeProto> Readers(string value) => _readers.TryGetValue(value, out var readers) ? readers : [];
-
-    /// <summary>The value's only reader, if it is of a type and nothing else needs the value.</summary>
-    internal NodeProto? OnlyReader(string value, string opType) =>
-        !IsPinned(value) && Readers(value) is [var reader] && reader.OpType == opType && reader.Domain.Length == 0 ? reader : null;
-
-    internal bool IsPinned(string value) => _pinned.Contains(value);
-
-    internal TensorProto? Constant(string value) => _constants.GetValueOrDefault(value);
+    public TensorProto? Constant(string name) => _constants.GetValueOrDefault(name);
 
     /// <summary>The one number that a constant holds.</summary>
-    internal double? Number(string value) => Constant(value) is { } tensor && tensor.Count() == 1
+    public double? Number(string name) => Constant(name) is { } tensor && tensor.Count() == 1
         ? tensor.Type() switch { OnnxType.Float => tensor.Floats()[0], OnnxType.Double => tensor.Doubles()[0], OnnxType.Int64 => tensor.Longs()[0], _ => null }
         : null;
 
-    internal long[]? Longs(string value) => Constant(value) is { } tensor && tensor.Type() == OnnxType.Int64 ? tensor.Longs() : null;
+    /// <summary>The values of an INT64 constant.</summary>
+    public long[]? Longs(string name) => Constant(name) is { } tensor && tensor.Type() == OnnxType.Int64 ? tensor.Longs() : null;
 
-    /// <summary>Adds a constant under a new name.</summary>
-    internal string Add(TensorProto tensor)
+    public NodeProto? Producer(string name) => _producers.GetValueOrDefault(name);
+
+    /// <summary>The node that makes this value, if it is of a standard operator.</summary>
+    public NodeProto? Producer(string name, string opType) => Producer(name) is { } node && Is(node, opType) ? node : null;
+
+    public IReadOnlyList<NodeProto> Consumers(string name) => _consumers.TryGetValue(name, out var list) ? list : [];
+
+    /// <summary>The value's only reader, if it is of a standard operator and nothing else needs the value.</summary>
+    public NodeProto? OnlyConsumer(string name, string opType) => HasSingleUse(name) && Is(Consumers(name)[0], opType) ? Consumers(name)[0] : null;
+
+    public bool IsPinned(string name) => _pinned.Contains(name);
+
+    /// <summary>True when exactly one node reads the value and nothing else sees it.</summary>
+    public bool HasSingleUse(string name) => Consumers(name).Count == 1 && !IsPinned(name);
+
+    /// <summary>A name of this graph that nothing else has.</summary>
+    public string Unique(string hint)
+    {
+        var name = hint;
+        for (var i = 1; !_names.Add(name); i++)
+            name = $"{hint}_{i}";
+        return name;
+    }
+
+    public string AddConstant(TensorProto tensor)
     {
         tensor.Name = Unique(tensor.Name.Length == 0 ? "constant" : tensor.Name);
-        Graph.Initializer.Add(tensor);
         _constants[tensor.Name] = tensor;
         return tensor.Name;
     }
 
-    /// <summary>Puts a node in front of another; returns its output.</summary>
-    internal string Insert(NodeProto before, string opType, ReadOnlySpan<string> inputs, params ReadOnlySpan<AttributeProto> attributes)
+    public NodeProto AddNode(string opType, IEnumerable<string> inputs, string output, params ReadOnlySpan<AttributeProto> attributes)
     {
-        var node = new NodeProto { OpType = opType };
-        foreach (var input in inputs)
-        {
-            node.Input.Add(input);
-        }
-        node.Output.Add(Unique(opType));
-        node.Name = "fused/" + node.Output[0];
-        node.Attribute.AddRange(attributes.ToArray());
-        Graph.Node.Insert(Graph.Node.IndexOf(before), node);
-        Link(node);
-        return node.Output[0];
+        var node = new NodeProto { Name = output, OpType = opType, Input = { inputs }, Output = { output } };
+        foreach (var attribute in attributes)
+            node.Attribute.Add(attribute);
+        _nodes.Add(node);
+        Index(node);
+        return node;
     }
 
-    /// <summary>Turns a node into another with the same output.</summary>
-    internal void Become(NodeProto node, string opType, string domain, ReadOnlySpan<string> inputs, params ReadOnlySpan<AttributeProto> attributes)
+    /// <summary>Turns a node into another with the same outputs.</summary>
+    public void Become(NodeProto node, string opType, string domain, ReadOnlySpan<string> inputs, params ReadOnlySpan<AttributeProto> attributes)
     {
-        Unlink(node);
+        Unread(node);
         (node.OpType, node.Domain) = (opType, domain);
         node.Input.Clear();
         node.Input.AddRange(inputs.ToArray());
         node.Attribute.Clear();
         node.Attribute.AddRange(attributes.ToArray());
-        Link(node);
+        Index(node);
     }
 
-    internal void Remove(NodeProto node)
+    public void SetInput(NodeProto node, int index, string value)
     {
-        Graph.Node.Remove(node);
-        Unlink(node);
+        while (node.Input.Count <= index)
+            node.Input.Add("");
+        var old = node.Input[index];
+        node.Input[index] = value;
+        if (!node.Input.Contains(old))
+            Unread(node, old);
+        Read(node, value);
     }
 
-    internal void Remove(TensorProto constant)
+    /// <summary>Gives an output another name; its readers keep reading the old one.</summary>
+    public void SetOutput(NodeProto node, string value, int index = 0)
     {
-        Graph.Initializer.Remove(constant);
-        _constants.Remove(constant.Name);
+        if (_producers.GetValueOrDefault(node.Output[index]) == node)
+            _producers.Remove(node.Output[index]);
+        node.Output[index] = value;
+        _producers[value] = node;
     }
 
     /// <summary>Lets every reader of one value read another.</summary>
-    internal void Redirect(string from, string to)
+    public void ReplaceUses(string value, string replacement)
     {
-        foreach (var reader in Readers(from).ToArray())
+        foreach (var node in Consumers(value).ToArray())
         {
-            for (var i = 0; i < reader.Input.Count; i++)
+            for (var i = 0; i < node.Input.Count; i++)
             {
-                if (reader.Input[i] == from)
-                {
-                    SetInput(reader, i, to);
-                }
+                if (node.Input[i] == value)
+                    SetInput(node, i, replacement);
             }
         }
     }
 
-    internal void SetInput(NodeProto node, int index, string value)
+    public void Remove(NodeProto node)
     {
-        if (_readers.TryGetValue(node.Input[index], out var readers))
+        _nodes.Remove(node);
+        Unread(node);
+        foreach (var output in node.Output)
         {
-            readers.Remove(node);
+            if (_producers.GetValueOrDefault(output) == node)
+                _producers.Remove(output);
         }
-        node.Input[index] = value;
-        ReadersOf(value).Add(node);
     }
 
-    /// <summary>Gives a node's output another name, which nothing makes.</summary>
-    internal void Rename(NodeProto node, string from, string to)
+    /// <summary>Removes nodes whose outputs nothing reads; returns how many.</summary>
+    public int Sweep()
     {
-        node.Output[node.Output.IndexOf(from)] = to;
-        _producers.Remove(from);
-        _producers[to] = node;
-        Redirect(from, to);
+        var before = _nodes.Count;
+        var unread = new Stack<NodeProto>(_nodes.Where(IsUnread));
+        while (unread.TryPop(out var node))
+        {
+            Remove(node);
+            foreach (var producer in node.Input.Select(Producer).OfType<NodeProto>().Distinct().Where(IsUnread))
+                unread.Push(producer);
+        }
+        return before - _nodes.Count;
     }
 
     /// <summary>Imports an operator domain that a pass writes nodes of.</summary>
-    internal void Import(string domain, long version)
+    public void Import(string domain, long version)
     {
         if (Model.OpsetImport.All(o => o.Domain != domain))
-        {
             Model.OpsetImport.Add(new OperatorSetIdProto { Domain = domain, Version = version });
-        }
     }
 
-    private string Unique(string hint)
+    /// <summary>Writes the edits back to the model.</summary>
+    public void Apply()
     {
-        var name = hint;
-        for (var i = 1; !_names.Add(name); i++)
-        {
-            name = $"{hint}_{i}";
-        }
-        return name;
+        var graph = Model.Graph;
+        var inputs = graph.Input.Select(i => i.Name).ToHashSet(StringComparer.Ordinal);
+        var defaults = graph.Initializer.Where(t => inputs.Contains(t.Name)).ToArray();
+        graph.Initializer.Clear();
+        graph.Initializer.Add(defaults);
+        graph.Initializer.Add(_constants.Where(c => Consumers(c.Key).Count > 0 || IsPinned(c.Key)).Select(c => c.Value));
+        graph.Node.Clear();
+        graph.Node.Add(GraphOrder.Sort(_nodes));
+        // Declared inner shapes would have to follow every edit; ONNX Runtime infers them itself.
+        graph.ValueInfo.Clear();
     }
 
-    private void Link(NodeProto node)
+    private static bool Is(NodeProto node, string opType) => node.Domain.Length == 0 && node.OpType == opType;
+
+    private bool IsUnread(NodeProto node) => node.Output.All(o => o.Length == 0 || (Consumers(o).Count == 0 && !IsPinned(o)));
+
+    private void Index(NodeProto node)
     {
-        foreach (var input in node.Input.Where(i => i.Length > 0))
-        {
-            ReadersOf(input).Add(node);
-        }
+        foreach (var input in node.Input)
+            Read(node, input);
         foreach (var output in node.Output.Where(o => o.Length > 0))
         {
             _producers[output] = node;
             _names.Add(output);
         }
+        foreach (var inner in node.InnerGraphs())
+            _pinned.UnionWith(inner.Node.SelectMany(n => n.Reads()).Concat(inner.Output.Select(o => o.Name)));
     }
 
-    private void Unlink(NodeProto node)
+    private void Read(NodeProto node, string value)
+    {
+        if (value.Length == 0)
+            return;
+        if (!_consumers.TryGetValue(value, out var list))
+            _consumers[value] = list = [];
+        if (!list.Contains(node))
+            list.Add(node);
+    }
+
+    private void Unread(NodeProto node)
     {
         foreach (var input in node.Input)
-        {
-            if (_readers.TryGetValue(input, out var readers))
-            {
-                readers.Remove(node);
-            }
-        }
-        foreach (var output in node.Output)
-        {
-            _producers.Remove(output);
-        }
+            Unread(node, input);
     }
 
-    private List<NodeProto> ReadersOf(string value) => _readers.TryGetValue(value, out var readers) ? readers : _readers[value] = [];
-
-    private static IEnumerable<string> InnerReads(NodeProto node) => node.Attribute.SelectMany(a => a.G is null ? a.Graphs : a.Graphs.Append(a.G))
-        .SelectMany(g => g.Node.SelectMany(n => n.Input.Concat(InnerReads(n))).Concat(g.Output.Select(o => o.Name)));
+    private void Unread(NodeProto node, string value)
+    {
+        if (_consumers.TryGetValue(value, out var list))
+            list.Remove(node);
+    }
 }

@@ -4,64 +4,62 @@ namespace DeepSeek.Onnx.Optimization;
 
 internal static class Identities
 {
-    internal static int Apply(GraphEditor graph) => graph.Nodes.Count(node => Passes(graph, node) && Remove(graph, node) || Merge(graph, node));
+    internal static int Apply(GraphEditor editor) => editor.Editable().Count(node => Passes(editor, node) ? Remove(editor, node) : Merge(editor, node));
 
     /// <summary>Whether the node's output is its first input.</summary>
-    private static bool Passes(GraphEditor graph, NodeProto node) => node.Domain.Length == 0 && node.OpType switch
+    private static bool Passes(GraphEditor editor, NodeProto node) => node.Domain.Length == 0 && node.OpType switch
     {
         "Identity" => true,
-        "Dropout" => node.Output.Count == 1 || node.Output[1].Length == 0,
+        "Dropout" => !IsRead(editor, node, 1) && !MayTrain(editor, node),
         "Transpose" => node.Ints("perm") is { } order && order.Select((d, i) => d == i).All(same => same),
         "Concat" => node.Input.Count == 1,
-        "Mul" or "Div" => graph.Number(node.Input[1]) == 1 && graph.Constant(node.Input[1])!.Dims.Count == 0,
-        "Add" or "Sub" => graph.Number(node.Input[1]) == 0 && graph.Constant(node.Input[1])!.Dims.Count == 0,
+        "Mul" or "Div" => IsScalar(editor, node.Input[1], 1),
+        "Add" or "Sub" => IsScalar(editor, node.Input[1], 0),
         _ => false,
     };
 
-    private static bool Remove(GraphEditor graph, NodeProto node)
+    private static bool IsRead(GraphEditor editor, NodeProto node, int output) =>
+        node.Output.Count > output && node.Output[output].Length > 0 && (editor.IsPinned(node.Output[output]) || editor.Consumers(node.Output[output]).Count > 0);
+
+    private static bool MayTrain(GraphEditor editor, NodeProto node) =>
+        node.Input.Count > 2 && node.Input[2].Length > 0 && !(editor.Constant(node.Input[2]) is { } mode && ConstantTensor.Of(mode).Data is [0]);
+
+    private static bool IsScalar(GraphEditor editor, string value, double number) => editor.Number(value) == number && editor.Constant(value)!.Dims.Count == 0;
+
+    private static bool Remove(GraphEditor editor, NodeProto node)
     {
         var (input, output) = (node.Input[0], node.Output[0]);
-        if (graph.Producer(output) != node)
+        if (editor.Producer(input) is { } producer && !editor.Keeps(producer) && !editor.IsPinned(input))
         {
-            return false;
-        }
-        if (!graph.IsPinned(output) && !IsNamed(node))
-        {
-            graph.Redirect(output, input);
-            graph.Remove(node);
+            // The later name is the one that others know, as "logits".
+            editor.Remove(node);
+            editor.SetOutput(producer, output, producer.Output.IndexOf(input));
+            editor.ReplaceUses(input, output);
             return true;
         }
-        // An output keeps its name: the node in front takes it over, if nobody needs the old one.
-        if (graph.Producer(input) is not { } producer || graph.IsPinned(input))
-        {
+        if (editor.IsPinned(output))
             return false;
-        }
-        graph.Remove(node);
-        graph.Rename(producer, input, output);
+        editor.ReplaceUses(output, input);
+        editor.Remove(node);
         return true;
     }
 
-    // Identity nodes give values names to find them by, such as logits.
-    private static bool IsNamed(NodeProto node) => node.OpType == "Identity";
-
     /// <summary>Two transpositions or two reshapes in a row become one.</summary>
-    private static bool Merge(GraphEditor graph, NodeProto node)
+    private static bool Merge(GraphEditor editor, NodeProto node)
     {
-        if (node.Domain.Length > 0 || graph.Producer(node.Output[0]) != node || graph.Producer(node.Input.FirstOrDefault() ?? "", node.OpType) is not { } first)
-        {
+        if (node.Domain.Length > 0 || editor.Producer(node.Input.FirstOrDefault() ?? "", node.OpType) is not { } first)
             return false;
-        }
         if (node.OpType == "Transpose" && node.Ints("perm") is { } outer && first.Ints("perm") is { } inner)
         {
             node.Attribute.Clear();
             node.Attribute.Add(OnnxAttribute.Of("perm", outer.Select(d => inner[d])));
-            graph.SetInput(node, 0, first.Input[0]);
+            editor.SetInput(node, 0, first.Input[0]);
             return true;
         }
         // Zeros in the second shape refer to the first's result.
-        if (node.OpType == "Reshape" && graph.Longs(node.Input[1]) is { } shape && !shape.Contains(0))
+        if (node.OpType == "Reshape" && editor.Longs(node.Input[1]) is { } shape && !shape.Contains(0))
         {
-            graph.SetInput(node, 0, first.Input[0]);
+            editor.SetInput(node, 0, first.Input[0]);
             return true;
         }
         return false;

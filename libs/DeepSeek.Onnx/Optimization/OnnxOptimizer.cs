@@ -17,16 +17,19 @@ public sealed record OnnxPassReport(string Pass, int Rewrites, int NodesBefore, 
 /// <summary>Rewrites graphs into smaller ones that compute the same within rounding.</summary>
 public static class OnnxOptimizer
 {
-    /// <summary>Removes nodes and constants that no output depends on.</summary>
-    public static OnnxPass DeadCode { get; } = new("dead code", Optimization.DeadCode.Apply);
+    /// <summary>Removes nodes that no output depends on; unread constants go in any case.</summary>
+    public static OnnxPass DeadCode { get; } = new("dead code", editor => editor.Sweep());
 
     /// <summary>Removes nodes that hand their input on, and transpositions that undo each other.</summary>
     public static OnnxPass Identities { get; } = new("identities", Optimization.Identities.Apply);
 
     /// <summary>Computes nodes whose inputs are all constants.</summary>
-    public static OnnxPass ConstantFolding { get; } = new("constant folding", Optimization.ConstantFolding.Apply);
+    public static OnnxPass ConstantFolding { get; } = ConstantFoldingWith(null);
 
-    /// <summary>Works batch normalisation into the convolution or linear layer in front of it.</summary>
+    /// <summary>The same with a rule for what is not known here.</summary>
+    public static OnnxPass ConstantFoldingWith(ConstantRule? more) => new("constant folding", editor => Optimization.ConstantFolding.Apply(editor, more));
+
+    /// <summary>Works batch normalisation into the convolution or linear layer in front of it, or into the linear layers behind.</summary>
     public static OnnxPass BatchNormFolding { get; } = new("batch normalisation", Optimization.BatchNormFolding.Apply);
 
     /// <summary>Finds x·Φ(x) and its tanh form in their parts: one Gelu node (standard from opset 20 on, ONNX Runtime's own before).</summary>
@@ -45,7 +48,14 @@ public static class OnnxOptimizer
     public static (ModelProto Model, IReadOnlyList<OnnxPassReport> Reports) Run(ModelProto model, IReadOnlyList<OnnxPass> passes)
     {
         var copy = model.Clone();
-        var editor = new GraphEditor(copy);
+        var reports = Run(new GraphEditor(copy), passes);
+        OnnxModels.Validate(copy);
+        return (copy, reports);
+    }
+
+    /// <summary>Runs the passes likewise on the editor's model and applies the edits.</summary>
+    public static IReadOnlyList<OnnxPassReport> Run(GraphEditor editor, IReadOnlyList<OnnxPass> passes)
+    {
         var reports = new Dictionary<string, OnnxPassReport>();
         bool changed;
         do
@@ -53,15 +63,15 @@ public static class OnnxOptimizer
             changed = false;
             foreach (var pass in passes)
             {
-                var before = copy.Graph.Node.Count;
+                var before = editor.Nodes.Count;
                 var rewrites = pass.Apply(editor);
                 changed |= rewrites > 0;
                 var report = reports.GetValueOrDefault(pass.Name) ?? new OnnxPassReport(pass.Name, 0, before, before);
-                reports[pass.Name] = report with { Rewrites = report.Rewrites + rewrites, NodesAfter = report.NodesAfter + copy.Graph.Node.Count - before };
+                reports[pass.Name] = report with { Rewrites = report.Rewrites + rewrites, NodesAfter = report.NodesAfter + editor.Nodes.Count - before };
             }
         }
         while (changed);
-        OnnxModels.Validate(copy);
-        return (copy, [.. passes.Select(p => reports[p.Name])]);
+        editor.Apply();
+        return [.. passes.Select(p => reports[p.Name])];
     }
 }

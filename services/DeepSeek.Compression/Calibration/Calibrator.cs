@@ -1,4 +1,5 @@
 using DeepSeek.Compression.Graphs;
+using DeepSeek.Onnx;
 using Microsoft.ML.OnnxRuntime;
 using Onnx;
 

@@ -1,4 +1,4 @@
-using Onnx;
+using DeepSeek.Onnx.Optimization;
 
 namespace DeepSeek.Compression.Graphs;
 
@@ -8,13 +8,13 @@ namespace DeepSeek.Compression.Graphs;
 /// </summary>
 public static class ActivationOrder
 {
-    public static void Run(GraphEditor editor, Func<NodeProto, bool> keep)
+    public static void Run(GraphEditor editor)
     {
-        foreach (var activation in editor.Nodes.Where(n => n is { OpType: "Relu" or "Clip", Domain: "" } && !keep(n)).ToArray())
+        foreach (var activation in editor.Editable("Relu", "Clip"))
         {
             var bounded = activation.Input.Skip(1).All(i => i.Length == 0 || editor.Constant(i) is not null);
             if (!bounded || !editor.HasSingleUse(activation.Input[0])
-                || editor.Producer(activation.Input[0]) is not { OpType: "MaxPool", Domain: "", Output.Count: 1 } pool || keep(pool))
+                || editor.Producer(activation.Input[0], "MaxPool") is not { Output.Count: 1 } pool || editor.Keeps(pool))
                 continue;
             var (pooled, activated) = (pool.Output[0], activation.Output[0]);
             editor.SetInput(activation, 0, pool.Input[0]);

@@ -1,4 +1,5 @@
 using DeepSeek.Onnx;
+using DeepSeek.Onnx.Optimization;
 using Onnx;
 
 namespace DeepSeek.Compression.Graphs;
@@ -10,18 +11,17 @@ namespace DeepSeek.Compression.Graphs;
 public static class LinearNormalization
 {
     /// <param name="editor">The graph.</param>
-    /// <param name="keep">Nodes to leave alone.</param>
     /// <param name="rank">Rank of a value as seen in a run; Gemm takes matrices only.</param>
-    public static void Run(GraphEditor editor, Func<NodeProto, bool> keep, Func<string, int> rank)
+    public static void Run(GraphEditor editor, Func<string, int> rank)
     {
-        foreach (var node in editor.Nodes.Where(n => !keep(n)).ToArray())
+        foreach (var node in editor.Editable("MatMul", "Gemm"))
         {
             if (WeightedLayer.Find(editor, node) is not { } layer)
                 continue;
-            if (node.OpType == "MatMul" && rank(node.Input[0]) == 2)
-                ToGemm(editor, layer);
-            else if (node.OpType == "Gemm")
+            if (node.OpType == "Gemm")
                 Normalize(editor, layer);
+            else if (rank(node.Input[0]) == 2)
+                ToGemm(editor, layer);
         }
     }
 

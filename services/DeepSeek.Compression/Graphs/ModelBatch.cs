@@ -32,7 +32,7 @@ public sealed record ModelBatch(int Rows, IReadOnlyList<ModelInput> Inputs)
         }
         catch (OnnxRuntimeException e)
         {
-            throw new UnsupportedModelException("The model fails on rows of its own dataset: " + e.Message, e);
+            throw new UnsupportedModelException("The model fails in ONNX Runtime: " + e.Message, e);
         }
         finally
         {

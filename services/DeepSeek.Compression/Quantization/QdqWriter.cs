@@ -1,6 +1,6 @@
 using DeepSeek.Compression.Calibration;
-using DeepSeek.Compression.Graphs;
 using DeepSeek.Onnx;
+using DeepSeek.Onnx.Optimization;
 using Onnx;
 
 namespace DeepSeek.Compression.Quantization;

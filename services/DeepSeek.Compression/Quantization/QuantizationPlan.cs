@@ -1,5 +1,6 @@
 using DeepSeek.Compression.Graphs;
 using DeepSeek.Onnx;
+using DeepSeek.Onnx.Optimization;
 using Onnx;
 
 namespace DeepSeek.Compression.Quantization;
@@ -19,6 +20,8 @@ public sealed class QuantizationPlan
     /// <summary>These keep the stored numbers, so input and output share one scale.</summary>
     private static readonly HashSet<string> SameScale = ["MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"];
 
+    private static readonly HashSet<string> Quantizable = ["Conv", "Gemm", "MatMul"];
+
     private static readonly HashSet<string> Arithmetic = ["Add", "AveragePool", "GlobalAveragePool", "Concat", "LeakyRelu"];
 
     /// <summary>What ONNX Runtime fuses into a float Gemm.</summary>
@@ -26,16 +29,11 @@ public sealed class QuantizationPlan
         ["Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "HardSigmoid", "Selu", "Softplus", "Softsign", "ThresholdedRelu", "ScaledTanh", "ParametricSoftplus"];
 
     private readonly GraphEditor _editor;
-    private readonly Func<NodeProto, bool> _keep;
     private readonly HashSet<NodeProto> _layers = [];
     private readonly OrderedDictionary<string, string> _values = new(StringComparer.Ordinal);
     private readonly HashSet<string> _given = new(StringComparer.Ordinal);
 
-    private QuantizationPlan(GraphEditor editor, Func<NodeProto, bool> keep)
-    {
-        _editor = editor;
-        _keep = keep;
-    }
+    private QuantizationPlan(GraphEditor editor) => _editor = editor;
 
     public required IReadOnlyList<WeightedLayer> Layers { get; init; }
 
@@ -45,9 +43,9 @@ public sealed class QuantizationPlan
     /// <summary>Quantised values → the value whose range gives their scale.</summary>
     public IReadOnlyDictionary<string, string> Values => _values;
 
-    public static QuantizationPlan Make(GraphEditor editor, QuantizationOptions options, Func<NodeProto, bool> keep)
+    public static QuantizationPlan Make(GraphEditor editor, QuantizationOptions options)
     {
-        var layers = GraphOrder.Sort(editor.Nodes).Where(n => !keep(n)).Select(n => WeightedLayer.Find(editor, n)).OfType<WeightedLayer>()
+        var layers = GraphOrder.Sort(editor.Nodes).Where(n => !editor.Keeps(n) && Quantizable.Contains(n.OpType)).Select(n => WeightedLayer.Find(editor, n)).OfType<WeightedLayer>()
             .Where(l => editor.Constant(l.Node.Input[0]) is null).ToList();
         if (layers.Count == 0)
             throw new UnsupportedModelException($"The model has no Conv, Gemm or MatMul with constant float32 weights outside '{options.FloatPrefix}'; INT8 quantisation would change nothing.");
@@ -57,7 +55,7 @@ public sealed class QuantizationPlan
             layers.RemoveAt(0);
         if (layers.Count == 0)
             throw new UnsupportedModelException("With the first and the last layer kept in float no layer is left to quantise; drop keepFirst or keepLast.");
-        var plan = new QuantizationPlan(editor, keep) { Layers = layers };
+        var plan = new QuantizationPlan(editor) { Layers = layers };
         plan._layers.UnionWith(layers.Select(l => l.Node));
         foreach (var layer in layers)
             plan.Need(layer.Node.Input[0]);
@@ -72,9 +70,9 @@ public sealed class QuantizationPlan
             return;
         _values[value] = value;
         var producer = _editor.Producer(value);
-        if (producer is null || _keep(producer))
+        if (producer is null || _editor.Keeps(producer))
             _given.Add(value);
-        if (producer is null || producer.Domain.Length > 0 || _keep(producer))
+        if (producer is null || producer.Domain.Length > 0 || _editor.Keeps(producer))
             return;
         if (IsFusedActivation(producer, out var inner))
             producer = inner;
@@ -102,11 +100,11 @@ public sealed class QuantizationPlan
     private bool IsFusedActivation(NodeProto node, out NodeProto producer)
     {
         producer = null!;
-        if (node.OpType is not ("Relu" or "Clip") || node.Domain.Length > 0 || _keep(node) || !_editor.HasSingleUse(node.Input[0]))
+        if (node.OpType is not ("Relu" or "Clip") || node.Domain.Length > 0 || _editor.Keeps(node) || !_editor.HasSingleUse(node.Input[0]))
             return false;
         if (node.OpType == "Clip" && !(node.Input.Count == 3 && _editor.Constant(node.Input[1])?.Floats() is [0f]))
             return false;
         producer = _editor.Producer(node.Input[0])!;
-        return producer is not null && !_keep(producer) && (_layers.Contains(producer) || (producer.Domain.Length == 0 && producer.OpType == "Add"));
+        return producer is not null && !_editor.Keeps(producer) && (_layers.Contains(producer) || (producer.Domain.Length == 0 && producer.OpType == "Add"));
     }
 }

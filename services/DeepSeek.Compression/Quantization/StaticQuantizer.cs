@@ -1,6 +1,7 @@
 using DeepSeek.Compression.Calibration;
 using DeepSeek.Compression.Graphs;
 using DeepSeek.Onnx;
+using DeepSeek.Onnx.Optimization;
 using Onnx;
 
 namespace DeepSeek.Compression.Quantization;
@@ -32,9 +33,9 @@ public static class StaticQuantizer
 
         progress?.Invoke(0, "folding constants and batch normalisation");
         var folded = Fold(model, calibration, Keep, cancelled);
-        var editor = new GraphEditor(folded);
-        var before = editor.Nodes.Where(n => !Keep(n) && WeightedLayer.Find(editor, n) is not null).Select(n => n.Name).ToArray();
-        var plan = QuantizationPlan.Make(editor, options, Keep);
+        var editor = new GraphEditor(folded, Keep);
+        var before = editor.Editable().Where(n => WeightedLayer.Find(editor, n) is not null).Select(n => n.Name).ToArray();
+        var plan = QuantizationPlan.Make(editor, options);
 
         progress?.Invoke(0.1, $"calibrating {plan.Values.Count} values");
         var calibrator = new Calibrator(folded.Clone(), calibration);
@@ -57,16 +58,14 @@ public static class StaticQuantizer
     public static ModelProto Fold(ModelProto model, IReadOnlyList<ModelBatch> calibration, Func<NodeProto, bool> keep, CancellationToken cancelled = default)
     {
         var copy = model.Clone();
-        var editor = new GraphEditor(copy);
-        ConstantFolding.Run(editor, keep, copy);
-        editor.Apply();
+        var editor = new GraphEditor(copy, keep);
+        OnnxOptimizer.Run(editor, [OnnxOptimizer.ConstantFoldingWith(RuntimeConstants.For(model)), OnnxOptimizer.Identities, OnnxOptimizer.DeadCode]);
 
-        var matMuls = copy.Graph.Node.Where(n => n.OpType == "MatMul" && !keep(n) && WeightedLayer.Find(editor, n) is not null).Select(n => n.Input[0]).Distinct().ToArray();
+        var matMuls = editor.Editable("MatMul").Where(n => WeightedLayer.Find(editor, n) is not null).Select(n => n.Input[0]).Distinct().ToArray();
         var ranks = new Calibrator(copy.Clone(), calibration).Ranks(matMuls, cancelled);
-        editor = new GraphEditor(copy);
-        LinearNormalization.Run(editor, keep, v => ranks.GetValueOrDefault(v));
-        BatchNormFolding.Run(editor, keep);
-        ActivationOrder.Run(editor, keep);
+        LinearNormalization.Run(editor, v => ranks.GetValueOrDefault(v));
+        OnnxOptimizer.BatchNormFolding.Apply(editor);
+        ActivationOrder.Run(editor);
         editor.Sweep();
         editor.Apply();
         return copy;

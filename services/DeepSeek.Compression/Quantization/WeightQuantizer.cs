@@ -1,5 +1,6 @@
 using DeepSeek.Compression.Graphs;
 using DeepSeek.Onnx;
+using DeepSeek.Onnx.Optimization;
 
 namespace DeepSeek.Compression.Quantization;
 

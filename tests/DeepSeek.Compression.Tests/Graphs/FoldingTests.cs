@@ -66,6 +66,22 @@ public sealed class FoldingTests
     }
 
     [Fact]
+    public void Fold_ConstantOfAnOperatorThatOnlyTheRuntimeKnows_IsComputedOnce()
+    {
+        var g = new OnnxGraph("g");
+        g.Input("features", OnnxType.Float, "N", 2);
+        var weight = g.Node("Reshape", [g.Node("Max", [g.Initializer(OnnxTensors.Of("w", [1f, -2f, 3f, -4f], 4)), g.Scalar("zero", 0f)]), g.Initializer(OnnxTensors.Of("sizes", [2L, 2], 2))]);
+        g.NodeTo("logits", "Gemm", ["features", weight]);
+        g.Output("logits", OnnxType.Float);
+        var rows = (IReadOnlyList<ModelBatch>)[new ModelBatch(1, [new ModelInput("features", [1, 2], new float[] { 1, 10 })])];
+
+        var folded = StaticQuantizer.Fold(g.ToModel(), rows, _ => false);
+
+        Assert.Single(folded.Graph.Node);
+        Assert.Equal([31f, 0f], ResidualNet.Run(folded, rows));
+    }
+
+    [Fact]
     public void Fold_SharedWeights_ChangesOnlyTheLayerThatIsNormalised()
     {
         var g = new OnnxGraph("g");

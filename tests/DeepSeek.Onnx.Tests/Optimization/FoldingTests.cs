@@ -17,6 +17,71 @@ public sealed class FoldingTests
     }
 
     [Fact]
+    public void DeadCode_ValueReadTwiceByAnUnusedNode_GoesToo()
+    {
+        var graph = Graph(out var x, 2, 3);
+        var e = graph.Node("Exp", [x]);
+        graph.Node("Mul", [e, e]);
+
+        OptimizedGraph.Check(Done(graph, graph.Node("Neg", [x])), 4, 2, OnnxOptimizer.DeadCode);
+    }
+
+    [Theory]
+    [InlineData("arithmetic")]
+    [InlineData("neutral")]
+    [InlineData("layer")]
+    [InlineData("norm")]
+    public void Optimize_InitializerThatIsAnInputToo_StaysOpenToCallers(string place)
+    {
+        var graph = Graph(out var x, 3, 4, 5);
+        var weight = graph.Initializer(OptimizedGraph.Drawn("w", 6, 4, 2));
+        var y = graph.Node("Conv", [x, weight]);
+        var norm = Norm(graph, y);
+        var result = place switch
+        {
+            "arithmetic" => graph.Node("Mul", [x, graph.Node("Neg", [graph.Scalar("default", 2f)])]),
+            "neutral" => graph.Node("Mul", [x, graph.Scalar("default", 1f)]),
+            _ => norm,
+        };
+        var model = Done(graph, result);
+        var open = place switch { "layer" => weight, "norm" => "gamma", _ => "default" };
+        var tensor = model.Graph.Initializer.Single(t => t.Name == open);
+        model.Graph.Input.Add(OnnxShapes.ValueInfo(open, OnnxType.Float, [.. tensor.Dims.Select(d => (OnnxDim)d)]));
+        model = OnnxOptimizer.Run(model, [OnnxOptimizer.DeadCode]).Model;
+
+        // The check gives every input other values than its default.
+        var optimized = OptimizedGraph.Check(model, model.Graph.Node.Count, model.Graph.Node.Count, [.. OnnxOptimizer.ForOnnxRuntime.Except([OnnxOptimizer.Identities])]);
+
+        Assert.Contains(optimized.Graph.Initializer, t => t.Name == open);
+        OptimizedGraph.Check(model, model.Graph.Node.Count, model.Graph.Node.Count - 1, OnnxOptimizer.Identities); // the node that names the output
+    }
+
+    [Fact]
+    public void Optimize_KeptNodes_StayAsTheyAre()
+    {
+        var graph = Graph(out var x, 3, 4, 5);
+        var y = graph.Node("Conv", [graph.Node("Mul", [x, graph.Scalar("one", 1f)]), graph.Initializer(OptimizedGraph.Drawn("w", 6, 4, 2))]);
+        var model = Done(graph, graph.Node("Add", [Norm(graph, y), graph.Node("Neg", [graph.Scalar("c", 2f)])]));
+        var before = model.Clone();
+
+        var reports = OnnxOptimizer.Run(new GraphEditor(model, _ => true), OnnxOptimizer.ForOnnxRuntime);
+
+        Assert.Equal(before, model);
+        Assert.All(reports, r => Assert.Equal(0, r.Rewrites));
+    }
+
+    [Theory]
+    [InlineData(true, 3, 2)]
+    [InlineData(false, 3, 1)]
+    public void Identities_DropoutThatTrains_IsLeft(bool training, int before, int after)
+    {
+        var graph = Graph(out var x, 2, 3);
+        var dropped = graph.Node("Dropout", [graph.Node("Neg", [x]), graph.Scalar("ratio", 0f), graph.Initializer(OnnxTensors.Of("training", [training]))]);
+
+        OptimizedGraph.Check(Done(graph, dropped), before, after, OnnxOptimizer.Identities);
+    }
+
+    [Fact]
     public void Identities_NodesThatHandOn_GoAndTheOutputKeepsItsName()
     {
         var graph = Graph(out var x, 2, 3);
@@ -40,7 +105,7 @@ public sealed class FoldingTests
 
     public static TheoryData<string, int> Constants => new()
     {
-        { "arithmetic", 6 }, { "transpose", 1 }, { "reshape", 2 }, { "gather", 1 }, { "slice", 1 }, { "concat", 1 }, { "filled triangle", 3 }, { "sizes", 4 }, { "cast", 2 }, { "constant", 1 },
+        { "arithmetic", 6 }, { "transpose", 1 }, { "reshape", 2 }, { "gather", 1 }, { "slice", 1 }, { "concat", 1 }, { "filled triangle", 3 }, { "sizes", 4 }, { "cast", 2 }, { "constant", 1 }, { "constant numbers", 1 },
     };
 
     [Theory]
@@ -63,6 +128,7 @@ public sealed class FoldingTests
             "sizes" => graph.Node("Reshape", [c, graph.Node("Concat", [graph.Node("Shape", [c], OnnxAttribute.Of("end", 1)), graph.Node("Squeeze", [graph.Initializer(OnnxTensors.Of("rest", [-1L], 1, 1)), Shape(graph, 0)])],
                 OnnxAttribute.Of("axis", 0))]),
             "cast" => graph.Node("Cast", [graph.Node("Cast", [c], OnnxAttribute.Of("to", (long)OnnxType.Int64))], OnnxAttribute.Of("to", (long)OnnxType.Float)),
+            "constant numbers" => graph.Node("Constant", [], OnnxAttribute.Of("value_floats", [1.5f, -2])),
             _ => graph.Node("Constant", [], OnnxAttribute.Of("value", OptimizedGraph.Drawn("", 2, 2))),
         };
 
@@ -77,6 +143,45 @@ public sealed class FoldingTests
         var filled = graph.Node("ConstantOfShape", [Shape(graph, 1024, 1024)]);
 
         OptimizedGraph.Check(Done(graph, graph.Node("Add", [x, graph.Node("ReduceSum", [filled], OnnxAttribute.Of("keepdims", 0))])), 4, 4, OnnxOptimizer.ConstantFolding);
+    }
+
+    [Fact]
+    public void ConstantFolding_NodeThatBreaksItsRules_IsLeftToTheRuntime()
+    {
+        var graph = Graph(out var x, 1);
+        var c = graph.Initializer(OptimizedGraph.Drawn("c", 2, 3));
+        string[] wrong =
+        [
+            graph.Node("Gather", [c, graph.Scalar("place", 2L)]), graph.Node("Transpose", [c], Perm(0, 0)), graph.Node("Reshape", [c, Shape(graph, 4, -1, 0, 0)]),
+            graph.Node("Concat", [c, graph.Initializer(OptimizedGraph.Drawn("d", 2))], OnnxAttribute.Of("axis", 0)), graph.Node("Squeeze", [c, Shape(graph, 1)]),
+            graph.Node("Unsqueeze", [c, c]), graph.Node("Trilu", [graph.Scalar("s", 1f)]), graph.Node("ConstantOfShape", [Shape(graph, -4)]),
+        ];
+        var model = Done(graph, graph.Node("Sum", [x, .. wrong]));
+
+        var reports = OnnxOptimizer.Run(model, [OnnxOptimizer.ConstantFolding]).Reports;
+
+        Assert.Equal(0, reports.Single().Rewrites);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void BatchNormFolding_InFrontOfALinearLayer_GoesIntoItsWeights(int transposed)
+    {
+        var graph = Graph(out var x, 3, 6);
+        var weight = graph.Initializer(OptimizedGraph.Drawn("w", transposed == 1 ? [4, 6] : [6, 4]));
+        var y = graph.Node("Gemm", [Norm(graph, x), weight, graph.Initializer(OptimizedGraph.Drawn("bias", 4))], OnnxAttribute.Of("transB", transposed));
+
+        OptimizedGraph.Check(Done(graph, y), 3, 2, OnnxOptimizer.BatchNormFolding);
+    }
+
+    [Fact]
+    public void BatchNormFolding_GemmWithFactors_IsLeft()
+    {
+        var graph = Graph(out var x, 3, 4);
+        var y = graph.Node("Gemm", [x, graph.Initializer(OptimizedGraph.Drawn("w", 4, 6))], OnnxAttribute.Of("alpha", 0.5f));
+
+        OptimizedGraph.Check(Done(graph, Norm(graph, y)), 3, 3, OnnxOptimizer.BatchNormFolding);
     }
 
     [Theory]

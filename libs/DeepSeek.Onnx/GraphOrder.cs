@@ -1,7 +1,6 @@
-using DeepSeek.Onnx;
 using Onnx;
 
-namespace DeepSeek.Compression.Graphs;
+namespace DeepSeek.Onnx;
 
 /// <summary>Order of nodes, and parts of graphs.</summary>
 public static class GraphOrder
@@ -60,6 +59,7 @@ public static class GraphOrder
         return part;
     }
 
+    /// <summary>The graphs in a node's attributes: branches of If, the body of Loop.</summary>
     public static IEnumerable<GraphProto> InnerGraphs(this NodeProto node) =>
         node.Attribute.SelectMany(a => a.G is null ? a.Graphs : a.Graphs.Append(a.G));
 
