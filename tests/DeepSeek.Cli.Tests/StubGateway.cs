@@ -1,23 +1,16 @@
 using System.Collections.Concurrent;
+using DeepSeek.Testing;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.Cli.Tests;
 
 /// <summary>A gateway that knows one key and answers with what a test gives it.</summary>
-internal sealed class StubGateway : IAsyncDisposable
+internal sealed class StubGateway : StubServer
 {
     public const string Key = "dsk_known";
-    private readonly WebApplication _app;
 
-    private StubGateway(WebApplication app) => _app = app;
-
-    public Uri Address => new(_app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+    private StubGateway() => Server.Run(AnswerAsync);
 
     /// <summary>Status and JSON body by path.</summary>
     public ConcurrentDictionary<string, (int Status, string Body)> Answers { get; } = new();
@@ -28,18 +21,7 @@ internal sealed class StubGateway : IAsyncDisposable
     /// <summary>Request bodies seen.</summary>
     public ConcurrentQueue<string> Bodies { get; } = new();
 
-    public static async Task<StubGateway> StartAsync()
-    {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        var gateway = new StubGateway(builder.Build());
-        gateway._app.Run(gateway.AnswerAsync);
-        await gateway._app.StartAsync();
-        return gateway;
-    }
-
-    public ValueTask DisposeAsync() => _app.DisposeAsync();
+    public static Task<StubGateway> StartAsync() => StartedAsync(new StubGateway());
 
     private async Task AnswerAsync(HttpContext http)
     {

@@ -1,18 +1,20 @@
 using System.Collections.Concurrent;
+using DeepSeek.Testing;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.Client.Tests;
 
 /// <summary>A real HTTP server that answers each request with the next step of a script and remembers what it was asked.</summary>
-public sealed class ScriptedGateway : IAsyncDisposable
+public sealed class ScriptedGateway : StubServer
 {
-    private readonly WebApplication _app;
-    private readonly ConcurrentQueue<Func<HttpContext, Task>> _script = new();
+    private readonly ConcurrentQueue<Func<HttpContext, Task>> _script;
 
-    private ScriptedGateway(WebApplication app) => _app = app;
+    private ScriptedGateway(Func<HttpContext, Task>[] script)
+    {
+        _script = new(script);
+        Server.Run(AnswerAsync);
+    }
 
     public ConcurrentQueue<Asked> Requests { get; } = new();
 
@@ -20,15 +22,8 @@ public sealed class ScriptedGateway : IAsyncDisposable
 
     public static async Task<ScriptedGateway> StartAsync(params Func<HttpContext, Task>[] script)
     {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        builder.Logging.ClearProviders();
-        var gateway = new ScriptedGateway(builder.Build());
-        foreach (var step in script)
-            gateway._script.Enqueue(step);
-        gateway._app.Run(gateway.AnswerAsync);
-        await gateway._app.StartAsync();
-        gateway.Client = new DeepSeekClient(new Uri(gateway._app.Urls.First()), "dsk_test");
+        var gateway = await StartedAsync(new ScriptedGateway(script));
+        gateway.Client = new DeepSeekClient(gateway.Address, "dsk_test");
         return gateway;
     }
 
@@ -59,10 +54,10 @@ public sealed class ScriptedGateway : IAsyncDisposable
         return Task.CompletedTask;
     }
 
-    public async ValueTask DisposeAsync()
+    public override ValueTask DisposeAsync()
     {
         Client.Dispose();
-        await _app.DisposeAsync();
+        return base.DisposeAsync();
     }
 
     private async Task AnswerAsync(HttpContext http)

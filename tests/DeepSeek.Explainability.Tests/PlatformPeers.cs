@@ -4,25 +4,18 @@ using System.Security.Cryptography;
 using System.Text;
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Data;
+using DeepSeek.Testing;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.Explainability.Tests;
 
 /// <summary>The borders this service sees of its peers, on one loopback port: the registry's versions and blobs, a deployment, and leases that are always granted.</summary>
-internal sealed class PlatformPeers : IAsyncDisposable
+internal sealed class PlatformPeers : StubServer
 {
     private readonly ConcurrentDictionary<string, byte[]> _blobs = new();
-    private readonly WebApplication _app;
 
-    private PlatformPeers(WebApplication app) => _app = app;
-
-    public Uri Address => new(_app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+    private PlatformPeers() => Map();
 
     /// <summary>By model, the answer to <c>…/models/MODEL/resolve?ref=1</c>.</summary>
     public ConcurrentDictionary<string, object> Versions { get; } = new();
@@ -30,16 +23,7 @@ internal sealed class PlatformPeers : IAsyncDisposable
     /// <summary>What heartbeats are answered with.</summary>
     public JobDirective Directive { get; set; } = JobDirective.Continue;
 
-    public static async Task<PlatformPeers> StartAsync()
-    {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        var peers = new PlatformPeers(builder.Build());
-        peers.Map();
-        await peers._app.StartAsync();
-        return peers;
-    }
+    public static Task<PlatformPeers> StartAsync() => StartedAsync(new PlatformPeers());
 
     public string Add(byte[] bytes)
     {
@@ -60,18 +44,16 @@ internal sealed class PlatformPeers : IAsyncDisposable
         return new DatasetSample(Add(gzip.ToArray()), gzip.ToArray().Length, rows);
     }
 
-    public ValueTask DisposeAsync() => _app.DisposeAsync();
-
     private void Map()
     {
-        _app.MapMethods("/api/v1/blobs/{sha}", ["GET", "HEAD"], (string sha) =>
+        Server.MapMethods("/api/v1/blobs/{sha}", ["GET", "HEAD"], (string sha) =>
             _blobs.TryGetValue(sha, out var bytes) ? Results.Bytes(bytes, enableRangeProcessing: true) : Results.NotFound());
-        _app.MapGet("/api/v1/models/{model}/resolve", (string model, string @ref) =>
+        Server.MapGet("/api/v1/models/{model}/resolve", (string model, string @ref) =>
             @ref is "1" or "production" && Versions.TryGetValue(model, out var version) ? Results.Json(version) : Results.NotFound());
-        _app.MapGet("/api/v1/deployments/{name}", (string name) =>
+        Server.MapGet("/api/v1/deployments/{name}", (string name) =>
             name == "live" ? Results.Json(new { name, model = "scores", @ref = "production", versions = Array.Empty<object>() }) : Results.NotFound());
-        _app.MapPost("/api/v1/jobs/{id:guid}/lease", () => Results.Ok());
-        _app.MapPut("/api/v1/jobs/{id:guid}/lease/{lease:guid}", () => Results.Json(new { directive = Directive.ToString().ToLowerInvariant() }));
-        _app.MapPost("/api/v1/jobs/{id:guid}/lease/{lease:guid}/end", () => Results.Ok());
+        Server.MapPost("/api/v1/jobs/{id:guid}/lease", () => Results.Ok());
+        Server.MapPut("/api/v1/jobs/{id:guid}/lease/{lease:guid}", () => Results.Json(new { directive = Directive.ToString().ToLowerInvariant() }));
+        Server.MapPost("/api/v1/jobs/{id:guid}/lease/{lease:guid}/end", () => Results.Ok());
     }
 }

@@ -20,7 +20,7 @@ public class GatewayFixture : ServiceFactory<Program>
     public override async ValueTask InitializeAsync()
     {
         await base.InitializeAsync();
-        await Upstream.StartAsync();
+        await Upstream.ListenAsync();
         foreach (var service in new[] { ResourceNames.Preprocessing, ResourceNames.Training, ResourceNames.Registry, ResourceNames.Compression, ResourceNames.Inference, ResourceNames.Scheduling })
         {
             WithPeer(service, Upstream.Address);

@@ -1,31 +1,23 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using DeepSeek.ServiceDefaults.Identity;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.Gateway.Tests;
 
 /// <summary>A service behind the gateway that tells what reached it.</summary>
-public sealed class Upstream : IAsyncDisposable
+public sealed class Upstream : StubServer
 {
-    private readonly WebApplication _app;
     private int _calls;
     private int _flaky;
 
     public Upstream()
     {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = null);
-        _app = builder.Build();
-        _app.MapGet("/openapi/v1.json", () => Results.Text(OpenApi, "application/json"));
-        _app.MapGet("/api/v1/jobs/{id}/events", EventsAsync);
-        _app.MapGet("/api/v1/jobs/hang", (HttpContext http) => Task.Delay(Timeout.Infinite, http.RequestAborted));
-        _app.MapGet("/api/v1/jobs/break", (HttpContext http) => http.Abort());
-        _app.MapGet("/api/v1/jobs/refuse", () => Results.Problem("no such job", statusCode: 404));
-        _app.MapPost("/api/v1/runs", async (HttpContext http) =>
+        Server.MapGet("/openapi/v1.json", () => Results.Text(OpenApi, "application/json"));
+        Server.MapGet("/api/v1/jobs/{id}/events", EventsAsync);
+        Server.MapGet("/api/v1/jobs/hang", (HttpContext http) => Task.Delay(Timeout.Infinite, http.RequestAborted));
+        Server.MapGet("/api/v1/jobs/break", (HttpContext http) => http.Abort());
+        Server.MapGet("/api/v1/jobs/refuse", () => Results.Problem("no such job", statusCode: 404));
+        Server.MapPost("/api/v1/runs", async (HttpContext http) =>
         {
             var call = await SeeAsync(http);
             await (Gate?.Task ?? Task.CompletedTask);
@@ -34,12 +26,11 @@ public sealed class Upstream : IAsyncDisposable
             return Results.Json(new { run = call }, statusCode: 202);
         });
         // The second parameter keeps these from being RequestDelegates, whose result nobody writes.
-        _app.MapPost("/api/v1/runs/flaky", async (HttpContext http, CancellationToken _) => Results.Json(new { call = await SeeAsync(http) }, statusCode: Interlocked.Increment(ref _flaky) == 1 ? 503 : 201));
-        _app.MapPost("/api/v1/runs/large", async (HttpContext http, CancellationToken _) => Results.Text($"{await SeeAsync(http)}" + new string('x', 2 << 20)));
-        _app.MapFallback(async (HttpContext http, CancellationToken _) => Results.Json(new { call = await SeeAsync(http) }));
+        Server.MapPost("/api/v1/runs/flaky", async (HttpContext http, CancellationToken _) => Results.Json(new { call = await SeeAsync(http) }, statusCode: Interlocked.Increment(ref _flaky) == 1 ? 503 : 201));
+        Server.MapPost("/api/v1/runs/large", async (HttpContext http, CancellationToken _) => Results.Text($"{await SeeAsync(http)}" + new string('x', 2 << 20)));
+        Server.MapFallback(async (HttpContext http, CancellationToken _) => Results.Json(new { call = await SeeAsync(http) }));
     }
 
-    public Uri Address => new(_app.Urls.First());
     public ConcurrentQueue<RequestSeen> Seen { get; } = new();
     /// <summary>While set, POST /api/v1/runs waits for it.</summary>
     public TaskCompletionSource? Gate { get; set; }
@@ -50,10 +41,6 @@ public sealed class Upstream : IAsyncDisposable
         """;
 
     public RequestSeen Last => Seen.Last();
-
-    public Task StartAsync() => _app.StartAsync();
-
-    public ValueTask DisposeAsync() => _app.DisposeAsync();
 
     private async Task EventsAsync(HttpContext http)
     {

@@ -1,26 +1,19 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
+using DeepSeek.Testing;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.Inference.Tests;
 
 /// <summary>The part of the registry's HTTP face that serving uses, on a loopback port: resolve, lineage, blobs.</summary>
-internal sealed class RegistryPeer : IAsyncDisposable
+internal sealed class RegistryPeer : StubServer
 {
     private readonly ConcurrentDictionary<(string Model, int Version), Registered> _versions = new();
     private readonly ConcurrentDictionary<(string Model, string Alias), int> _aliases = new();
     private readonly ConcurrentDictionary<string, byte[]> _blobs = new();
-    private readonly WebApplication _app;
 
-    private RegistryPeer(WebApplication app) => _app = app;
-
-    public Uri Address => new(_app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+    private RegistryPeer() => Map();
 
     /// <summary>While true every call is answered 503.</summary>
     public bool Down { get; set; }
@@ -32,16 +25,7 @@ internal sealed class RegistryPeer : IAsyncDisposable
 
     private int _resolves;
 
-    public static async Task<RegistryPeer> StartAsync()
-    {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        var peer = new RegistryPeer(builder.Build());
-        peer.Map();
-        await peer._app.StartAsync();
-        return peer;
-    }
+    public static Task<RegistryPeer> StartAsync() => StartedAsync(new RegistryPeer());
 
     /// <summary>Registers the bytes as the model's next version.</summary>
     public Registered Add(string model, byte[] onnx)
@@ -72,11 +56,9 @@ internal sealed class RegistryPeer : IAsyncDisposable
         }
     }
 
-    public ValueTask DisposeAsync() => _app.DisposeAsync();
-
     private void Map()
     {
-        _app.Use(async (http, next) =>
+        Server.Use(async (http, next) =>
         {
             if (Down)
             {
@@ -86,17 +68,17 @@ internal sealed class RegistryPeer : IAsyncDisposable
 
             await next(http);
         });
-        _app.MapGet("/api/v1/models/{model}/resolve", (string model, string @ref) =>
+        Server.MapGet("/api/v1/models/{model}/resolve", (string model, string @ref) =>
         {
             Interlocked.Increment(ref _resolves);
             var number = int.TryParse(@ref, out var n) ? n : _aliases.GetValueOrDefault((model, @ref));
             return _versions.TryGetValue((model, number), out var version) ? Results.Json(Document(version)) : Results.NotFound();
         });
-        _app.MapGet("/api/v1/models/versions/{id:guid}/lineage", (Guid id) =>
+        Server.MapGet("/api/v1/models/versions/{id:guid}/lineage", (Guid id) =>
             _versions.Values.FirstOrDefault(v => v.Id == id) is { } found
                 ? Results.Json(new { chain = new object[] { new { kind = "version", id = found.Id }, new { kind = "dataset", sha256 = "ab" } } })
                 : Results.NotFound());
-        _app.MapMethods("/api/v1/blobs/{sha}", ["GET", "HEAD"], async (string sha) =>
+        Server.MapMethods("/api/v1/blobs/{sha}", ["GET", "HEAD"], async (string sha) =>
         {
             if (Held.TryRemove(sha, out var release))
             {

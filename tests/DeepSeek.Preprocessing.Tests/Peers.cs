@@ -4,24 +4,16 @@ using DeepSeek.Contracts.Jobs;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.Testing;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.Preprocessing.Tests;
 
 /// <summary>The other side of the two protocols this service speaks over HTTP: blobs into a folder, leases always granted.</summary>
-public sealed class Peers : IAsyncDisposable
+public sealed class Peers : StubServer
 {
-    private readonly WebApplication _app;
     private readonly TestFolder _folder = new();
 
-    private Peers(WebApplication app) => _app = app;
-
-    public Uri Address => new(_app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+    private Peers() => Map();
 
     public string Blobs => _folder.Path;
 
@@ -31,28 +23,33 @@ public sealed class Peers : IAsyncDisposable
 
     public JobDirective Directive { get; set; } = JobDirective.Continue;
 
-    public static async Task<Peers> StartAsync()
+    public static Task<Peers> StartAsync() => StartedAsync(new Peers());
+
+    public string PathOf(string sha256) => Path.Combine(Blobs, sha256);
+
+    public override async ValueTask DisposeAsync()
     {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.WebHost.UseKestrel(k => k.Limits.MaxRequestBodySize = null).UseUrls("http://127.0.0.1:0");
-        builder.Logging.ClearProviders();
-        var app = builder.Build();
-        var peers = new Peers(app);
-        app.MapPost("/api/v1/jobs/{id:guid}/lease", () => Results.Ok());
-        app.MapPut("/api/v1/jobs/{id:guid}/lease/{lease:guid}", async (HttpRequest request) =>
+        await base.DisposeAsync();
+        _folder.Dispose();
+    }
+
+    private void Map()
+    {
+        Server.MapPost("/api/v1/jobs/{id:guid}/lease", () => Results.Ok());
+        Server.MapPut("/api/v1/jobs/{id:guid}/lease/{lease:guid}", async (HttpRequest request) =>
         {
-            peers.Beats.Enqueue((await request.ReadFromJsonAsync<Heartbeat>(PlatformJson.Options))!);
-            return Results.Json(new HeartbeatReply { Directive = peers.Directive }, PlatformJson.Options);
+            Beats.Enqueue((await request.ReadFromJsonAsync<Heartbeat>(PlatformJson.Options))!);
+            return Results.Json(new HeartbeatReply { Directive = Directive }, PlatformJson.Options);
         });
-        app.MapPost("/api/v1/jobs/{id:guid}/lease/{lease:guid}/end", async (HttpRequest request) =>
+        Server.MapPost("/api/v1/jobs/{id:guid}/lease/{lease:guid}/end", async (HttpRequest request) =>
         {
-            peers.Ends.Enqueue((await request.ReadFromJsonAsync<EndLease>(PlatformJson.Options))!);
+            Ends.Enqueue((await request.ReadFromJsonAsync<EndLease>(PlatformJson.Options))!);
             return Results.Ok();
         });
-        app.MapMethods("/api/v1/blobs/{sha256}", ["HEAD"], (string sha256) => File.Exists(peers.PathOf(sha256)) ? Results.Ok() : Results.NotFound());
-        app.MapPut("/api/v1/blobs/{sha256}", async (string sha256, HttpRequest request) =>
+        Server.MapMethods("/api/v1/blobs/{sha256}", ["HEAD"], (string sha256) => File.Exists(PathOf(sha256)) ? Results.Ok() : Results.NotFound());
+        Server.MapPut("/api/v1/blobs/{sha256}", async (string sha256, HttpRequest request) =>
         {
-            var temporary = peers.PathOf(Guid.NewGuid().ToString("N"));
+            var temporary = PathOf(Guid.NewGuid().ToString("N"));
             await using (var file = File.Create(temporary))
             {
                 await request.Body.CopyToAsync(file);
@@ -61,18 +58,8 @@ public sealed class Peers : IAsyncDisposable
             {
                 return Results.BadRequest();
             }
-            File.Move(temporary, peers.PathOf(sha256), overwrite: true);
+            File.Move(temporary, PathOf(sha256), overwrite: true);
             return Results.Created();
         });
-        await app.StartAsync();
-        return peers;
-    }
-
-    public string PathOf(string sha256) => Path.Combine(Blobs, sha256);
-
-    public async ValueTask DisposeAsync()
-    {
-        await _app.DisposeAsync();
-        _folder.Dispose();
     }
 }

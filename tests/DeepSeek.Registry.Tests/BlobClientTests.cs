@@ -4,7 +4,6 @@ using System.Text;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.Testing;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -139,7 +138,7 @@ public sealed class BlobClientTests(BlobClientTests.Fixture fixture) : IClassFix
     {
         private readonly ConcurrentDictionary<string, int> _counts = new();
         private readonly ConcurrentDictionary<string, long> _relayed = new();
-        private WebApplication? _relay;
+        private StubServer? _relay;
 
         public RegistryFixture Registry { get; } = new();
 
@@ -156,13 +155,8 @@ public sealed class BlobClientTests(BlobClientTests.Fixture fixture) : IClassFix
         public async ValueTask InitializeAsync()
         {
             await Registry.InitializeAsync();
-            var builder = WebApplication.CreateSlimBuilder();
-            builder.WebHost.UseUrls("http://127.0.0.1:0");
-            builder.Logging.ClearProviders();
-            _relay = builder.Build();
             var http = new HttpClient { BaseAddress = Registry.Address };
-            _relay.Run(context => RelayAsync(http, context));
-            await _relay.StartAsync();
+            _relay = await StubServer.StartAsync(server => server.Run(context => RelayAsync(http, context)));
         }
 
         public async ValueTask DisposeAsync()
@@ -178,7 +172,7 @@ public sealed class BlobClientTests(BlobClientTests.Fixture fixture) : IClassFix
             builder.Logging.ClearProviders();
             builder.Configuration.AddInMemoryCollection(new Dictionary<string, string?>
             {
-                ["services:registry:http:0"] = _relay!.Urls.First(),
+                ["services:registry:http:0"] = _relay!.Address.AbsoluteUri,
                 ["Identity:SigningKey"] = TestIdentity.SigningKey,
                 ["Blobs:CacheDirectory"] = folder ?? cache.Path,
                 ["Blobs:CacheBytes"] = bytes.ToString(),

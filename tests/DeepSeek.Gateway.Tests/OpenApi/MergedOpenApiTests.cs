@@ -15,7 +15,7 @@ public sealed class MergedOpenApiTests : IAsyncLifetime
     {
         _gateway.Upstream.OpenApi = Document("/api/v1/models", "string");
         _training.OpenApi = Document("/api/v1/runs", "integer");
-        await _training.StartAsync();
+        await _training.ListenAsync();
         await _gateway.InitializeAsync();
     }
 

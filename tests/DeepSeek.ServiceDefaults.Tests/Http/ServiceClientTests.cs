@@ -3,14 +3,12 @@ using System.Net;
 using System.Net.Http.Json;
 using DeepSeek.ServiceDefaults.Http;
 using DeepSeek.ServiceDefaults.Identity;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.ServiceDefaults.Tests.Http;
 
 public sealed class ServiceClientTests : IAsyncDisposable
 {
-    private readonly List<WebApplication> _peers = [];
+    private readonly List<StubServer> _peers = [];
     private readonly ConcurrentQueue<HttpRequestSeen> _seen = new();
     private int _calls;
 
@@ -105,12 +103,7 @@ public sealed class ServiceClientTests : IAsyncDisposable
 
     private async Task<Uri> PeerAsync(Func<int, int> status)
     {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        var peer = builder.Build();
-        _peers.Add(peer);
-        peer.MapFallback(async (HttpContext http) =>
+        var peer = await StubServer.StartAsync(server => server.MapFallback(async (HttpContext http) =>
         {
             var body = await new StreamReader(http.Request.Body).ReadToEndAsync();
             _seen.Enqueue(new HttpRequestSeen(http.Connection.LocalPort, http.Request.Headers[IdentityTokens.Header], body));
@@ -121,9 +114,9 @@ public sealed class ServiceClientTests : IAsyncDisposable
             }
 
             http.Response.StatusCode = answer == 0 ? 200 : answer;
-        });
-        await peer.StartAsync(Token);
-        return new Uri(peer.Urls.First());
+        }));
+        _peers.Add(peer);
+        return peer.Address;
     }
 
     private static HttpClient Client(params Uri[] instances) => Client(_ => { }, instances);

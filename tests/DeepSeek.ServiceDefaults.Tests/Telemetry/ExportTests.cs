@@ -2,8 +2,6 @@ using System.Collections.Concurrent;
 using System.Net.Http.Json;
 using System.Text;
 using DeepSeek.ServiceDefaults.Tests.Sample;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.Extensions.Logging;
 
 namespace DeepSeek.ServiceDefaults.Tests.Telemetry;
 
@@ -30,7 +28,7 @@ public sealed class ExportTests
         await vhost.InitializeAsync();
         try
         {
-            Set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.Urls.First());
+            Set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.Address.AbsoluteUri);
             Set("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
             Set("OTEL_BSP_SCHEDULE_DELAY", "100");
             Set("OTEL_BLRP_SCHEDULE_DELAY", "100");
@@ -67,22 +65,14 @@ public sealed class ExportTests
 
     private static void Set(string name, string? value) => Environment.SetEnvironmentVariable(name, value);
 
-    private static async Task<WebApplication> CollectorAsync(ConcurrentDictionary<string, ConcurrentQueue<byte[]>> received)
-    {
-        var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders();
-        builder.WebHost.UseUrls("http://127.0.0.1:0");
-        var collector = builder.Build();
-        collector.MapFallback(async (HttpContext http, CancellationToken cancellationToken) =>
+    private static Task<StubServer> CollectorAsync(ConcurrentDictionary<string, ConcurrentQueue<byte[]>> received) =>
+        StubServer.StartAsync(server => server.MapFallback(async (HttpContext http, CancellationToken cancellationToken) =>
         {
             using var body = new MemoryStream();
             await http.Request.Body.CopyToAsync(body, cancellationToken);
             received.GetOrAdd(http.Request.Path, _ => new()).Enqueue(body.ToArray());
             return Results.Ok();
-        });
-        await collector.StartAsync(Token);
-        return collector;
-    }
+        }));
 }
 
 [CollectionDefinition(nameof(AloneCollection), DisableParallelization = true)]
