@@ -34,6 +34,7 @@ internal sealed class SmallCase : TrainingCase
         "lenet" => (new Sequential(new Conv2d(1, 6, 5, padding: 2), Relu(), new MaxPool(2, 2), new Conv2d(6, 16, 5), Relu(), new MaxPool(2, 2), new Flatten(),
             new Linear(400, 120), Relu(), new Linear(120, 84), Relu(), new Linear(84, 10)), [1, 28, 28]),
         "lstm" => (new LstmClassifier(new LstmConfig { Inputs = 28, Tokens = false, Hidden = 128, Layers = 1, Bidirectional = false, Attention = 128, Outputs = 10 }), [28, 28]),
+        "convnet" => (new ConvNet(new ConvNetConfig { Inputs = 1, Height = 28, Width = 28, Outputs = 10 }), [1, 28, 28]),
         _ => throw new ArgumentException($"There is no case {name}."),
     };
 
