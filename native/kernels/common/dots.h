@@ -22,8 +22,10 @@ static inline void sums(const vf* parts, float* results) {
 #if defined(__AVX512F__)
   // Four rounds: neighbours' lanes are added until lane i holds the sum of vector i.
   __m512 x[16];
+#pragma GCC unroll 16
   for (int i = 0; i < 16; i++) x[i] = reinterpret_cast<__m512>(parts[i]);
   const auto round = [&](int count, __m512i low, __m512i high) {
+#pragma GCC unroll 8
     for (int i = 0; i < count; i++) x[i] = _mm512_add_ps(_mm512_permutex2var_ps(x[2 * i], low, x[2 * i + 1]), _mm512_permutex2var_ps(x[2 * i], high, x[2 * i + 1]));
   };
   // Lane i of `low`: the first vector's lane i where bit s of i is 0, else the second's lane i - s; `high`: each s further.
@@ -42,22 +44,24 @@ static inline void sums(const vf* parts, float* results) {
 template <int R, class T>
 static inline void dots(const float* a, int64_t stride, const T* const* others, int64_t dim, float* results) {
   constexpr int kOthers = kResults / R;
-  vf parts[kResults] = {};
-  int64_t c = 0;
-  for (; c + kWidth <= dim; c += kWidth) {
+  // Unrolled in full, so that the sums stay in registers.
+  vf parts[kResults];
+#pragma GCC unroll 16
+  for (int i = 0; i < kResults; i++) parts[i] = vf{};
+  const auto step = [&](int64_t c, auto&& read) {
     vf rows[R];
+#pragma GCC unroll 4
     for (int r = 0; r < R; r++) rows[r] = load(a + r * stride + c);
+#pragma GCC unroll 16
     for (int j = 0; j < kOthers; j++) {
-      const vf other = load(others[j] + c);
+      const vf other = read(others[j] + c);
+#pragma GCC unroll 4
       for (int r = 0; r < R; r++) parts[j * R + r] += rows[r] * other;
     }
-  }
-  if (c < dim) {
-    for (int j = 0; j < kOthers; j++) {
-      const vf other = load_some(others[j] + c, dim - c);
-      for (int r = 0; r < R; r++) parts[j * R + r] += load(a + r * stride + c) * other;
-    }
-  }
+  };
+  int64_t c = 0;
+  for (; c + kWidth <= dim; c += kWidth) step(c, [](const T* from) { return load(from); });
+  if (c < dim) step(c, [&](const T* from) { return load_some(from, dim - c); });
   sums(parts, results);
 }
 
@@ -68,22 +72,38 @@ static inline void add_weighted(const float* weights, int64_t count, int64_t dim
   constexpr int kColumns = 4, kSets = 4 / R;  // sixteen running sums, so that additions need not wait for each other
   const auto columns = [&](auto vectors, int64_t c, bool whole) {
     constexpr int n = decltype(vectors)::value;
-    vf running[kSets][R][n] = {};
-    const auto step = [&](int64_t j, int set) {
+    // Only constants index the running sums, so that they stay in registers.
+    vf running[kSets][R][n];
+#pragma GCC unroll 16
+    for (int i = 0; i < kSets * R * n; i++) running[i / (R * n)][i / n % R][i % n] = vf{};
+    const auto step = [&](int64_t j, auto set) {
       const T* other = next(j);
+#pragma GCC unroll 4
       for (int v = 0; v < n; v++) {
         const vf x = whole ? load(other + c + v * kWidth) : load_some(other + c, dim - c);
-        for (int r = 0; r < R; r++) running[set][r][v] += broadcast(weights[j * R + r]) * x;
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) running[decltype(set)::value][r][v] += broadcast(weights[j * R + r]) * x;
+      }
+    };
+    const auto steps = [&](int64_t j, int64_t left) {
+      step(j, std::integral_constant<int, 0>());
+      if constexpr (kSets > 1) {
+        if (left > 1) step(j + 1, std::integral_constant<int, 1>());
+      }
+      if constexpr (kSets > 2) {
+        if (left > 2) step(j + 2, std::integral_constant<int, 2>());
+        if (left > 3) step(j + 3, std::integral_constant<int, 3>());
       }
     };
     int64_t j = 0;
-    for (; j + kSets <= count; j += kSets) {
-      for (int set = 0; set < kSets; set++) step(j + set, set);
-    }
-    for (int set = 0; j < count; j++, set++) step(j, set);
+    for (; j + kSets <= count; j += kSets) steps(j, kSets);
+    if (j < count) steps(j, count - j);
+#pragma GCC unroll 4
     for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
       for (int v = 0; v < n; v++) {
         vf total = running[0][r][v];
+#pragma GCC unroll 4
         for (int set = 1; set < kSets; set++) total += running[set][r][v];
         store(to + r * stride + c + v * kWidth, load(to + r * stride + c + v * kWidth) + total);
       }
