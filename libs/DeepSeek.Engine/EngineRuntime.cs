@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Native;
+using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine;
 
@@ -52,24 +53,30 @@ public static unsafe class EngineRuntime
     public static void Seed(long seed) => NativeMethods.Check(NativeMethods.ds_random_seed(unchecked((ulong)seed)));
 
     /// <summary>State of the CPU's generator.</summary>
-    public static byte[] RandomState()
+    public static byte[] RandomState() => RandomState(Device.Cpu);
+
+    /// <summary>State of a device's generator; not while a step is being captured.</summary>
+    public static byte[] RandomState(Device device)
     {
         long bytes;
-        NativeMethods.Check(NativeMethods.ds_random_get_state(null, 0, &bytes));
+        NativeMethods.Check(NativeMethods.ds_random_get_device_state((int)device.Type, device.Index, null, 0, &bytes));
         var state = new byte[bytes];
         fixed (byte* buffer = state)
         {
-            NativeMethods.Check(NativeMethods.ds_random_get_state(buffer, bytes, &bytes));
+            NativeMethods.Check(NativeMethods.ds_random_get_device_state((int)device.Type, device.Index, buffer, bytes, &bytes));
         }
         return state;
     }
 
     /// <summary>Puts the CPU's generator into a state saved before.</summary>
-    public static void RestoreRandomState(ReadOnlySpan<byte> state)
+    public static void RestoreRandomState(ReadOnlySpan<byte> state) => RestoreRandomState(state, Device.Cpu);
+
+    /// <summary>Puts a device's generator into a state saved before.</summary>
+    public static void RestoreRandomState(ReadOnlySpan<byte> state, Device device)
     {
         fixed (byte* buffer = state)
         {
-            NativeMethods.Check(NativeMethods.ds_random_set_state(buffer, state.Length));
+            NativeMethods.Check(NativeMethods.ds_random_set_device_state((int)device.Type, device.Index, buffer, state.Length));
         }
     }
 

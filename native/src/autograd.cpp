@@ -2,6 +2,8 @@
 
 #include "guard.h"
 
+#include <torch/csrc/autograd/autograd.h>
+
 using deepseek::borrow;
 using deepseek::guard;
 using deepseek::require;
@@ -12,6 +14,19 @@ ds_status ds_autograd_backward(ds_tensor root, ds_tensor gradient, int32_t keep_
     require(value.requires_grad(), "the root depends on no tensor that requires a gradient");
     require(gradient != nullptr || value.numel() == 1, "a root of several elements needs a gradient");
     value.backward(gradient == nullptr ? at::Tensor() : borrow(gradient), keep_graph != 0, false);
+  });
+}
+
+ds_status ds_autograd_backward_many(const ds_tensor* roots, const ds_tensor* gradients, int32_t count, int32_t keep_graph) noexcept {
+  return guard("ds_autograd_backward_many", [&] {
+    require(count >= 0 && ((roots != nullptr && gradients != nullptr) || count == 0), "the handles are null or their count negative");
+    torch::autograd::variable_list values, given;
+    for (int32_t i = 0; i < count; i++) {
+      values.push_back(borrow(roots[i]));
+      given.push_back(borrow(gradients[i]));
+      require(values.back().requires_grad(), "a root depends on no tensor that requires a gradient");
+    }
+    if (count > 0) torch::autograd::backward(values, given, keep_graph != 0, false);
   });
 }
 

@@ -28,7 +28,9 @@ void check(int32_t status) {
   if (status == 0) return;
   auto text = std::move(callback_error);
   callback_error.clear();
-  throw std::runtime_error(text.empty() ? "a callback of the backward pass failed" : text);
+  if (text.empty()) text = "a callback of the backward pass failed";
+  if (status == DS_OUT_OF_MEMORY) C10_THROW_ERROR(OutOfMemoryError, text);
+  throw std::runtime_error(text);
 }
 
 at::Tensor reclaim(ds_tensor handle) {
@@ -43,6 +45,7 @@ struct CallbackNode : torch::autograd::Node {
   CallbackNode(ds_backward backward, std::shared_ptr<void> context) : backward_(backward), context_(std::move(context)) {}
 
   torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
+    TORCH_CHECK(context_ != nullptr, "a second backward pass through a graph that was not kept");
     std::vector<ds_tensor> given;
     given.reserve(gradients.size());
     // Borrowed by the callback: the list keeps them.
@@ -55,6 +58,9 @@ struct CallbackNode : torch::autograd::Node {
     check(status);
     return results;
   }
+
+  // What the caller kept for the pass goes as soon as it is over, as libtorch's own nodes do it.
+  void release_variables() override { context_.reset(); }
 
   std::string name() const override { return "DeepSeekFunction"; }
 

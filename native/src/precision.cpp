@@ -79,6 +79,26 @@ ds_status ds_autocast_leave(int32_t device_type, int32_t previous) noexcept {
   });
 }
 
+ds_status ds_modes_get(ds_modes* modes) noexcept {
+  return guard("ds_modes_get", [&] {
+    require(modes != nullptr && modes->size == sizeof(ds_modes), "the struct is null or its size is not this version's");
+    modes->recording = at::GradMode::is_enabled();
+    modes->cpu_autocast = setting(DS_CPU);
+    modes->cuda_autocast = setting(DS_CUDA);
+    modes->cache = at::autocast::is_autocast_cache_enabled();
+  });
+}
+
+ds_status ds_modes_set(const ds_modes* modes) noexcept {
+  return guard("ds_modes_set", [&] {
+    require(modes != nullptr && modes->size == sizeof(ds_modes), "the struct is null or its size is not this version's");
+    at::GradMode::set_enabled(modes->recording != 0);
+    set(DS_CPU, modes->cpu_autocast);
+    set(DS_CUDA, modes->cuda_autocast);
+    at::autocast::set_autocast_cache_enabled(modes->cache != 0);
+  });
+}
+
 ds_status ds_scaler_unscale(const ds_tensor* parameters, int32_t count, ds_tensor scale, ds_tensor found) noexcept {
   return guard("ds_scaler_unscale", [&] {
     const at::NoGradGuard no_grad;

@@ -5,6 +5,13 @@ using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Autograd;
 
+/// <summary>What a backward pass needs of one step of the graph that is computed in C#; disposed with the graph.</summary>
+internal interface IBackwardContext : IDisposable
+{
+    /// <summary>From the gradients of the outputs to those of the inputs; <c>default</c> stands for none in both.</summary>
+    void Run(ReadOnlySpan<Tensor> gradients, Span<Tensor> inputGradients);
+}
+
 /// <summary>The entry points through which a backward pass calls C#. A context is a GCHandle; exceptions become the pass's error.</summary>
 internal static unsafe class Callbacks
 {
@@ -39,9 +46,14 @@ internal static unsafe class Callbacks
         try
         {
             using var scope = TensorScope.Open();
-            var saved = (FunctionContext)GCHandle.FromIntPtr(context).Target!;
+            var saved = (IBackwardContext)GCHandle.FromIntPtr(context).Target!;
+            var given = new Tensor[count];
+            for (var i = 0; i < count; i++)
+            {
+                given[i] = gradients[i] == 0 ? default : Borrow(gradients[i]);
+            }
             var results = new Tensor[inputCount];
-            saved.Function.RunBackward(saved, gradients[0] == 0 ? default : Borrow(gradients[0]), results);
+            saved.Run(given, results);
             for (var i = 0; i < inputCount; i++)
             {
                 inputGradients[i] = results[i].IsNone ? 0 : Alias(results[i].Handle);
@@ -52,6 +64,24 @@ internal static unsafe class Callbacks
         {
             return Report("A function's backward pass", fault);
         }
+    }
+
+    /// <summary>Makes the outputs, computed unrecorded from the inputs, one step of the graph; on failure the context is disposed.</summary>
+    internal static void Attach(IBackwardContext context, ReadOnlySpan<nint> inputs, ReadOnlySpan<nint> outputs)
+    {
+        var held = GCHandle.Alloc(context);
+        int status;
+        fixed (nint* sources = inputs)
+        fixed (nint* results = outputs)
+        {
+            status = NativeMethods.ds_autograd_attach(sources, inputs.Length, results, outputs.Length, &Backward, &Release, GCHandle.ToIntPtr(held));
+        }
+        if (status != 0)
+        {
+            held.Free();
+            context.Dispose();
+        }
+        NativeMethods.Check(status);
     }
 
     private static Tensor Borrow(nint handle) => TensorScope.Track(Alias(handle));
@@ -69,6 +99,7 @@ internal static unsafe class Callbacks
         {
             _ = NativeMethods.ds_autograd_set_callback_error(text);
         }
-        return 1;
+        // libtorch carries the kind of failure only where it can be acted on.
+        return fault is NativeException { Status: NativeStatus.OutOfMemory } ? (int)NativeStatus.OutOfMemory : (int)NativeStatus.InvalidArgument;
     }
 }

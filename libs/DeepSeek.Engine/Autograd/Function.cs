@@ -1,17 +1,17 @@
-using System.Runtime.InteropServices;
-using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Autograd;
 
 /// <summary>What a function keeps from its forward to its backward pass; freed with the graph.</summary>
-public sealed class FunctionContext : IDisposable
+public sealed class FunctionContext : IBackwardContext
 {
     private readonly List<TensorHandle> _saved = [];
 
     internal FunctionContext(Function function) => Function = function;
 
     internal Function Function { get; }
+
+    void IBackwardContext.Run(ReadOnlySpan<Tensor> gradients, Span<Tensor> inputGradients) => Function.RunBackward(this, gradients[0], inputGradients);
 
     /// <summary>Keeps a tensor; they are numbered in order.</summary>
     public void Save(Tensor tensor) => _saved.Add(tensor.Keep());
@@ -27,7 +27,7 @@ public sealed class FunctionContext : IDisposable
 /// A step with a backward pass of its own, written in C#. It may hold settings but no state of one call: that belongs in the context, since
 /// several calls may be in a graph at once.
 /// </summary>
-public abstract unsafe class Function
+public abstract class Function
 {
     /// <summary>Computes the output, a tensor of its own and no view of an input; nothing is recorded meanwhile.</summary>
     protected abstract Tensor Forward(FunctionContext context, ReadOnlySpan<Tensor> inputs);
@@ -54,20 +54,12 @@ public abstract unsafe class Function
             context.Dispose();
             return output;
         }
-        var handles = stackalloc nint[inputs.Length];
+        Span<nint> handles = stackalloc nint[inputs.Length];
         for (var i = 0; i < inputs.Length; i++)
         {
             handles[i] = inputs[i].Handle;
         }
-        var result = output.Handle;
-        var held = GCHandle.Alloc(context);
-        var status = NativeMethods.ds_autograd_attach(handles, inputs.Length, &result, 1, &Callbacks.Backward, &Callbacks.Release, GCHandle.ToIntPtr(held));
-        if (status != 0)
-        {
-            held.Free();
-            context.Dispose();
-        }
-        NativeMethods.Check(status);
+        Callbacks.Attach(context, handles, [output.Handle]);
         return output;
     }
 

@@ -32,6 +32,7 @@ internal static unsafe partial class NativeMethods
 
     // autograd.h
     [LibraryImport(Library)] internal static partial int ds_autograd_backward(nint root, nint gradient, int keepGraph);
+    [LibraryImport(Library)] internal static partial int ds_autograd_backward_many(nint* roots, nint* gradients, int count, int keepGraph);
     [LibraryImport(Library)] internal static partial int ds_autograd_set_requires_grad(nint tensor, int required);
     [LibraryImport(Library)] internal static partial int ds_autograd_grad(nint tensor, nint* gradient);
     [LibraryImport(Library)] internal static partial int ds_autograd_clear_grads(nint* tensors, int count);
@@ -48,6 +49,14 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int ds_random_seed(ulong seed);
     [LibraryImport(Library)] internal static partial int ds_random_get_state(void* buffer, long capacity, long* bytes);
     [LibraryImport(Library)] internal static partial int ds_random_set_state(void* buffer, long bytes);
+    [LibraryImport(Library)] internal static partial int ds_random_get_device_state(int deviceType, int deviceIndex, void* buffer, long capacity, long* bytes);
+    [LibraryImport(Library)] internal static partial int ds_random_set_device_state(int deviceType, int deviceIndex, void* buffer, long bytes);
+
+    // memory.h
+    [LibraryImport(Library)] internal static partial int ds_allocator_read(int deviceType, int deviceIndex, NativeAllocatorStats* stats);
+    [LibraryImport(Library)] internal static partial int ds_allocator_reset_peak(int deviceType, int deviceIndex);
+    [LibraryImport(Library)] internal static partial int ds_allocator_set_limit(long bytes);
+    [LibraryImport(Library)] internal static partial int ds_allocator_keep_freed(long bytes);
 
     // device.h
     [LibraryImport(Library)] internal static partial int ds_device_set_threads(int threads);
@@ -85,6 +94,8 @@ internal static unsafe partial class NativeMethods
     // precision.h
     [LibraryImport(Library)] internal static partial int ds_autocast_enter(int deviceType, int dtype, int* previous);
     [LibraryImport(Library)] internal static partial int ds_autocast_leave(int deviceType, int previous);
+    [LibraryImport(Library)] internal static partial int ds_modes_get(NativeModes* modes);
+    [LibraryImport(Library)] internal static partial int ds_modes_set(NativeModes* modes);
     [LibraryImport(Library)] internal static partial int ds_scaler_unscale(nint* parameters, int count, nint scale, nint found);
     [LibraryImport(Library)] internal static partial int ds_scaler_update(nint scale, nint clean, nint found, double growth, double backoff, long interval);
 

@@ -54,6 +54,27 @@ internal struct NativeMemoryStats
 }
 
 [StructLayout(LayoutKind.Sequential)]
+internal struct NativeAllocatorStats
+{
+    internal uint Size;
+    internal uint Unused;
+    internal long Current;
+    internal long Peak;
+    internal long Allocations;
+    internal long Allocated;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NativeModes
+{
+    internal uint Size;
+    internal int Recording;
+    internal int CpuAutocast;
+    internal int CudaAutocast;
+    internal int Cache;
+}
+
+[StructLayout(LayoutKind.Sequential)]
 internal unsafe struct NativeCudaDevice
 {
     internal const int NameLength = 128;

@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Nn;
@@ -33,6 +34,10 @@ public sealed class BatchNorm : Module
     protected override bool KeepsPrecision => true;
 
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor x) =>
-        Functional.BatchNorm(x, Weight.Tensor, Bias.Tensor, _mean.Tensor, _variance.Tensor, Training, _momentum, _epsilon);
+    protected override Tensor Compute(Tensor x)
+    {
+        // A batch that is computed a second time has been followed by the running statistics already.
+        var known = Training && Checkpoint.IsRecomputing;
+        return Functional.BatchNorm(x, Weight.Tensor, Bias.Tensor, known ? default : _mean.Tensor, known ? default : _variance.Tensor, Training, _momentum, _epsilon);
+    }
 }

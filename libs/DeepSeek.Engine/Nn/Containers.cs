@@ -33,6 +33,9 @@ public sealed class Residual : Module
 {
     private readonly Module _body;
 
+    /// <inheritdoc/>
+    public override bool IsSegment => true;
+
     /// <summary>Wraps the body, whose output has its input's shape.</summary>
     public Residual(Module body) => _body = Child("body", body);
 

@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Nn;
@@ -18,8 +19,20 @@ public abstract class Module : IDisposable
     /// <summary>Whether dropout drops and batch normalisation learns.</summary>
     public bool Training { get; private set; } = true;
 
+    /// <summary>Whether its activations are dropped behind the forward pass and computed again in the backward pass; see <see cref="Checkpoint"/>.</summary>
+    public bool Recomputes { get; set; }
+
+    /// <summary>Whether it is a link of a chain, such as a residual block, that is worth computing again as a whole.</summary>
+    public virtual bool IsSegment => false;
+
     /// <summary>Computes the output.</summary>
-    public Tensor Forward(Tensor x) => _hooks is null ? Compute(x) : _hooks.Run(this, x, Compute);
+    public Tensor Forward(Tensor x) => Recomputes ? Checkpoint.Run(Pass, x) : Pass(x);
+
+    /// <summary>The pass itself with its hooks; a module that takes further tensors puts it into a <see cref="Checkpoint"/> of its own.</summary>
+    protected Tensor Pass(Tensor x) => _hooks is null ? Compute(x) : _hooks.Run(this, x, Compute);
+
+    /// <summary>Whether a hook is on this module or one inside it.</summary>
+    protected internal bool IsObserved => _hooks is { IsEmpty: false } || _children.Exists(c => c.Module.IsObserved);
 
     /// <summary>Calls a hook with this module, place and value whenever a value passes; what it returns takes the value's place, unless it is <c>default</c>. Disposing removes it.</summary>
     public IDisposable OnPass(HookPlace place, ModuleHook hook) => (_hooks ??= new ModuleHooks()).Add(place, hook);
@@ -35,6 +48,10 @@ public abstract class Module : IDisposable
 
     /// <summary>Constants that follow from the module's sizes, such as tables of angles: never saved, but they live where the weights do.</summary>
     public IEnumerable<NamedTensor> Constants() => Collect("", m => m._derived);
+
+    /// <summary>The modules inside this one with their dotted names, outer ones before inner ones.</summary>
+    public IEnumerable<(string Name, Module Module)> Modules() =>
+        _children.SelectMany(c => c.Module.Modules().Select(m => ($"{c.Name}.{m.Name}", m.Module)).Prepend((c.Name, c.Module)));
 
     /// <summary>Parameters and buffers: everything that makes up the trained module, as it is saved.</summary>
     public IEnumerable<NamedTensor> State() => Parameters().Concat(Buffers());

@@ -24,6 +24,8 @@ internal sealed class ModuleHooks
 {
     private readonly List<(HookPlace Place, ModuleHook Hook)> _hooks = [];
 
+    internal bool IsEmpty => _hooks.Count == 0;
+
     internal IDisposable Add(HookPlace place, ModuleHook hook)
     {
         var entry = (place, hook);

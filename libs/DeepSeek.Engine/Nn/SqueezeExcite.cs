@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Nn;
@@ -42,6 +43,7 @@ public sealed class StochasticDepth(double p) : Module
         sizes.Fill(1);
         sizes[0] = x.Size(0);
         var kept = x.Detach().NewFull(0, sizes);
+        Checkpoint.RefuseRandom("StochasticDepth");
         kept.BernoulliInPlace(1 - p);
         return scope.Return(x * (kept / (1 - p)));
     }

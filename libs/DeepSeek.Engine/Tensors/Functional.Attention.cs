@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Export;
+using DeepSeek.Engine.Memory;
 
 namespace DeepSeek.Engine.Tensors;
 
@@ -16,6 +17,10 @@ public static partial class Functional
         if (causal && !mask.IsNone)
         {
             throw new ArgumentException("A causal attention takes no mask; make the mask causal itself.", nameof(mask));
+        }
+        if (dropout > 0)
+        {
+            Checkpoint.RefuseRandom("Attention with dropout");
         }
         var grouped = query.Size(1) != key.Size(1);
         if (LibtorchFeatures.FusedAttention && !OperatorTrace.Recording)

@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Export;
+using DeepSeek.Engine.Memory;
 
 namespace DeepSeek.Engine.Tensors;
 
@@ -30,6 +31,12 @@ public static partial class Functional
     /// Long short-term memory (Hochreiter &amp; Schmidhuber, 1997, with forget gates): [N, T, in] → [N, T, hidden·directions], from zero states.
     /// </summary>
     /// <param name="weights">For each layer and direction: input and recurrent matrices [4·hidden, ..] and biases, gates i, f, g, o.</param>
-    public static Tensor Lstm(Tensor x, Tensor initial, ReadOnlySpan<Tensor> weights, int layers, double dropout, bool training, bool bidirectional) =>
-        OperatorCall.To(Operators.Lstm).Add(x).Add([initial, initial]).Add(weights).Add(true).Add((long)layers).Add(dropout).Add(training).Add(bidirectional).Add(true).Three().First;
+    public static Tensor Lstm(Tensor x, Tensor initial, ReadOnlySpan<Tensor> weights, int layers, double dropout, bool training, bool bidirectional)
+    {
+        if (training && dropout > 0)
+        {
+            Checkpoint.RefuseRandom("An LSTM with dropout");
+        }
+        return OperatorCall.To(Operators.Lstm).Add(x).Add([initial, initial]).Add(weights).Add(true).Add((long)layers).Add(dropout).Add(training).Add(bidirectional).Add(true).Three().First;
+    }
 }

@@ -1,3 +1,5 @@
+using DeepSeek.Engine.Memory;
+
 namespace DeepSeek.Engine.Tensors;
 
 /// <summary>Layers as functions of their weights.</summary>
@@ -18,7 +20,14 @@ public static partial class Functional
     }
 
     /// <summary>Zeroes each element with probability p and scales the rest by 1/(1-p); the identity when not training.</summary>
-    public static Tensor Dropout(Tensor x, double p, bool training) => OperatorCall.To(Operators.Dropout).Add(x).Add(p).Add(training).One();
+    public static Tensor Dropout(Tensor x, double p, bool training)
+    {
+        if (training && p > 0)
+        {
+            Checkpoint.RefuseRandom("Dropout");
+        }
+        return OperatorCall.To(Operators.Dropout).Add(x).Add(p).Add(training).One();
+    }
 
     /// <summary>Rows of a table by int64 index: [..] → [.., width]. The padding row, if any, is never learned.</summary>
     public static Tensor Embedding(Tensor table, Tensor indices, long padding = -1) => OperatorCall.To(Operators.Embedding).Add(table).Add(indices).Add(padding).One();
