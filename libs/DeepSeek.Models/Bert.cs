@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Kernels;
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
 
@@ -169,8 +170,21 @@ internal sealed class BertLayer : Module
     /// <summary>With a mask that is added to the scores, or none, and the lengths that say the same.</summary>
     internal Tensor Forward(Tensor x, Tensor mask, Tensor lengths)
     {
+        if (!Recomputes)
+        {
+            return With(x, mask, lengths);
+        }
+        Span<Tensor> results = [default];
+        Checkpoint.Run((inputs, outputs) => outputs[0] = With(inputs[0], inputs[1], inputs[2]), [x, mask, lengths], results);
+        return results[0];
+    }
+
+    public override bool IsSegment => true;
+
+    private Tensor With(Tensor x, Tensor mask, Tensor lengths)
+    {
         (_mask, _lengths) = (mask, lengths);
-        return Forward(x);
+        return Pass(x);
     }
 
     protected override Tensor Compute(Tensor x)

@@ -84,6 +84,8 @@ internal sealed class InvertedBottleneck : Module
     private readonly Sequential _block;
     private readonly StochasticDepth? _branch;
 
+    public override bool IsSegment => true;
+
     internal InvertedBottleneck(EfficientNetStage stage, int inputs, int stride, double drop)
     {
         var inner = inputs * stage.Expansion;

@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Kernels;
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
 
@@ -105,7 +106,7 @@ public sealed class Gpt : Module
         using var scope = TensorScope.Open();
         var x = _tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, 0, ids.Size(1)); // [N, T, width]
         x = _dropout.Forward(x);
-        if (Config.Float32Residual || (Training && x.Device.IsCuda))
+        if (Config.Float32Residual || (Training && x.Device.IsCuda && !Array.Exists(_blocks, b => b.IsWatched)))
         {
             return scope.Return(FusedBlocks(x));
         }
@@ -130,11 +131,23 @@ public sealed class Gpt : Module
         x = Config.Float32Residual ? x.To(Dtype.Float32) : x;
         for (var i = 0; i < _blocks.Length; i++)
         {
-            var attended = cache is null ? _blocks[i].Attention.Forward(y) : _blocks[i].Attention.Extend(y, cache.Layers[i]);
-            (y, x) = _blocks[i].SecondNorm.AddForward(attended, x);
-            (y, x) = (i + 1 < _blocks.Length ? _blocks[i + 1].FirstNorm : _norm).AddForward(_blocks[i].Branch(y), x);
+            var (block, next) = (_blocks[i], i + 1 < _blocks.Length ? _blocks[i + 1].FirstNorm : _norm);
+            if (!block.Recomputes || cache is not null)
+            {
+                (y, x) = Fused(block, next, y, x, cache?.Layers[i]);
+                continue;
+            }
+            Span<Tensor> results = [default, default];
+            Checkpoint.Run((inputs, outputs) => (outputs[0], outputs[1]) = Fused(block, next, inputs[0], inputs[1]), [y, x], results);
+            (y, x) = (results[0], results[1]);
         }
         return y;
+    }
+
+    private static (Tensor Normed, Tensor Sum) Fused(GptBlock block, LayerNorm next, Tensor y, Tensor x, TokenSparseCache? cache = null)
+    {
+        (y, x) = block.SecondNorm.AddForward(cache is null ? block.Attention.Forward(y) : block.Attention.Extend(y, cache), x);
+        return next.AddForward(block.Branch(y), x);
     }
 
     /// <summary>int64 ids [N, T] → logits of the next token [N, T, vocabulary].</summary>
@@ -167,11 +180,16 @@ internal sealed class GptBlock : Module
         return scope.Return(x + Branch(SecondNorm.Forward(x)));
     }
 
+    public override bool IsSegment => true;
+
     internal LayerNorm FirstNorm { get; }
 
     internal GptAttention Attention { get; }
 
     internal LayerNorm SecondNorm { get; }
+
+    /// <summary>Whether hooks want to see the values that fusion does not make.</summary>
+    internal bool IsWatched => IsObserved;
 
     internal Tensor Branch(Tensor x) => _dropout.Forward(_narrow.Forward(_widen.Forward(x).GeluTanh())); // [N, T, 4·width] between
 }

@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
 
@@ -149,8 +150,21 @@ internal sealed class LlamaLayer : Module
     /// <summary>With the angles of each place: [T, D] each.</summary>
     internal Tensor Forward(Tensor x, Tensor cosines, Tensor sines)
     {
+        if (!Recomputes)
+        {
+            return With(x, cosines, sines);
+        }
+        Span<Tensor> results = [default];
+        Checkpoint.Run((inputs, outputs) => outputs[0] = With(inputs[0], inputs[1], inputs[2]), [x, cosines, sines], results);
+        return results[0];
+    }
+
+    public override bool IsSegment => true;
+
+    private Tensor With(Tensor x, Tensor cosines, Tensor sines)
+    {
         (_cosines, _sines) = (cosines, sines);
-        return Forward(x);
+        return Pass(x);
     }
 
     protected override Tensor Compute(Tensor x)

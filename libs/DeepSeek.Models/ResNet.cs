@@ -103,6 +103,8 @@ internal sealed class ResNetBlock : Module
 
     internal int Outputs { get; }
 
+    public override bool IsSegment => true;
+
     protected override Tensor Compute(Tensor x)
     {
         using var scope = TensorScope.Open();

@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Kernels;
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
 
@@ -87,6 +88,10 @@ public sealed class TokenSparseAttention : Module
         var chosen = Stage == IndexerStage.Sparse ? selection : null;
         if (Training && Learns)
         {
+            if (Checkpoint.IsDropping)
+            {
+                throw new InvalidOperationException("Inside a checkpoint the indexer's loss would be cut off from its graph: let this block keep its activations, or unset Learns.");
+            }
             _loss?.Dispose();
             _loss = LightningIndexer.Loss(q.Detach(), k.Detach(), indexQ, indexK, weights, chosen).Keep();
         }

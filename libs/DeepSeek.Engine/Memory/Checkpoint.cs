@@ -22,6 +22,9 @@ public static unsafe class Checkpoint
     /// <summary>Whether this thread computes something for the second time; state such as running means has been updated by the first.</summary>
     public static bool IsRecomputing => t_repeating > 0;
 
+    /// <summary>Whether this thread computes something unrecorded that will be computed again.</summary>
+    public static bool IsDropping => t_dropping > 0;
+
     /// <summary>From one tensor to one tensor of its own.</summary>
     public static Tensor Run(Func<Tensor, Tensor> body, Tensor x)
     {
