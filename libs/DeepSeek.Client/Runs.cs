@@ -15,6 +15,9 @@ public sealed record Run
     public string State { get; init; } = "";
     public string? Error { get; init; }
 
+    /// <summary>Where and how it computes, once its trainer has decided.</summary>
+    public RunCompute? Compute { get; init; }
+
     /// <summary>Final metrics on the test split.</summary>
     public IReadOnlyDictionary<string, double>? Metrics { get; init; }
 
@@ -25,6 +28,16 @@ public sealed record Run
     public DateTimeOffset? StartedAt { get; init; }
     public DateTimeOffset? EndedAt { get; init; }
 }
+
+/// <summary>How a run computes.</summary>
+/// <param name="Device">cpu, or the GPU as its machine numbers it: cuda:0.</param>
+/// <param name="DeviceName">Product.</param>
+/// <param name="Precision">fp32, bf16 or fp16.</param>
+/// <param name="Captured">Whether steps are replayed from a recording.</param>
+/// <param name="Recomputed">Segments of the net whose activations are dropped and computed again.</param>
+/// <param name="Reasons">Why each of these was chosen.</param>
+public sealed record RunCompute(
+    string Device, string DeviceName, string Precision, bool Captured, IReadOnlyList<string>? Recomputed = null, IReadOnlyList<string>? Reasons = null);
 
 /// <summary>One point of a run's metric series.</summary>
 public sealed record MetricPoint(string Name, long Step, double? Value, int? Epoch = null, DateTimeOffset? At = null);

@@ -4,7 +4,7 @@ using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Trainer;
 
-/// <summary>Measures the net on a split, outside training.</summary>
+/// <summary>Measures the net on a split, outside training, in float32 as it will be served.</summary>
 internal sealed class Evaluator(TrainingPlan plan, Module net, PipelineTransform transform, Objective objective, TargetStatistics statistics)
 {
     private const int BatchRows = 512;
@@ -30,7 +30,7 @@ internal sealed class Evaluator(TrainingPlan plan, Module net, PipelineTransform
                     break;
                 }
                 var output = net.Forward(transform.Apply(batch.Features)); // [N, outputs]
-                loss += objective.Loss(output, batch.Target).Item() * batch.Rows;
+                loss += objective.Loss(output, transform.Target(batch.Target)).Item() * batch.Rows;
                 output.Read(logits.AsSpan(row * outputs, batch.Rows * outputs));
                 if (split.Classes > 0)
                 {

@@ -22,8 +22,11 @@ internal sealed class PipelineTransform : IDisposable
     private readonly int _input = -1;
     private readonly int _output = -1;
 
-    internal PipelineTransform(DatasetManifest dataset, ModelProto pipeline)
+    private readonly Device _device;
+
+    internal PipelineTransform(DatasetManifest dataset, ModelProto pipeline, Device device)
     {
+        _device = device;
         _values = [];
         if (!dataset.IsImage)
         {
@@ -37,6 +40,7 @@ internal sealed class PipelineTransform : IDisposable
         {
             names[constant.Name] = names.Count;
             _constants.Add(Load(constant));
+            _constants[^1].MoveTo(device);
         }
         foreach (var node in graph.Node.Where(n => n.OpType != "Constant"))
         {
@@ -55,9 +59,13 @@ internal sealed class PipelineTransform : IDisposable
         }
     }
 
-    /// <summary>Stored features → float32 features of the same rows.</summary>
+    /// <summary>Targets where the net computes.</summary>
+    internal Tensor Target(Tensor stored) => _device.IsCuda ? stored.To(_device) : stored;
+
+    /// <summary>Stored features → float32 features of the same rows, where the net computes.</summary>
     internal Tensor Apply(Tensor stored)
     {
+        stored = _device.IsCuda ? stored.To(_device) : stored;
         if (_output < 0)
         {
             return stored;

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using DeepSeek.Engine.Memory;
 
 namespace DeepSeek.Trainer;
 
@@ -10,6 +11,24 @@ internal sealed class TrainerEvents(TextWriter output)
 
     internal void Started(int epochs, long steps, int threads, long resumedFrom) =>
         Write(new { Event = "started", Epochs = epochs, Steps = steps, Threads = threads, ResumedFromStep = resumedFrom });
+
+    internal void Compute(ComputeRecord compute) => Write(new
+    {
+        Event = "compute",
+        compute.Device,
+        compute.DeviceName,
+        compute.Precision,
+        compute.Captured,
+        compute.Recomputed,
+        compute.Reasons,
+    });
+
+    internal void Memory(IReadOnlyList<PhaseMemory> phases, IReadOnlyList<MemoryHolding> lasting) => Write(new
+    {
+        Event = "memory",
+        Phases = phases,
+        Lasting = lasting.GroupBy(h => h.Kind).ToDictionary(g => JsonNamingPolicy.CamelCase.ConvertName(g.Key.ToString()), g => g.Sum(h => h.Bytes)),
+    });
 
     internal void Progress(int epoch, long step, double loss, IReadOnlyDictionary<string, double> metrics, double progress) =>
         Write(new { Event = "progress", Epoch = epoch, Step = step, Loss = loss, Metrics = metrics, Progress = progress });

@@ -35,7 +35,9 @@ internal static class TrainerProcess
         try
         {
             using var guard = folder.Lock(lockPatience ?? s_lockPatience);
-            using var run = new TrainingRun(TrainingPlan.Load(folder), folder, events, stop);
+            var plan = TrainingPlan.Load(folder);
+            MemoryAdvice.Limit(HostMemory.Limit());
+            using var run = new TrainingRun(plan, ComputePlan.Decide(plan.Spec, Machine.Read()), folder, events, stop);
             return run.Execute();
         }
         catch (BadInputException fault)
@@ -52,6 +54,10 @@ internal static class TrainerProcess
         {
             events.Error(fault.Message, null);
             return TrainerExit.Fault;
+        }
+        finally
+        {
+            MemoryAdvice.Limit(0);
         }
     }
 }

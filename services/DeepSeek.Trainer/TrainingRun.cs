@@ -3,7 +3,10 @@ using System.Globalization;
 using System.Text;
 using DeepSeek.Contracts.Training;
 using DeepSeek.Engine;
+using DeepSeek.Engine.Cuda;
 using DeepSeek.Engine.Data;
+using DeepSeek.Engine.Memory;
+using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Storage;
@@ -14,7 +17,7 @@ namespace DeepSeek.Trainer;
 /// <summary>
 /// One training run. Every step is a function of the spec, the data and the state that checkpoints hold, so a run taken up from a
 /// checkpoint ends with the same bits as one left alone:
-/// 1. seed, make net and optimiser; 2. load the newest checkpoint; 3. for each batch: loss, gradients, and at the end of an
+/// 1. decide where and how to compute, seed, make net and optimiser; 2. load the newest checkpoint; 3. for each batch: loss, gradients, and at the end of an
 /// accumulation a step; 4. at the end of an epoch: validate, stop early; 5. checkpoint, yield; 6. restore the best weights, test, write.
 /// </summary>
 internal sealed class TrainingRun : IDisposable
@@ -38,25 +41,43 @@ internal sealed class TrainingRun : IDisposable
     private readonly Module _net;
     private readonly Optimizer _optimizer;
     private readonly Evaluator _evaluator;
+    private readonly ComputePlan _compute;
+    private readonly TrainingStep _step;
+    private readonly LossMeter _meter;
+    private readonly Recomputation _recomputation;
     private readonly List<NamedTensor> _best = [];
     private readonly RunState _state;
     private readonly long _resumedFrom;
+    private readonly MemoryAdvice _advice;
+    private bool _measured;
+    private bool _captured;
+    private bool _hindered;
     private long _lastProgress = Stopwatch.GetTimestamp();
 
-    internal TrainingRun(TrainingPlan plan, WorkFolder folder, TrainerEvents events, StopSignal stop)
+    internal TrainingRun(TrainingPlan plan, ComputePlan compute, WorkFolder folder, TrainerEvents events, StopSignal stop)
     {
-        (_plan, _spec, _folder, _events, _stop) = (plan, plan.Spec, folder, events, stop);
+        (_plan, _spec, _compute, _folder, _events, _stop) = (plan, plan.Spec, compute, folder, events, stop);
         _checkpoints = new CheckpointStore(folder.Checkpoints, $"{plan.SpecSha256} {plan.DatasetSha256}", events);
         var saved = _checkpoints.Load();
         _state = saved?.State ?? new RunState { Threads = Threads(plan) };
         EngineRuntime.Threads = _state.Threads;
-        EngineRuntime.RequireDeterminism();
+        // Some operators have no deterministic form on a GPU.
+        EngineRuntime.RequireDeterminism(!compute.Device.IsCuda);
+        if (compute.Device.IsCuda)
+        {
+            CudaDevice.Select(compute.Device.Index);
+            CudaDevice.BenchmarkConvolutions(plan.Dataset.IsImage);
+        }
         EngineRuntime.Seed(_spec.Seed);
         _statistics = TargetStatistics.Of(plan.Train, _spec, plan.Dataset.Classes);
-        _objective = new Objective(plan, _statistics);
-        _transform = new PipelineTransform(plan.Dataset, plan.Pipeline);
+        _objective = new Objective(plan, _statistics, compute.Device);
+        _transform = new PipelineTransform(plan.Dataset, plan.Pipeline, compute.Device);
         _net = NetFactory.Create(plan);
+        _net.To(compute.Device, channelsLast: compute.Device.IsCuda && plan.Dataset.IsImage);
         _optimizer = NetFactory.CreateOptimizer(_net, _spec.Optimizer);
+        _step = new TrainingStep(_spec, compute, _net, _objective, _optimizer);
+        _meter = new LossMeter(_state, compute.Device, deferred: compute.Device.IsCuda);
+        _advice = new MemoryAdvice(plan, compute, _net, _optimizer, _objective);
         _evaluator = new Evaluator(plan, _net, _transform, _objective, _statistics);
         if (saved is { Content: var content })
         {
@@ -66,16 +87,23 @@ internal sealed class TrainingRun : IDisposable
             }
             _resumedFrom = _state.Step;
         }
+        _recomputation = Recomputation.Of(plan, _net, _transform, _step);
     }
 
     internal TrainerExit Execute()
     {
+        foreach (var warning in _compute.Warnings)
+        {
+            _events.Warning(warning);
+        }
+        TellCompute();
         _events.Started(_spec.Epochs, _plan.TotalSteps, _state.Threads, _resumedFrom);
         if (!_state.Finished && Train() == TrainerExit.Yielded)
         {
             return TrainerExit.Yielded;
         }
         var test = (_plan.Test ?? _plan.Validation) is { } split ? _evaluator.Measure(split) : [];
+        _net.To(Device.Cpu);
         new ModelOutput(_plan, _folder, _net, _statistics, _state).Write(test, _plan.Test is null ? "validation" : "test");
         _events.Done(test);
         return TrainerExit.Done;
@@ -83,6 +111,8 @@ internal sealed class TrainingRun : IDisposable
 
     public void Dispose()
     {
+        _step.Dispose();
+        _meter.Dispose();
         _optimizer.Dispose();
         _net.Dispose();
         _transform.Dispose();
@@ -102,7 +132,14 @@ internal sealed class TrainingRun : IDisposable
         });
         while (!_state.Finished && _state.Epoch < _spec.Epochs)
         {
-            Step(loader);
+            try
+            {
+                Step(loader);
+            }
+            catch (NativeException fault) when (fault.Status == NativeStatus.OutOfMemory)
+            {
+                throw _advice.Explain(fault);
+            }
             if (_state.Batch == _plan.BatchesPerEpoch)
             {
                 EndEpoch();
@@ -128,6 +165,9 @@ internal sealed class TrainingRun : IDisposable
     /// <summary>One optimiser step: as many batches as are accumulated, fewer at the end of an epoch.</summary>
     private void Step(BatchLoader loader)
     {
+        var rate = NetFactory.Rate(_spec, _state.Step, _plan.TotalSteps);
+        _step.Rate(rate);
+        var phases = _step.Phases = _measured ? null : new MemoryPhases(_compute.Device);
         var batches = 0;
         while (batches < _spec.GradientAccumulation && _state.Batch < _plan.BatchesPerEpoch)
         {
@@ -136,33 +176,41 @@ internal sealed class TrainingRun : IDisposable
             {
                 throw new InvalidDataException("The shards hold fewer rows than their manifest says. Prepare the dataset again.");
             }
-            var loss = _objective.Loss(_net.Forward(Augmented(_transform.Apply(batch.Features))), batch.Target);
-            loss.Backward();
-            var value = loss.Item();
-            if (!double.IsFinite(value))
-            {
-                throw new BadInputException("optimizer.learningRate", FormattableString.Invariant($"The loss left the range of numbers at step {_state.Step + 1}. Choose a lower learning rate, or a gradientClip."));
-            }
-            _state.LossSum += value * batch.Rows;
-            _state.LossRows += batch.Rows;
+            var features = Augmented(_transform.Apply(batch.Features));
+            var target = _transform.Target(batch.Target);
+            var loss = _spec.GradientAccumulation == 1
+                ? _step.Run(features, target, rate, full: batch.Rows == _spec.BatchSize)
+                : _step.Accumulate(features, target);
+            _meter.Add(loss, batch.Rows);
             _state.Batch++;
             batches++;
         }
-        if (batches > 1)
+        if (_spec.GradientAccumulation > 1)
         {
-            _optimizer.ScaleGradients(1.0 / batches);
+            _step.Update(batches);
         }
-        if (_spec.GradientClip > 0)
-        {
-            _optimizer.ClipGradients(_spec.GradientClip);
-        }
-        _optimizer.Step(NetFactory.Rate(_spec, _state.Step, _plan.TotalSteps));
-        _optimizer.ClearGradients();
         _state.Step++;
+        if (phases is not null)
+        {
+            _measured = true;
+            _events.Memory(phases.Measured, MemoryHoldings.Lasting(_net, _optimizer));
+        }
+        if (_step.IsCaptured != _captured || _step.Hindrance is not null != _hindered)
+        {
+            TellCompute();
+        }
         if (Stopwatch.GetElapsedTime(_lastProgress) > ProgressInterval)
         {
             Report(s_noMetrics);
         }
+    }
+
+    /// <summary>Says how the run computes; again when capturing has succeeded or failed.</summary>
+    private void TellCompute()
+    {
+        (_captured, _hindered) = (_step.IsCaptured, _step.Hindrance is not null);
+        IEnumerable<string> more = _step.Hindrance is { } hindrance ? [_recomputation.Reason, $"Steps are not captured after all: {hindrance}"] : [_recomputation.Reason];
+        _events.Compute(_compute.Record(_captured, _recomputation.Segments, more.Where(r => r.Length > 0)));
     }
 
     /// <summary>The batch moved by up to two pixels, by a draw that depends on the step alone.</summary>
@@ -182,6 +230,7 @@ internal sealed class TrainingRun : IDisposable
 
     private void EndEpoch()
     {
+        _meter.Flush();
         var validation = _plan.Validation is { } split ? _evaluator.Measure(split) : [];
         _state.History.Add(new EpochRecord(_state.Epoch + 1, _state.Step, _state.LossSum / _state.LossRows,
             NetFactory.Rate(_spec, _state.Step - 1, _plan.TotalSteps), validation));
@@ -206,15 +255,13 @@ internal sealed class TrainingRun : IDisposable
     private void Report(IReadOnlyDictionary<string, double> metrics)
     {
         _lastProgress = Stopwatch.GetTimestamp();
+        _meter.Flush();
         _events.Progress(_state.Epoch + 1, _state.Step, _state.LossSum / Math.Max(1, _state.LossRows), metrics, (double)_state.Step / _plan.TotalSteps);
     }
 
     private void Finish()
     {
-        foreach (var (current, best) in _net.State().Zip(_best))
-        {
-            best.Tensor.Bytes().CopyTo(current.Tensor.Bytes());
-        }
+        HostTensors.Copy(_best, _net.State());
         _state.Finished = true;
         Save();
     }
@@ -223,24 +270,34 @@ internal sealed class TrainingRun : IDisposable
     {
         if (_best.Count == 0)
         {
-            _best.AddRange(_net.State().Select(t => new NamedTensor(t.Name, TensorHandle.Empty(t.Tensor.Tensor.Dtype, t.Tensor.Tensor.Shape()))));
+            _best.AddRange(_net.State().Select(t => new NamedTensor(t.Name, TensorHandle.ZerosLike(t.Tensor.Tensor, t.Tensor.Tensor.Dtype))));
         }
-        foreach (var (current, best) in _net.State().Zip(_best))
-        {
-            current.Tensor.Bytes().CopyTo(best.Tensor.Bytes());
-        }
+        HostTensors.Copy(_net.State(), _best);
     }
 
     private void Save()
     {
-        using var random = TensorHandle.From<byte>(EngineRuntime.RandomState(), EngineRuntime.RandomState().Length);
-        _checkpoints.Save(_state,
+        _meter.Flush();
+        List<NamedTensor> random = [Random("random", Device.Cpu)];
+        if (_compute.Device.IsCuda)
+        {
+            random.Add(Random("random.device", _compute.Device));
+        }
+        using var host = new HostTensors(
         [
             .. _net.State().Select(t => new NamedTensor($"net.{t.Name}", t.Tensor)),
             .. _optimizer.State.Select(t => new NamedTensor($"optimizer.{t.Name}", t.Tensor)),
+            .. _step.State.Select(t => new NamedTensor($"step.{t.Name}", t.Tensor)),
             .. _best.Select(t => new NamedTensor($"best.{t.Name}", t.Tensor)),
-            new NamedTensor("random", random),
         ]);
+        _checkpoints.Save(_state, host.Tensors.Concat(random));
+        random.ForEach(t => t.Tensor.Dispose());
+    }
+
+    private static NamedTensor Random(string name, Device device)
+    {
+        var state = EngineRuntime.RandomState(device);
+        return new NamedTensor(name, TensorHandle.From<byte>(state, state.Length));
     }
 
     private void Restore(SafetensorsContent content)
@@ -249,18 +306,15 @@ internal sealed class TrainingRun : IDisposable
         {
             RememberBest();
         }
-        Copy(content, "net.", _net.State());
-        Copy(content, "optimizer.", _optimizer.State);
-        Copy(content, "best.", _best);
+        HostTensors.Copy(content, "net.", _net.State());
+        HostTensors.Copy(content, "optimizer.", _optimizer.State);
+        HostTensors.Copy(content, "step.", _step.State);
+        HostTensors.Copy(content, "best.", _best);
         _optimizer.ContinueAfter(_state.Step);
         EngineRuntime.RestoreRandomState(content.Tensors["random"].Bytes());
-    }
-
-    private static void Copy(SafetensorsContent content, string prefix, IEnumerable<NamedTensor> targets)
-    {
-        foreach (var (name, target) in targets)
+        if (_compute.Device.IsCuda)
         {
-            content.Tensors[prefix + name].Bytes().CopyTo(target.Bytes());
+            EngineRuntime.RestoreRandomState(content.Tensors["random.device"].Bytes(), _compute.Device);
         }
     }
 

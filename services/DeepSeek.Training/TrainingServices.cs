@@ -15,6 +15,7 @@ public static class TrainingServices
         builder.Services.AddSingleton(services => new RunFolders(
             Path.Combine(builder.DataDirectory("training"), "runs"), services.GetRequiredService<ILogger<RunFolders>>()));
         builder.Services.AddSingleton<TrainerLauncher>();
+        builder.Services.AddRunSpecSchema();
         builder.Services.AddScoped<RunInput>();
         builder.Services.AddScoped<RunResult>();
         builder.Services.AddHostedService<RunFolderSweeper>();

@@ -69,6 +69,31 @@ public sealed class CommandLineTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Train_Options_OverrideTheSpec()
+    {
+        _gateway.Answers["/api/v1/runs"] = (202, $$"""{"id":"{{Job}}","jobId":"{{Job}}","state":"queued"}""");
+        var spec = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllTextAsync(spec, """{"name":"r","optimizer":{"name":"adamW","learningRate":0.01,"betas":[0.9,0.99]},"precision":"fp32"}""");
+
+            var (exitCode, _, error) = await RunAsync("train", spec, "--no-wait", "--key", StubGateway.Key,
+                "--device", "cuda:1", "--precision", "bf16", "--capture", "on", "--checkpointing", "512", "--optimizer", "sgd", "--weight-decay", "1e-4");
+
+            Assert.True(exitCode == 0, error);
+            var sent = JsonDocument.Parse(_gateway.Bodies.Single()).RootElement;
+            Assert.Equal("""{"learningRate":0.01,"name":"sgd","weightDecay":0.0001}""", sent.GetProperty("optimizer").GetRawText());
+            Assert.Equal(("cuda:1", "bf16", "on", 512), (sent.GetProperty("device").GetString(), sent.GetProperty("precision").GetString(),
+                sent.GetProperty("capture").GetString(), sent.GetProperty("checkpointing").GetInt32()));
+            Assert.Equal("r", sent.GetProperty("name").GetString());
+        }
+        finally
+        {
+            File.Delete(spec);
+        }
+    }
+
+    [Fact]
     public async Task MissingFile_ExitsTwo_NamingIt()
     {
         var (exitCode, _, error) = await RunAsync("datasets", "create", "no-such.csv", "--key", StubGateway.Key);

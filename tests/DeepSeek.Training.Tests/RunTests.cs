@@ -42,6 +42,35 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
     }
 
     [Fact]
+    public async Task Run_ComputeMembers_AreStoredUsedAndTold()
+    {
+        var accepted = await platform.StartAsync(new
+        {
+            specVersion = 1,
+            name = "half",
+            modelName = "half",
+            datasetId = platform.DatasetId,
+            model = new { family = "tabularMlp", width = 16, blocks = 2 },
+            optimizer = new { name = "sgd", learningRate = 0.05, momentum = 0.8 },
+            epochs = 3,
+            batchSize = 32,
+            device = "cpu",
+            precision = "bf16",
+            capture = "off",
+            checkpointing = "on",
+        });
+
+        var run = await platform.RunAsync(accepted.Id, SubjectState.Succeeded);
+
+        Assert.Equal(("cpu", "bf16", false), (run.Compute!.Device, run.Compute.Precision, run.Compute.Captured));
+        Assert.Equal(["net.1", "net.2"], run.Compute.Recomputed);
+        Assert.Equal("on", run.Spec.GetProperty("checkpointing").GetString());
+        var log = await LogAsync(accepted.JobId);
+        Assert.Contains(log, line => line.StartsWith("computing on cpu (", StringComparison.Ordinal) && line.Contains("bf16", StringComparison.Ordinal));
+        Assert.Contains(log, line => line == "bf16, as the spec asks.");
+    }
+
+    [Fact]
     public async Task Run_Metrics_AreASeriesOfLossesAndEpochs()
     {
         var accepted = await platform.StartAsync(platform.Spec(epochs: 15));

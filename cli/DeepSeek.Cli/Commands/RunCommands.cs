@@ -23,15 +23,30 @@ internal static class RunCommands
         metrics.Runs(context => context.Print.ListAsync(
             context.Client.Runs.GetMetricsAsync(context.Arguments.GetValue(s_id), context.Cancelled),
             ("step", m => m.Step), ("name", m => m.Name), ("value", m => m.Value)));
-        root.Add(new Command("runs", "Train models.") { Create(), list, show, metrics });
+        root.Add(new Command("runs", "Train models.") { Create("create"), list, show, metrics });
+        root.Add(Create("train"));
     }
 
-    private static Command Create()
+    private static Command Create(string name)
     {
         var spec = new Argument<FileInfo>("spec") { Description = "Run spec, a JSON file of format deepseek.run/1." };
         var dataset = new Option<Guid?>("--dataset") { Description = "Dataset id; overrides the spec's." };
         var noWait = new Option<bool>("--no-wait") { Description = "Return once the run is queued." };
-        var command = new Command("create", "Train a model.") { spec, dataset, noWait };
+        var command = new Command(name, "Train a model; options override the spec.") { spec, dataset, noWait };
+        SpecOption[] settings =
+        [
+            new("device", "auto, cpu, cuda or cuda:1; auto takes a GPU where there is one."),
+            new("precision", "auto, fp32, bf16 or fp16."),
+            new("capture", "auto, on or off: whether steps on a GPU are recorded once and replayed."),
+            new("checkpointing", "off, on, or the MiB that activations may take; the rest is computed again in the backward pass."),
+            new("optimizer", "adamW or sgd; of another one than the spec's, only learning rate and weight decay are kept.", "optimizer.name"),
+            new("learning-rate", "Peak learning rate.", "optimizer.learningRate"),
+            new("weight-decay", "Decay of weight matrices a step, in units of the learning rate.", "optimizer.weightDecay"),
+        ];
+        foreach (var setting in settings)
+        {
+            command.Add(setting.Option);
+        }
         command.Runs(async context =>
         {
             var file = context.Arguments.GetRequiredValue(spec);
@@ -40,6 +55,11 @@ internal static class RunCommands
             if (context.Arguments.GetValue(dataset) is { } id)
             {
                 document["datasetId"] = JsonSerializer.SerializeToElement(id);
+            }
+
+            foreach (var setting in settings)
+            {
+                setting.Override(document, context.Arguments);
             }
 
             var run = await context.Client.Runs.CreateAsync(document, context.Cancelled);
@@ -54,8 +74,10 @@ internal static class RunCommands
         return command;
     }
 
+    private static string? Device(RunCompute? compute) => compute is null ? null : $"{compute.Device} ({compute.DeviceName})";
+
     private static void Print(CommandContext context, Run run) => context.Print.Item(
         run,
-        [("id", run.Id), ("name", run.Name), ("model", run.ModelName), ("state", run.State), ("job", run.JobId),
+        [("id", run.Id), ("name", run.Name), ("model", run.ModelName), ("state", run.State), ("job", run.JobId), ("device", Device(run.Compute)), ("precision", run.Compute?.Precision), ("captured", run.Compute?.Captured),
             .. (run.Metrics ?? new Dictionary<string, double>()).Select(metric => (metric.Key, (object?)metric.Value)), ("error", run.Error)]);
 }

@@ -51,7 +51,19 @@ public sealed record RunSpec
     /// <summary>Probability mass spread evenly over all classes in the targets, 0 to below 1.</summary>
     public double LabelSmoothing { get; init; }
 
-    /// <summary>Seed of initial weights, order of rows and dropout; equal seeds give equal weights bit for bit on one CPU model.</summary>
+    /// <summary>Where it computes: "auto" (the GPU with the most free memory, else the CPU), "cpu", "cuda" or "cuda:1".</summary>
+    public string Device { get; init; } = "auto";
+
+    /// <summary>Number format of the steps.</summary>
+    public RunPrecision Precision { get; init; } = RunPrecision.Auto;
+
+    /// <summary>Whether steps are recorded once and replayed, which only GPUs do.</summary>
+    public CaptureChoice Capture { get; init; } = CaptureChoice.Auto;
+
+    /// <summary>Less memory for more time: "off", "on" or the MiB that activations may take.</summary>
+    public Checkpointing Checkpointing { get; init; } = Checkpointing.Off;
+
+    /// <summary>Seed of initial weights, order of rows and dropout; equal seeds give equal weights bit for bit on one CPU model (on a GPU up to the order of sums).</summary>
     public long Seed { get; init; } = 1;
 
     /// <summary>Optimiser steps between checkpoints, 1 to 1000000.</summary>

@@ -21,7 +21,10 @@ public static partial class RunSpecValidator
         faults.Below(spec.LabelSmoothing, 0, 1, "labelSmoothing");
         faults.Range(spec.CheckpointEvery, 1, 1_000_000, "checkpointEvery");
         faults.Range(spec.Priority, 0, 100, "priority");
+        ValidateCompute(spec, faults);
         ValidateModel(spec.Model, faults);
+        faults.Require(spec.Model?.Family != ModelFamily.ConvNet || spec.Checkpointing is null || spec.Checkpointing == Checkpointing.Off, "checkpointing",
+            "A convNet has no blocks that could be computed again; leave it out, or choose resNet18, resNet50 or efficientNetB0.");
         ValidateOptimizer(spec.Optimizer, faults);
         if (faults.Present(spec.Schedule, "schedule"))
         {
@@ -64,6 +67,24 @@ public static partial class RunSpecValidator
                 classification ? "Choose loss, accuracy, auc or logLoss." : "Choose loss, rmse, mae or r2.");
         }
         return faults.ByField();
+    }
+
+    private static void ValidateCompute(RunSpec spec, Faults faults)
+    {
+        if (faults.Present(spec.Device, "device"))
+        {
+            faults.Require(DevicePattern().IsMatch(spec.Device), "device", "Write auto, cpu, cuda or cuda:0, cuda:1 and so on.");
+            faults.Require(spec.Device != "cpu" || spec.Precision != RunPrecision.Fp16, "precision", "fp16 needs a GPU; choose bf16, fp32 or auto for the CPU.");
+            faults.Require(spec.Device != "cpu" || spec.Capture != CaptureChoice.On, "capture", "Only steps on a GPU can be captured; choose auto or off for the CPU.");
+        }
+        faults.Defined(spec.Precision, "precision");
+        faults.Defined(spec.Capture, "capture");
+        if (faults.Present(spec.Checkpointing, "checkpointing"))
+        {
+            faults.Require(spec.Checkpointing.Mebibytes is null or (>= 1 and <= 1 << 24), "checkpointing", "Give off, on or 1 to 16777216 MiB.");
+        }
+        faults.Require(spec.Capture != CaptureChoice.On || spec.GradientAccumulation == 1, "capture",
+            "A captured step is one forward pass: choose auto or off, or a gradientAccumulation of 1.");
     }
 
     private static void ValidateModel(ModelSpec? model, Faults faults)
@@ -116,6 +137,9 @@ public static partial class RunSpecValidator
 
     [GeneratedRegex("^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\\z")]
     private static partial Regex ModelNamePattern();
+
+    [GeneratedRegex("^(auto|cpu|cuda(:[0-9]{1,2})?)\\z")]
+    private static partial Regex DevicePattern();
 
     private sealed class Faults
     {

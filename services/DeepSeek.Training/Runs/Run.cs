@@ -14,6 +14,9 @@ public sealed class Run : JobSubject
     /// <summary>The run spec as it is given to the trainer, byte for byte.</summary>
     public required string Spec { get; init; }
 
+    /// <summary>Where and how it computes (<see cref="RunCompute"/>), JSON; once its trainer has decided.</summary>
+    public string? Compute { get; set; }
+
     /// <summary>Metrics on the test split, JSON; once succeeded.</summary>
     public string? Metrics { get; set; }
 

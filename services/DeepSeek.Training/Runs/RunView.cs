@@ -9,15 +9,16 @@ namespace DeepSeek.Training.Runs;
 public sealed record RunAccepted(Guid Id, Guid JobId, SubjectState State);
 
 /// <summary>A run as clients read it.</summary>
+/// <param name="Compute">Device, precision and the like as the trainer decided them, once it has.</param>
 /// <param name="Metrics">On the test split, once succeeded.</param>
 public sealed record RunView(
     Guid Id, Guid JobId, string Name, string ModelName, string Owner, Guid DatasetId, string DatasetManifestSha256, SubjectState State,
-    string? Error, IReadOnlyDictionary<string, double>? Metrics, IReadOnlyList<Artifact>? Artifacts, JsonElement Spec,
+    string? Error, RunCompute? Compute, IReadOnlyDictionary<string, double>? Metrics, IReadOnlyList<Artifact>? Artifacts, JsonElement Spec,
     DateTimeOffset CreatedAt, DateTimeOffset? StartedAt, DateTimeOffset? EndedAt)
 {
     public static RunView Of(Run run) => new(
         run.Id, run.JobId, run.Name, run.ModelName, run.Owner, run.DatasetId, run.DatasetManifestSha256, run.State, run.Error,
-        Read<Dictionary<string, double>>(run.Metrics), Read<Artifact[]>(run.Artifacts), Read<JsonElement>(run.Spec),
+        Read<RunCompute>(run.Compute), Read<Dictionary<string, double>>(run.Metrics), Read<Artifact[]>(run.Artifacts), Read<JsonElement>(run.Spec),
         run.CreatedAt, run.StartedAt, run.EndedAt);
 
     private static T? Read<T>(string? json) => json is null ? default : JsonSerializer.Deserialize<T>(json, PlatformJson.Options);

@@ -52,7 +52,7 @@ public sealed partial class TrainHandler(
             trainer.RequestYield();
             patience.CancelAfter(TimeSpan.FromSeconds(options.Value.YieldSeconds));
         });
-        var fault = await new TrainerWatch(job, new MetricSink(db, run.Id, job.LeaseId, clock, logger)).FollowAsync(trainer, cancelled);
+        var fault = await new TrainerWatch(job, new MetricSink(db, run.Id, job.LeaseId, clock, logger), new ComputeSink(db, run.Id, job.LeaseId)).FollowAsync(trainer, cancelled);
         var exit = (TrainerExit)await trainer.Exit;
         LogExited(logger, run.Id, (int)exit);
         cancelled.ThrowIfCancellationRequested();

@@ -4,7 +4,7 @@ using DeepSeek.Training.Trainers;
 namespace DeepSeek.Training.Runs;
 
 /// <summary>Passes on what a trainer writes: progress and log to the job, losses and metrics to the run's series.</summary>
-internal sealed class TrainerWatch(JobContext job, MetricSink metrics)
+internal sealed class TrainerWatch(JobContext job, MetricSink metrics, ComputeSink compute)
 {
     /// <summary>Follows the trainer until it falls silent; returns the error that it told, if any.</summary>
     public async Task<string?> FollowAsync(TrainerRun trainer, CancellationToken cancelled)
@@ -16,6 +16,15 @@ internal sealed class TrainerWatch(JobContext job, MetricSink metrics)
         {
             switch (TrainerEvent.Parse(line))
             {
+                case { Event: "compute" } told:
+                    var decided = RunCompute.Of(told);
+                    job.Report(progress, message, decided.Describe());
+                    foreach (var reason in decided.Reasons)
+                    {
+                        job.Report(progress, message, reason);
+                    }
+                    await compute.SetAsync(decided, cancelled);
+                    break;
                 case { Event: "started" } started:
                     epochs = started.Epochs;
                     message = "training";
@@ -29,6 +38,10 @@ internal sealed class TrainerWatch(JobContext job, MetricSink metrics)
                         job.Report(progress, message, $"{message}, validation {string.Join(", ", measured.Select(metric => $"{metric.Key} {metric.Value:0.####}"))}");
                     }
                     await metrics.AddAsync(step, cancelled);
+                    await compute.FlushAsync(cancelled);
+                    break;
+                case { Event: "memory", Phases: { } phases }:
+                    job.Report(progress, message, $"most memory in tensors, first step: {string.Join(", ", phases.Select(phase => $"{phase.Name} {phase.Peak / (double)(1 << 20):F1} MiB"))}");
                     break;
                 case { Event: "checkpoint" } checkpoint:
                     job.Report(progress, message, $"checkpoint at step {checkpoint.Step}");
@@ -46,6 +59,7 @@ internal sealed class TrainerWatch(JobContext job, MetricSink metrics)
             }
         }
         await metrics.FinishAsync(cancelled);
+        await compute.FlushAsync(cancelled);
         return fault;
     }
 

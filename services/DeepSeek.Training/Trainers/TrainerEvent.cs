@@ -3,7 +3,7 @@ using DeepSeek.ServiceDefaults;
 
 namespace DeepSeek.Training.Trainers;
 
-/// <summary>One line that the trainer wrote: <c>started</c>, <c>progress</c>, <c>checkpoint</c>, <c>warning</c>, <c>error</c> or <c>done</c>.</summary>
+/// <summary>One line that the trainer wrote: <c>compute</c>, <c>memory</c>, <c>started</c>, <c>progress</c>, <c>checkpoint</c>, <c>warning</c>, <c>error</c> or <c>done</c>.</summary>
 public sealed record TrainerEvent
 {
     public string Event { get; init; } = "";
@@ -15,6 +15,16 @@ public sealed record TrainerEvent
     public double Progress { get; init; }
     public string? Message { get; init; }
     public IReadOnlyDictionary<string, double>? Metrics { get; init; }
+    public string? Device { get; init; }
+    public string? DeviceName { get; init; }
+    public string? Precision { get; init; }
+    public IReadOnlyList<TrainerPhase>? Phases { get; init; }
+    public bool Captured { get; init; }
+    public IReadOnlyList<string>? Recomputed { get; init; }
+    public IReadOnlyList<string>? Reasons { get; init; }
+
+    /// <summary>Most bytes in tensors in each part of the first step.</summary>
+    public sealed record TrainerPhase(string Name, long Peak);
 
     /// <summary>Null for a line that is none of ours, as a library may print.</summary>
     public static TrainerEvent? Parse(string line)

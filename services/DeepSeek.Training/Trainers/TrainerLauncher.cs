@@ -40,6 +40,10 @@ public sealed partial class TrainerLauncher(
             start.Environment.Remove(name);
         }
         start.Environment["DEEPSEEK_THREADS"] = $"{Threads}";
+        if (options.Value.MemoryMiB > 0)
+        {
+            start.Environment["DEEPSEEK_MEMORY_MIB"] = $"{options.Value.MemoryMiB}";
+        }
         return TrainerRun.Start(start);
     }
 

@@ -14,6 +14,13 @@ public sealed class TrainerOptions
     [Range(0, 1024)]
     public int Threads { get; set; }
 
+    /// <summary>
+    /// MiB that the tensors of one trainer may take in the host's memory; a run that needs more ends with what would fit. Default 0: what
+    /// the machine has available when the trainer starts.
+    /// </summary>
+    [Range(0, 1 << 30)]
+    public long MemoryMiB { get; set; }
+
     /// <summary>Seconds that a trainer has to checkpoint when it is asked to yield, before it is killed. Default 60.</summary>
     [Range(1, 3600)]
     public int YieldSeconds { get; set; } = 60;

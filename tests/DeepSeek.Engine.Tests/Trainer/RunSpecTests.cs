@@ -59,6 +59,19 @@ public sealed class RunSpecTests
     [InlineData("\"optimizer\":{\"name\":\"sgd\",\"momentum\":0,\"nesterov\":true}", null, "optimizer.nesterov")]
     [InlineData("\"schedule\":{\"name\":\"cosine\",\"warmup\":1}", null, "schedule.warmup")]
     [InlineData("\"earlyStopping\":{\"patience\":0}", null, "earlyStopping.patience")]
+    [InlineData("\"device\":\"gpu\"", null, "device")]
+    [InlineData("\"device\":null", null, "device")]
+    [InlineData("\"device\":\"cuda:x\"", null, "device")]
+    [InlineData("\"precision\":\"fp8\"", null, "precision")]
+    [InlineData("\"device\":\"cpu\",\"precision\":\"fp16\"", null, "precision")]
+    [InlineData("\"capture\":true", null, "capture")]
+    [InlineData("\"device\":\"cpu\",\"capture\":\"on\"", null, "capture")]
+    [InlineData("\"capture\":\"on\",\"gradientAccumulation\":2", null, "capture")]
+    [InlineData("\"checkpointing\":\"some\"", null, "checkpointing")]
+    [InlineData("\"checkpointing\":0", null, "checkpointing")]
+    [InlineData("\"checkpointing\":1.5", null, "checkpointing")]
+    [InlineData("\"checkpointing\":null", null, "checkpointing")]
+    [InlineData("\"model\":{\"family\":\"convNet\"},\"checkpointing\":\"on\"", "replace", "checkpointing")]
     [InlineData("\"learningRate\":1", null, "learningRate")]
     [InlineData("\"model\":{\"family\":\"resNet18\",\"width\":2}", "replace", "model.width")]
     [InlineData("\"model\":{\"family\":\"resNet50\",\"dropout\":0.5}", "replace", "model.dropout")]
@@ -82,6 +95,23 @@ public sealed class RunSpecTests
 
         Assert.Null(RunSpecJson.Read(Encoding.UTF8.GetBytes(json), out var faults));
         Assert.Contains(faults.Keys, key => key == field || (field.Length > 0 && faults[key].Any(f => f.Contains(field, StringComparison.Ordinal))));
+    }
+
+    [Theory]
+    [InlineData("\"off\"")]
+    [InlineData("\"on\"")]
+    [InlineData("512")]
+    public void RoundTrip_ComputeMembers_KeepsThem(string checkpointing)
+    {
+        var json = Least[..^1] + $$""","device":"cuda:1","precision":"bf16","capture":"off","checkpointing":{{checkpointing}}}""";
+
+        var spec = RunSpecJson.Read(Encoding.UTF8.GetBytes(json), out _)!;
+        var text = Encoding.UTF8.GetString(RunSpecJson.Write(spec));
+
+        Assert.Equal(("cuda:1", RunPrecision.Bf16, CaptureChoice.Off), (spec.Device, spec.Precision, spec.Capture));
+        Assert.Equal(checkpointing == "512" ? 512 : null, spec.Checkpointing.Mebibytes);
+        Assert.Contains($"\"checkpointing\":{checkpointing}", text, StringComparison.Ordinal);
+        Assert.Contains("\"precision\":\"bf16\"", text, StringComparison.Ordinal);
     }
 
     [Fact]

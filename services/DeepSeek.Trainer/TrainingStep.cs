@@ -1,0 +1,132 @@
+using DeepSeek.Contracts.Training;
+using DeepSeek.Engine;
+using DeepSeek.Engine.Memory;
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Optim;
+using DeepSeek.Engine.Precision;
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Trainer;
+
+/// <summary>One optimiser step on a device, in the plan's precision, as written or captured. It is the same code for all of them.</summary>
+internal sealed class TrainingStep : IDisposable
+{
+    private readonly RunSpec _spec;
+    private readonly ComputePlan _compute;
+    private readonly Module _net;
+    private readonly Objective _objective;
+    private readonly Optimizer _optimizer;
+    private readonly LossScaler? _scaler;
+    private Capture? _capture;
+
+    internal TrainingStep(RunSpec spec, ComputePlan compute, Module net, Objective objective, Optimizer optimizer)
+    {
+        (_spec, _compute, _net, _objective, _optimizer) = (spec, compute, net, objective, optimizer);
+        _scaler = compute.Precision == RunPrecision.Fp16 ? new LossScaler(compute.Device) : null;
+        _capture = compute.Capture ? new Capture(compute.Device, inputs => Whole(inputs[0], inputs[1])) : null;
+    }
+
+    /// <summary>Measures the parts of the steps that are taken as written, while it is set.</summary>
+    internal MemoryPhases? Phases { get; set; }
+
+    /// <summary>Why steps that should have been captured are not; null while nothing is in the way.</summary>
+    internal string? Hindrance { get; private set; }
+
+    /// <summary>Whether steps are replayed from a recording by now.</summary>
+    internal bool IsCaptured => _capture?.Mode == CaptureMode.Replay;
+
+    /// <summary>State that a later step depends on besides the optimiser's.</summary>
+    internal IReadOnlyList<NamedTensor> State => _scaler?.State ?? [];
+
+    /// <summary>A whole step over one batch; returns its loss.</summary>
+    /// <param name="full">Whether the batch has the usual number of rows: a captured step takes no others.</param>
+    internal Tensor Run(Tensor features, Tensor target, double rate, bool full)
+    {
+        _optimizer.LearningRate = rate;
+        if (_capture is null || !full)
+        {
+            return Whole(features, target);
+        }
+        try
+        {
+            return _capture.Run(features, target);
+        }
+        catch (CaptureException fault) when (_spec.Capture == CaptureChoice.Auto)
+        {
+            // Nothing of the step was done on the device: it is taken as written, and so are all after it.
+            Hindrance = fault.Message;
+            _capture.Dispose();
+            _capture = null;
+            _optimizer.ClearGradients();
+            return Whole(features, target);
+        }
+    }
+
+    /// <summary>Forward and backward pass of one batch among several that make a step.</summary>
+    internal Tensor Accumulate(Tensor features, Tensor target)
+    {
+        Tensor loss;
+        using (Phase("forward"))
+        {
+            loss = Loss(features, target);
+        }
+        using (Phase("backward"))
+        {
+            (_scaler?.Scale(loss) ?? loss).Backward();
+        }
+        return loss;
+    }
+
+    /// <summary>The loss in the plan's precision.</summary>
+    internal Tensor Loss(Tensor features, Tensor target)
+    {
+        if (_compute.Autocast is not { } dtype)
+        {
+            return _objective.Loss(_net.Forward(features), target);
+        }
+        using var autocast = Autocast.Enter(_compute.Device.Type, dtype);
+        return _objective.Loss(_net.Forward(features).To(Dtype.Float32), target);
+    }
+
+    /// <summary>Updates the weights from the gradients of so many batches.</summary>
+    internal void Update(int batches)
+    {
+        using var phase = Phase("optimizer");
+        _scaler?.Unscale(_optimizer);
+        if (batches > 1)
+        {
+            _optimizer.ScaleGradients(1.0 / batches);
+        }
+        if (_spec.GradientClip > 0)
+        {
+            _optimizer.LimitGradients(_spec.GradientClip);
+        }
+        if (_scaler is not null)
+        {
+            _scaler.Step(_optimizer);
+        }
+        else
+        {
+            _optimizer.Step();
+        }
+        _optimizer.ClearGradients();
+    }
+
+    /// <summary>Sets the rate of the update to come.</summary>
+    internal void Rate(double rate) => _optimizer.LearningRate = rate;
+
+    public void Dispose()
+    {
+        _capture?.Dispose();
+        _scaler?.Dispose();
+    }
+
+    private MemoryPhases.Phase Phase(string name) => Phases is null ? default : Phases.Enter(name);
+
+    private Tensor Whole(Tensor features, Tensor target)
+    {
+        var loss = Accumulate(features, target);
+        Update(1);
+        return loss;
+    }
+}
