@@ -132,16 +132,17 @@ public sealed class Gpt : Module
         for (var i = 0; i < _blocks.Length; i++)
         {
             var (block, next) = (_blocks[i], i + 1 < _blocks.Length ? _blocks[i + 1].FirstNorm : _norm);
-            if (!block.Recomputes || cache is not null)
-            {
-                (y, x) = Fused(block, next, y, x, cache?.Layers[i]);
-                continue;
-            }
-            Span<Tensor> results = [default, default];
-            Checkpoint.Run((inputs, outputs) => (outputs[0], outputs[1]) = Fused(block, next, inputs[0], inputs[1]), [y, x], results);
-            (y, x) = (results[0], results[1]);
+            (y, x) = block.Recomputes && cache is null ? Recomputed(block, next, y, x) : Fused(block, next, y, x, cache?.Layers[i]);
         }
         return y;
+    }
+
+    // Apart from the loop, which then makes no closure.
+    private static (Tensor Normed, Tensor Sum) Recomputed(GptBlock block, LayerNorm next, Tensor y, Tensor x)
+    {
+        Span<Tensor> results = [default, default];
+        Checkpoint.Run((inputs, outputs) => (outputs[0], outputs[1]) = Fused(block, next, inputs[0], inputs[1]), [y, x], results);
+        return (results[0], results[1]);
     }
 
     private static (Tensor Normed, Tensor Sum) Fused(GptBlock block, LayerNorm next, Tensor y, Tensor x, TokenSparseCache? cache = null)

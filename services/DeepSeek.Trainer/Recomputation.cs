@@ -12,7 +12,7 @@ internal sealed record Recomputation(IReadOnlyList<string> Segments, string Reas
 {
     private const double Mebibyte = 1 << 20;
 
-    /// <summary>Sets the net up as the spec asks; for a budget two forward passes over the first batch are measured.</summary>
+    /// <summary>Sets the net up as the spec asks; for a budget forward passes over the first batch are measured.</summary>
     internal static Recomputation Of(TrainingPlan plan, Module net, PipelineTransform transform, TrainingStep step)
     {
         if (plan.Spec.Checkpointing == Checkpointing.Off)
@@ -32,7 +32,7 @@ internal sealed record Recomputation(IReadOnlyList<string> Segments, string Reas
         using var scope = TensorScope.Open();
         loader.Next(out var batch);
         var (features, target) = (transform.Apply(batch.Features), transform.Target(batch.Target));
-        var chosen = CheckpointPlanner.Choose(CheckpointPlanner.Measure(net, () => step.Loss(features, target)), (long)(budget * Mebibyte));
+        var chosen = CheckpointPlanner.Choose(CheckpointPlanner.Measure(net, rows => step.Loss(features.Narrow(0, 0, rows), target.Narrow(0, 0, rows)), batch.Rows), (long)(budget * Mebibyte));
         chosen.Apply(net);
         return new Recomputation(chosen.Segments, string.Create(CultureInfo.InvariantCulture,
             $"Activations take {chosen.Plain / Mebibyte:F1} MiB as measured; {Choice(chosen, segments.Count)} at {budget} MiB allowed."));

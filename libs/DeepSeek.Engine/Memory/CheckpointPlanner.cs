@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using DeepSeek.Engine.Cuda;
+using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
 
@@ -21,7 +22,13 @@ public sealed record SegmentCost(string Name, long Before, long Kept, long Outpu
 /// <param name="Segments">In the order in which they ran.</param>
 /// <param name="Kept">Bytes of all activations at its end.</param>
 /// <param name="Seconds">Its time.</param>
-public sealed record StepCost(IReadOnlyList<SegmentCost> Segments, long Kept, double Seconds);
+public sealed record StepCost(IReadOnlyList<SegmentCost> Segments, long Kept, double Seconds)
+{
+    /// <summary>The same of a batch with so many times the rows, to each of which activations are proportional.</summary>
+    public StepCost Times(double factor) => new(
+        [.. Segments.Select(s => new SegmentCost(s.Name, (long)(factor * s.Before), (long)(factor * s.Kept), (long)(factor * s.Output), factor * s.Seconds))],
+        (long)(factor * Kept), factor * Seconds);
+}
 
 /// <summary>Which segments are computed again.</summary>
 /// <param name="Segments">Their names, cheapest first.</param>
@@ -58,6 +65,25 @@ public static class CheckpointPlanner
     /// <param name="net">Whose segments are measured; none of them is set to be computed again afterwards.</param>
     /// <param name="loss">The forward pass; it opens no scope around its result.</param>
     public static StepCost Measure(Module net, Func<Tensor> loss) => Measure(net, Segments(net), loss);
+
+    /// <summary>The same over a batch that may not fit with all its activations: then over half as many rows, and so on.</summary>
+    /// <param name="net">Whose segments are measured.</param>
+    /// <param name="loss">Rows → loss of so many rows.</param>
+    /// <param name="rows">Of the batch.</param>
+    public static StepCost Measure(Module net, Func<int, Tensor> loss, int rows)
+    {
+        for (var few = rows; ; few /= 2)
+        {
+            try
+            {
+                return Measure(net, () => loss(few)).Times((double)rows / few);
+            }
+            catch (NativeException fault) when (fault.Status == NativeStatus.OutOfMemory && few >= 4)
+            {
+                // Half as many, then.
+            }
+        }
+    }
 
     /// <summary>The same by any parts of the net.</summary>
     internal static StepCost Measure(Module net, IReadOnlyList<(string Name, Module Module)> parts, Func<Tensor> loss)
