@@ -87,6 +87,24 @@ public sealed class PipelineParityTests
     }
 
     [Theory]
+    [InlineData(MissingPolicy.Mode)]
+    [InlineData(MissingPolicy.Constant)]
+    internal async Task Graph_MissingByAnyNameTheTableKnows_EqualsNull(MissingPolicy policy)
+    {
+        var spec = Prepared.Spec("y") with { Missing = new MissingSpec { Categorical = policy } };
+        using var prepared = await Prepared.FromCsvAsync(spec, MixedTable(rows: 200, seed: 4));
+        using var session = new InferenceSession(prepared.Blob(prepared.Manifest.Pipeline.Sha256));
+        var row = prepared.Sample("test")[0].Inputs;
+        float[] Features(string? city) => Run(session, prepared.Manifest,
+            [new Dictionary<string, System.Text.Json.JsonElement>(row) { ["city"] = System.Text.Json.JsonSerializer.SerializeToElement(city) }])[0];
+
+        var missing = Features(null);
+
+        Assert.NotEqual(missing, Features("never seen"));
+        Assert.All((string[])["NA", "na", "n/a", "#N/A", "NaN", "null", "NULL", "None", "nil", "?", ""], token => Assert.Equal(missing, Features(token)));
+    }
+
+    [Theory]
     [InlineData("1970-01-01T00:00:00", 1970, 1, 3, 0)]
     [InlineData("2000-02-29T23:59:59", 2000, 2, 1, 23)]
     [InlineData("1900-03-01T12:00:00", 1900, 3, 3, 12)]

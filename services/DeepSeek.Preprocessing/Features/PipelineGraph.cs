@@ -1,5 +1,6 @@
 using DeepSeek.Onnx;
 using DeepSeek.Preprocessing.Columns;
+using DeepSeek.Preprocessing.Sources;
 using Onnx;
 
 namespace DeepSeek.Preprocessing.Features;
@@ -95,8 +96,10 @@ internal static class PipelineGraph
     // [N, 1] text → [N, K + 1]
     private static string OneHot(OnnxGraph graph, string input, CategoryFeature category)
     {
-        string[] keys = [.. category.Values, ""];
-        long[] places = [.. Enumerable.Range(0, category.Values.Count).Select(i => (long)i), category.Fill];
+        // A row that comes later may call a missing value by any name that the table might have: it was none of the categories there.
+        var missing = MissingTokens.Spellings.Except(category.Values).ToList(); // a filled-in category may be called so
+        string[] keys = [.. category.Values, .. missing];
+        long[] places = [.. Enumerable.Range(0, category.Values.Count).Select(i => (long)i), .. missing.Select(_ => (long)category.Fill)];
         var place = graph.MlNode("LabelEncoder", [input],
             OnnxAttribute.Of("keys_strings", keys),
             OnnxAttribute.Of("values_int64s", places),

@@ -6,6 +6,10 @@ internal static class MissingTokens
     public static readonly string[] All = ["", "NA", "N/A", "#N/A", "NaN", "null", "NULL", "None", "nil", "?"];
 
     private static readonly byte[][] Lower = [.. All.Select(t => System.Text.Encoding.ASCII.GetBytes(t.ToLowerInvariant())).DistinctBy(Convert.ToHexString)];
+    /// <summary>Each of them in every case it may have, for readers that compare letter by letter.</summary>
+    public static IReadOnlyList<string> Spellings { get; } =
+        [.. All.Select(t => t.ToLowerInvariant()).Distinct().SelectMany(Cases).Order(StringComparer.Ordinal)];
+
     private static readonly int Longest = Lower.Max(t => t.Length);
 
     public static bool Contains(ReadOnlySpan<byte> cell)
@@ -23,5 +27,16 @@ internal static class MissingTokens
             }
         }
         return false;
+    }
+
+    private static IEnumerable<string> Cases(string token)
+    {
+        IEnumerable<string> begun = [""];
+        foreach (var letter in token)
+        {
+            char[] cases = char.IsAsciiLetterLower(letter) ? [letter, char.ToUpperInvariant(letter)] : [letter];
+            begun = begun.SelectMany(start => cases.Select(next => start + next)).ToList();
+        }
+        return begun;
     }
 }
