@@ -24,6 +24,9 @@ internal sealed class RowBatch
 
     public int Rows { get; set; }
 
+    /// <summary>Number, from 0, of the first row in the table.</summary>
+    public long FirstRow { get; set; }
+
     /// <summary>Numeric, boolean and date features by column index; NaN = missing.</summary>
     public double[][] Numbers { get; }
 

@@ -8,6 +8,11 @@ namespace DeepSeek.Preprocessing.Columns;
 /// <summary>Turns raw cells into typed, masked values by the plan. Past this point no raw personal value exists.</summary>
 internal sealed class RowDecoder
 {
+    /// <summary>Beyond it the squares of a column's numbers leave the range of double precision, and with them its deviation.</summary>
+    public const double MaxNumber = 1e150;
+
+    private const string TooLarge = "is infinite or larger than 1e150, too large to compute with";
+
     private readonly TablePlan _plan;
     private readonly ColumnPlan[] _read;
     private readonly ColumnPlan? _splitColumn;
@@ -36,7 +41,7 @@ internal sealed class RowDecoder
 
     public void Decode(TableScan scan, RowBatch batch)
     {
-        batch.Rows = scan.Rows;
+        (batch.Rows, batch.FirstRow) = (scan.Rows, scan.FirstRow);
         for (var place = 0; place < _read.Length; place++)
         {
             var column = _read[place];
@@ -73,6 +78,10 @@ internal sealed class RowDecoder
             if (_plan.Task == LearningTask.Regression)
             {
                 var value = Number(scan, place, row, target);
+                if (Math.Abs(value) > float.MaxValue)
+                {
+                    throw Fault(scan, row, target, "is too large for a target: it is stored in single precision, which ends at 3.4e38");
+                }
                 batch.Targets[row] = target.Mask is { Method: MaskMethod.Generalise } mask ? mask.Number(value) : value;
                 continue;
             }
@@ -152,7 +161,7 @@ internal sealed class RowDecoder
         if (scan.Kind(place) != CellKind.Text)
         {
             var stored = scan.Number(place, row);
-            return double.IsInfinity(stored) ? throw Fault(scan, row, column, "is infinite") : stored;
+            return Math.Abs(stored) > MaxNumber ? throw Fault(scan, row, column, TooLarge) : stored; // NaN, a missing value, passes
         }
         var cell = Cells.Trim(scan.Text(place, row));
         if (MissingTokens.Contains(cell))
@@ -169,14 +178,14 @@ internal sealed class RowDecoder
             case ColumnType.DateTime:
                 // A number is taken as seconds since 1970, the form the served model takes.
                 return DateForms.TryParse(cell, column.DateForm, out value) ? value
-                    : Cells.TryNumber(cell, out value) && double.IsFinite(value) ? value
+                    : Cells.TryNumber(cell, out value) && Math.Abs(value) <= MaxNumber ? value
                     : throw Fault(scan, row, column, "is no date in the form of the column's other dates (ISO 8601, 31.05.2024, 05/31/2024 or 31/05/2024)");
             default:
                 if (!Cells.TryNumber(cell, out value))
                 {
                     throw Fault(scan, row, column, "is not a number");
                 }
-                return double.IsFinite(value) ? value : throw Fault(scan, row, column, "is infinite or too large for a number");
+                return Math.Abs(value) <= MaxNumber ? value : throw Fault(scan, row, column, TooLarge);
         }
     }
 

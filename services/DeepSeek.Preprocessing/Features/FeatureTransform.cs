@@ -55,6 +55,20 @@ internal sealed class FeatureTransform
         }
     }
 
+    /// <summary>The column of the first feature that is no finite number; null when all are.</summary>
+    public string? NotFinite(ReadOnlySpan<float> features)
+    {
+        var dates = _pipeline.Dates.Count;
+        for (var at = 0; at < features.Length; at++)
+        {
+            if (!float.IsFinite(features[at]))
+            {
+                return at < _pipeline.Numbers.Count ? _pipeline.Numbers[at].Column : _pipeline.Dates[(at - _pipeline.Numbers.Count) % dates].Column;
+            }
+        }
+        return null;
+    }
+
     private static void Part(Span<float> features, int at, DateFeature date, int part, double value) =>
         features[at] = (float)((value - date.Center[part]) / date.Scale[part]);
 }

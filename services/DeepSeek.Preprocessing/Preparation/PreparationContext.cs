@@ -30,11 +30,12 @@ internal sealed record PreparationContext
 }
 
 /// <param name="ShardBytes">Aimed at for one shard.</param>
-/// <param name="BlockRows">Rows of a block of a table.</param>
+/// <param name="BlockRows">Most rows of a block of a table.</param>
 /// <param name="BlockImages">Images of a block.</param>
 /// <param name="SampleRows">Most rows of a part's sample.</param>
 /// <param name="SampleBytes">About the most bytes of it, before compression.</param>
-internal sealed record PreparationSizes(long ShardBytes = 64L << 20, int BlockRows = 4096, int BlockImages = 1024, int SampleRows = 20_000, long SampleBytes = 32L << 20);
+/// <param name="BlockBytes">Most bytes of a block of more than one row.</param>
+internal sealed record PreparationSizes(long ShardBytes = 64L << 20, int BlockRows = 4096, int BlockImages = 1024, int SampleRows = 20_000, long SampleBytes = 32L << 20, long BlockBytes = 32L << 20);
 
 /// <summary>What an attempt made; all but the rows of the database.</summary>
 internal sealed record PreparedDataset(DatasetManifest Manifest, byte[] ManifestBytes, string ManifestSha256, byte[] ProfileBytes);

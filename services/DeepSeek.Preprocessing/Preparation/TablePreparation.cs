@@ -59,7 +59,9 @@ internal sealed class TablePreparation(PreparationContext context, TableFile tab
         TablePlan plan, SplitPlan split, long rows, TableStatistics statistics, FeaturePipeline pipeline, CancellationToken cancellationToken)
     {
         var sizes = context.Sizes;
-        var layout = new RowLayout([pipeline.Count], Bytes: false, plan.Task == LearningTask.Classification, sizes.BlockRows);
+        // A block is held in memory by whoever writes or reads it, so wide rows make short blocks.
+        var blockRows = (int)Math.Clamp(sizes.BlockBytes / (pipeline.Count * (long)sizeof(float)), 1, sizes.BlockRows);
+        var layout = new RowLayout([pipeline.Count], Bytes: false, plan.Task == LearningTask.Classification, blockRows);
         var rowBytes = plan.Features.Sum(c => c.Name.Length + 32);
         var capacity = (int)Math.Clamp(sizes.SampleBytes / rowBytes, 1, sizes.SampleRows);
         var parts = Enum.GetValues<SplitPart>();
@@ -72,6 +74,11 @@ internal sealed class TablePreparation(PreparationContext context, TableFile tab
             {
                 var store = stores[(int)part];
                 transform.Apply(batch, row, store.Features);
+                if (transform.NotFinite(store.Features) is { } column)
+                {
+                    throw DataFault.At(batch.FirstRow + row + 1, column,
+                        "is too large for a feature: scaled, it passes 3.4e38, where single precision ends. Correct the cell, choose another scaling, or give the column the role ignore.");
+                }
                 if (layout.ClassTarget)
                 {
                     store.Add((long)batch.Classes[row]);
