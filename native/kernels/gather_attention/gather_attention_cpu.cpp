@@ -49,7 +49,10 @@ void forward(const GatherAttentionParams& p) {
         if (list.count > 0) {
           list_dots<R>(q.get() + r * s.width, s.width, keys, p.k.row_stride, list, p.dim, scores.get());
           softmax<R>(scores.get(), list.count, p.scale, greatest, total);
-          add_weighted<R, T>(scores.get(), list.count, p.dim, out.get() + r * s.width, s.width, [&](int64_t j) { return values + list[j] * p.v.row_stride; });
+          add_weighted<R, T>(scores.get(), list.count, p.dim, out.get() + r * s.width, s.width, [&](int64_t j) {
+            if (j + kAhead < list.count) prefetch(values + list[j + kAhead] * p.v.row_stride, p.dim);
+            return values + list[j] * p.v.row_stride;
+          });
         }
         for (int64_t g = r; g < r + R && g < s.group; g++) {
           const bool seen = list.count > 0;

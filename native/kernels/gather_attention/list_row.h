@@ -44,19 +44,24 @@ static inline vf lanes(const float* values) {
   return load(all);
 }
 
+// Rows that lie anywhere are asked for this many rows before they are needed: the third-level cache takes as long.
+constexpr int64_t kAhead = 24;
+
+template <class T>
+static inline void prefetch(const T* row, int64_t dim) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t c = 0; c < dim; c += kLine) __builtin_prefetch(row + c);
+}
+
 // scores[j·R + r] = a[r] · key j of the list; -inf after the last.
 template <int R, class T>
 static inline void list_dots(const float* a, int64_t stride, const T* keys, int64_t key_stride, const List& list, int64_t dim, float* scores) {
   constexpr int64_t kOthers = kResults / R;
-  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
   for (int64_t j = 0; j < list.count; j += kOthers) {
     const T* others[kOthers];
     for (int64_t i = 0; i < kOthers; i++) {
       others[i] = keys + list[j + i < list.count ? j + i : list.count - 1] * key_stride;
-      if (list.index != nullptr && j + i + kOthers < list.count) {
-        const T* ahead = keys + list[j + i + kOthers] * key_stride;
-        for (int64_t c = 0; c < dim; c += kLine) __builtin_prefetch(ahead + c);
-      }
+      if (list.index != nullptr && j + i + kAhead < list.count) prefetch(keys + list[j + i + kAhead] * key_stride, dim);
     }
     dots<R>(a, stride, others, dim, scores + j * R);
   }
