@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Benchmarks;
+using DeepSeek.Engine.Benchmarks.Adaptive;
 
 return args switch
 {
@@ -6,6 +7,7 @@ return args switch
     ["checkpoint", var rounds] => CheckpointBenchmark.Run(int.Parse(rounds, System.Globalization.CultureInfo.InvariantCulture)),
     ["fashion", var source, var work] => QuickstartFolders.Fashion(source, work),
     ["breast-cancer", var csv, var work] => QuickstartFolders.BreastCancer(csv, work),
+    ["adaptive", var data, var fashion, var texts, .. var rest] => AdaptiveBenchmark.Run(data, fashion, texts, rest.Length > 0 ? rest[0] : "", rest.Length > 1 ? int.Parse(rest[1], System.Globalization.CultureInfo.InvariantCulture) : 5),
     _ => Usage(),
 };
 
@@ -16,6 +18,8 @@ static int Usage()
         checkpoint <rounds>                   memory and time of a GPT's step with blocks computed again
         fashion <folder of IDX files> <work>  writes a trainer's work folder for Fashion-MNIST
         breast-cancer <csv> <work>            writes a trainer's work folder for the breast cancer data
+        adaptive <artifacts/data> <folder of IDX files> <folder of texts> [task] [seeds]
+                                              judges the adaptive optimiser against AdamW with a cosine
         """);
     return 2;
 }

@@ -16,9 +16,18 @@ internal static class NetFactory
         _ => new ResNet(ResidualConfig(plan)),
     };
 
-    internal static Optimizer CreateOptimizer(Module net, OptimizerSpec spec) => spec.Name == OptimizerName.AdamW
-        ? new AdamW(net, spec.WeightDecay, spec.Betas?[0] ?? 0.9, spec.Betas?[1] ?? 0.999, spec.Epsilon ?? 1e-8)
-        : new Sgd(net, spec.WeightDecay, spec.Momentum ?? 0.9, spec.Nesterov ?? false);
+    internal static Optimizer CreateOptimizer(Module net, OptimizerSpec spec) => spec.Name switch
+    {
+        OptimizerName.AdamW => new AdamW(net, spec.WeightDecay, spec.Betas?[0] ?? 0.9, spec.Betas?[1] ?? 0.999, spec.Epsilon ?? 1e-8),
+        OptimizerName.Adaptive => new AdaptiveOptimizer(net, AdaptiveOptions(spec)),
+        _ => new Sgd(net, spec.WeightDecay, spec.Momentum ?? 0.9, spec.Nesterov ?? false),
+    };
+
+    private static AdaptiveOptions AdaptiveOptions(OptimizerSpec spec)
+    {
+        var options = new AdaptiveOptions { InitialLearningRate = spec.LearningRate, WeightDecay = spec.WeightDecay };
+        return options with { DecayRate = spec.DecayRate ?? options.DecayRate, DynamicThreshold = spec.DynamicThreshold ?? options.DynamicThreshold };
+    }
 
     internal static double Rate(RunSpec spec, long step, long total) => spec.Schedule.Name switch
     {

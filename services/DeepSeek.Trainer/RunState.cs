@@ -2,8 +2,8 @@ using DeepSeek.Contracts.Training;
 
 namespace DeepSeek.Trainer;
 
-/// <summary>One epoch as metrics.jsonl records it.</summary>
-internal sealed record EpochRecord(int Epoch, long Step, double TrainLoss, double LearningRate, IReadOnlyDictionary<string, double> Validation);
+/// <summary>One epoch as metrics.jsonl records it; adjustments are what an adaptive optimiser changed in it, with the causes.</summary>
+internal sealed record EpochRecord(int Epoch, long Step, double TrainLoss, double LearningRate, IReadOnlyDictionary<string, double> Validation, IReadOnlyList<string>? Adjustments = null);
 
 /// <summary>Where a run is, besides its tensors; saved in every checkpoint.</summary>
 internal sealed record RunState

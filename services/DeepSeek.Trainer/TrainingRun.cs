@@ -40,6 +40,7 @@ internal sealed class TrainingRun : IDisposable
     private readonly PipelineTransform _transform;
     private readonly Module _net;
     private readonly Optimizer _optimizer;
+    private readonly AdaptiveOptimizer? _adaptive;
     private readonly Evaluator _evaluator;
     private readonly ComputePlan _compute;
     private readonly TrainingStep _step;
@@ -78,6 +79,7 @@ internal sealed class TrainingRun : IDisposable
         _step = new TrainingStep(_spec, compute, _net, _objective, _optimizer);
         _meter = new LossMeter(_state, compute.Device, deferred: compute.Device.IsCuda);
         _advice = new MemoryAdvice(plan, compute, _net, _optimizer, _objective);
+        _adaptive = _optimizer as AdaptiveOptimizer;
         _evaluator = new Evaluator(plan, _net, _transform, _objective, _statistics);
         if (saved is { Content: var content })
         {
@@ -165,7 +167,7 @@ internal sealed class TrainingRun : IDisposable
     /// <summary>One optimiser step: as many batches as are accumulated, fewer at the end of an epoch.</summary>
     private void Step(BatchLoader loader)
     {
-        var rate = NetFactory.Rate(_spec, _state.Step, _plan.TotalSteps);
+        var rate = _adaptive?.LearningRate ?? NetFactory.Rate(_spec, _state.Step, _plan.TotalSteps);
         _step.Rate(rate);
         var phases = _step.Phases = _measured ? null : new MemoryPhases(_compute.Device);
         var batches = 0;
@@ -181,7 +183,11 @@ internal sealed class TrainingRun : IDisposable
             var loss = _spec.GradientAccumulation == 1
                 ? _step.Run(features, target, rate, full: batch.Rows == _spec.BatchSize)
                 : _step.Accumulate(features, target);
-            _meter.Add(loss, batch.Rows);
+            // The adaptive optimiser takes a step back whose loss is no number.
+            if (_adaptive is null || double.IsFinite(loss.Item()))
+            {
+                _meter.Add(loss, batch.Rows);
+            }
             _state.Batch++;
             batches++;
         }
@@ -231,9 +237,16 @@ internal sealed class TrainingRun : IDisposable
     private void EndEpoch()
     {
         _meter.Flush();
+        using var average = _optimizer.UseAverage();
         var validation = _plan.Validation is { } split ? _evaluator.Measure(split) : [];
-        _state.History.Add(new EpochRecord(_state.Epoch + 1, _state.Step, _state.LossSum / _state.LossRows,
-            NetFactory.Rate(_spec, _state.Step - 1, _plan.TotalSteps), validation));
+        var rate = _adaptive?.Rate ?? NetFactory.Rate(_spec, _state.Step - 1, _plan.TotalSteps);
+        if (validation.TryGetValue(Name(MetricName.Loss), out var held))
+        {
+            _adaptive?.ObserveValidation(held);
+        }
+        var since = _state.History.Count > 0 ? _state.History[^1].Step : 0;
+        var adjustments = _adaptive?.Log.Where(e => e.Step > since).Select(e => e.ToString()).ToArray();
+        _state.History.Add(new EpochRecord(_state.Epoch + 1, _state.Step, _state.LossSum / Math.Max(1, _state.LossRows), rate, validation, adjustments is [_, ..] ? adjustments : null));
         Report(validation);
         if (_spec.EarlyStopping is { } early)
         {
@@ -261,6 +274,10 @@ internal sealed class TrainingRun : IDisposable
 
     private void Finish()
     {
+        if (_best.Count == 0)
+        {
+            _ = _optimizer.UseAverage(); // from here on for good
+        }
         HostTensors.Copy(_best, _net.State());
         _state.Finished = true;
         Save();

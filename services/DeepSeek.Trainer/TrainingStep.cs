@@ -18,6 +18,7 @@ internal sealed class TrainingStep : IDisposable
     private readonly Optimizer _optimizer;
     private readonly LossScaler? _scaler;
     private Capture? _capture;
+    private double _observed;
 
     internal TrainingStep(RunSpec spec, ComputePlan compute, Module net, Objective objective, Optimizer optimizer)
     {
@@ -74,6 +75,10 @@ internal sealed class TrainingStep : IDisposable
         {
             (_scaler?.Scale(loss) ?? loss).Backward();
         }
+        if (_optimizer is AdaptiveOptimizer)
+        {
+            _observed += loss.Item();
+        }
         return loss;
     }
 
@@ -92,6 +97,8 @@ internal sealed class TrainingStep : IDisposable
     internal void Update(int batches)
     {
         using var phase = Phase("optimizer");
+        (_optimizer as AdaptiveOptimizer)?.Observe(_observed / batches);
+        _observed = 0;
         _scaler?.Unscale(_optimizer);
         if (batches > 1)
         {

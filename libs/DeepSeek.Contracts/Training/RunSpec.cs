@@ -112,7 +112,7 @@ public sealed record OptimizerSpec
     /// <summary>Which update rule.</summary>
     public OptimizerName Name { get; init; } = OptimizerName.AdamW;
 
-    /// <summary>Peak learning rate, above 0 to 10.</summary>
+    /// <summary>Peak learning rate, above 0 to 10; adaptive: the initial one.</summary>
     public double LearningRate { get; init; } = 1e-3;
 
     /// <summary>Decay of weight matrices per step in units of the learning rate, 0 to 10; biases and normalisation are exempt.</summary>
@@ -129,6 +129,12 @@ public sealed record OptimizerSpec
 
     /// <summary>adamW: added to the root of the second moment, above 0 (1e-8).</summary>
     public double? Epsilon { get; init; }
+
+    /// <summary>adaptive: factor on the rate at a plateau or a divergence, above 0 to below 1 (0.5).</summary>
+    public double? DecayRate { get; init; }
+
+    /// <summary>adaptive: standard errors by which the loss must fall to count as falling, 0 to 10 (1).</summary>
+    public double? DynamicThreshold { get; init; }
 }
 
 /// <summary>Course of the learning rate.</summary>
@@ -203,6 +209,8 @@ public enum OptimizerName
     [JsonStringEnumMemberName("adamW")] AdamW = 1,
     /// <summary>Stochastic gradient descent with momentum.</summary>
     [JsonStringEnumMemberName("sgd")] Sgd = 2,
+    /// <summary>Schedule-free AdamW whose rate, weight decay and dropout follow the losses.</summary>
+    [JsonStringEnumMemberName("adaptive")] Adaptive = 3,
 }
 
 /// <summary>Learning-rate courses.</summary>

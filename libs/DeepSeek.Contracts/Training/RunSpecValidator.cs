@@ -30,6 +30,7 @@ public static partial class RunSpecValidator
         {
             faults.Defined(spec.Schedule.Name, "schedule.name");
             faults.Range(spec.Schedule.Warmup, 0, 0.9, "schedule.warmup");
+            faults.Require(spec.Optimizer?.Name != OptimizerName.Adaptive || spec.Schedule == new ScheduleSpec(), "schedule", "The adaptive optimiser chooses its own course; leave the schedule out.");
         }
         if (spec.EarlyStopping is { } early)
         {
@@ -125,10 +126,16 @@ public static partial class RunSpecValidator
         var sgd = optimizer.Name == OptimizerName.Sgd;
         faults.Require(optimizer.LearningRate is > 0 and <= 10, "optimizer.learningRate", "Give a rate above 0, at most 10.");
         faults.Range(optimizer.WeightDecay, 0, 10, "optimizer.weightDecay");
-        faults.Require(sgd || optimizer.Momentum is null, "optimizer.momentum", "adamW has betas instead; leave it out.");
-        faults.Require(sgd || optimizer.Nesterov is null, "optimizer.nesterov", "adamW has no such form; leave it out.");
+        faults.Require(sgd || optimizer.Momentum is null, "optimizer.momentum", "Only sgd has momentum; leave it out.");
+        faults.Require(sgd || optimizer.Nesterov is null, "optimizer.nesterov", "Only sgd has such a form; leave it out.");
         faults.Require(!sgd || optimizer.Betas is null, "optimizer.betas", "sgd has momentum instead; leave it out.");
         faults.Require(!sgd || optimizer.Epsilon is null, "optimizer.epsilon", "sgd has no such constant; leave it out.");
+        var adaptive = optimizer.Name == OptimizerName.Adaptive;
+        faults.Require(!adaptive || (optimizer.Betas is null && optimizer.Epsilon is null), "optimizer.betas", "adaptive sets betas and epsilon itself; leave them out.");
+        faults.Require(adaptive || optimizer.DecayRate is null, "optimizer.decayRate", "Only adaptive has one; leave it out.");
+        faults.Require(adaptive || optimizer.DynamicThreshold is null, "optimizer.dynamicThreshold", "Only adaptive has one; leave it out.");
+        faults.Require(optimizer.DecayRate is null or (> 0 and < 1), "optimizer.decayRate", "Give a number above 0, below 1.");
+        faults.Range(optimizer.DynamicThreshold, 0, 10, "optimizer.dynamicThreshold");
         faults.Below(optimizer.Momentum, 0, 1, "optimizer.momentum");
         faults.Require(optimizer.Nesterov != true || (optimizer.Momentum ?? 0.9) > 0, "optimizer.nesterov", "Nesterov's form needs a momentum above 0.");
         faults.Require(optimizer.Betas is null || (optimizer.Betas.Count == 2 && optimizer.Betas.All(b => b is >= 0 and < 1)), "optimizer.betas", "Give two numbers, each 0 to below 1.");

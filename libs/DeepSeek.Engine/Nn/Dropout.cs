@@ -5,6 +5,9 @@ namespace DeepSeek.Engine.Nn;
 /// <summary>Zeroes each element with probability p while training (Srivastava et al., JMLR 2014); the identity otherwise.</summary>
 public sealed class Dropout(double p) : Module
 {
+    /// <summary>Share of elements zeroed, 0 to below 1; a captured step keeps the share it was captured with.</summary>
+    public double Probability { get; set; } = p;
+
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor x) => Training && p > 0 ? Functional.Dropout(x, p, true) : x;
+    protected override Tensor Compute(Tensor x) => Training && Probability > 0 ? Functional.Dropout(x, Probability, true) : x;
 }

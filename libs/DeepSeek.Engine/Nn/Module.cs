@@ -88,7 +88,8 @@ public abstract class Module : IDisposable
     /// <summary>
     /// Rounds the float32 parameters in place to half precision; their float32 values are kept and become the masters of an
     /// optimiser made afterwards. (Masters that started from rounded values would not move the weights until their steps add up
-    /// to half a rounding interval.) Norms keep float32 parameters: see <see cref="KeepsPrecision"/>.
+    /// to half a rounding interval.) Norms keep float32 parameters: see <see cref="KeepsPrecision"/>. Buffers and <see cref="Constants"/>,
+    /// such as the tables of rotary angles, stay as they are: angles of late positions would not survive the rounding.
     /// </summary>
     public void ToPrecision(Dtype dtype)
     {

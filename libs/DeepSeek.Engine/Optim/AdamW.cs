@@ -4,9 +4,8 @@ using DeepSeek.Engine.Nn;
 namespace DeepSeek.Engine.Optim;
 
 /// <summary>Adam with decoupled weight decay (Loshchilov &amp; Hutter, arXiv 1711.05101, algorithm 2).</summary>
-public sealed unsafe class AdamW : Optimizer
+public unsafe class AdamW : Optimizer
 {
-    private readonly double _weightDecay;
     private readonly double _beta1;
     private readonly double _beta2;
     private readonly double _epsilon;
@@ -16,10 +15,13 @@ public sealed unsafe class AdamW : Optimizer
     /// <summary>Starts with zero moments.</summary>
     public AdamW(Module module, double weightDecay = 1e-2, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8) : base(module)
     {
-        (_weightDecay, _beta1, _beta2, _epsilon) = (weightDecay, beta1, beta2, epsilon);
+        (WeightDecay, _beta1, _beta2, _epsilon) = (weightDecay, beta1, beta2, epsilon);
         _first = AddState("first");
         _second = AddState("second");
     }
+
+    /// <summary>Decay of matrices and kernels per step, in units of the learning rate.</summary>
+    public double WeightDecay { get; private protected set; }
 
     /// <inheritdoc/>
     protected override void Update(double learningRate, long step)
@@ -31,7 +33,7 @@ public sealed unsafe class AdamW : Optimizer
             Decayed = Decayed,
             Step = step,
             LearningRate = learningRate,
-            WeightDecay = _weightDecay,
+            WeightDecay = WeightDecay,
             Beta1 = _beta1,
             Beta2 = _beta2,
             Epsilon = _epsilon,

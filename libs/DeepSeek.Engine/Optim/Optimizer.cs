@@ -64,6 +64,9 @@ public abstract unsafe class Optimizer : IDisposable
     /// <summary>Number of parameters.</summary>
     protected internal int Count => _parameters.Length;
 
+    /// <summary>Parameters, those of rank 2 and more first.</summary>
+    private protected IReadOnlyList<NamedTensor> Parameters => _parameters;
+
     /// <summary>Handles of the parameters, pinned.</summary>
     internal nint* Handles => Address(_handles);
 
@@ -137,11 +140,17 @@ public abstract unsafe class Optimizer : IDisposable
     }
 
     /// <summary>Continues after so many steps; the state tensors are restored by the caller.</summary>
-    public void ContinueAfter(long steps)
+    public virtual void ContinueAfter(long steps)
     {
         _steps = steps;
         _control?.Tensor.Write<float>([(float)LearningRate, steps, 0, 0]);
     }
+
+    /// <summary>
+    /// Until disposed, the parameters hold the weights that are to be measured and kept. Null for update rules that train those
+    /// very weights.
+    /// </summary>
+    public virtual IDisposable? UseAverage() => null;
 
     /// <summary>Frees the state; the parameters stay.</summary>
     public void Dispose()
@@ -164,6 +173,9 @@ public abstract unsafe class Optimizer : IDisposable
         _state.AddRange(tensors);
         return Pin(tensors);
     }
+
+    /// <summary>Adds state that is no parameter's; it is freed with the rest.</summary>
+    private protected void AddShared(NamedTensor tensor) => _state.Add(tensor);
 
     private protected static nint* Address(nint[] pinned) => (nint*)System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(pinned, 0);
 

@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Memory;
+using DeepSeek.Engine.Precision;
 
 namespace DeepSeek.Engine.Tensors;
 
@@ -6,7 +7,10 @@ namespace DeepSeek.Engine.Tensors;
 public static partial class Functional
 {
     /// <summary>x·Wᵀ + b: [N, in] · [out, in] → [N, out].</summary>
-    public static Tensor Linear(Tensor x, Tensor weight, Tensor bias = default) => OperatorCall.To(Operators.Linear).Add(x).Add(weight).Add(bias).One();
+    public static Tensor Linear(Tensor x, Tensor weight, Tensor bias = default) =>
+        LinearMode.Current is { } mode ? mode.Apply(x, weight, bias) : PlainLinear(x, weight, bias);
+
+    internal static Tensor PlainLinear(Tensor x, Tensor weight, Tensor bias) => OperatorCall.To(Operators.Linear).Add(x).Add(weight).Add(bias).One();
 
     /// <summary>Normalisation over the batch, per channel; training uses and updates the batch's own statistics.</summary>
     public static Tensor BatchNorm(Tensor x, Tensor weight, Tensor bias, Tensor runningMean, Tensor runningVariance, bool training, double momentum, double epsilon) =>

@@ -102,6 +102,13 @@ internal sealed unsafe class OperatorCall
         return Push(ValueKind.IntList, (nint)start, values.Length);
     }
 
+    internal OperatorCall Add(ReadOnlySpan<double> values)
+    {
+        var start = Reserve(values.Length);
+        values.CopyTo(new Span<double>(start, values.Length));
+        return Push(ValueKind.DoubleList, (nint)start, values.Length);
+    }
+
     internal OperatorCall Add(ReadOnlySpan<Tensor> tensors)
     {
         var start = Reserve(tensors.Length);

@@ -69,7 +69,7 @@ public sealed class TrainerTests
         Assert.NotEqual(Output(first, "weights.safetensors"), Output(second, "weights.safetensors"));
     }
 
-    public static TheoryData<string> Variants => ["plain", "images", "accumulation", "sgd", "early stopping", "layer norm", "regression"];
+    public static TheoryData<string> Variants => ["plain", "images", "accumulation", "sgd", "adaptive", "adaptive early stopping", "early stopping", "layer norm", "regression"];
 
     [Theory]
     [MemberData(nameof(Variants))]
@@ -156,6 +156,22 @@ public sealed class TrainerTests
     }
 
     [Fact]
+    public void Run_Adaptive_LearnsAndTellsItsAdjustments()
+    {
+        using var folder = TrainerFolder.Tabular(change: s => Adaptive(s) with { Epochs = 12 });
+
+        var result = TrainerRunner.Run(folder);
+
+        Assert.Equal(0, result.ExitCode);
+        // The Bayes rate is near 0.92, with a deviation of 0.03 on 80 rows; the average of few steps lags behind a little.
+        Assert.InRange(result.Of("done").Single().GetProperty("metrics").GetProperty("accuracy").GetDouble(), 0.8, 1);
+        var epochs = File.ReadLines(folder.File("output", "metrics.jsonl")).Select(l => System.Text.Json.JsonDocument.Parse(l).RootElement).ToArray();
+        var adjustments = epochs.Where(e => e.TryGetProperty("adjustments", out _)).SelectMany(e => e.GetProperty("adjustments").EnumerateArray()).Select(a => a.GetString()!).ToArray();
+        Assert.NotEmpty(adjustments);
+        Assert.All(adjustments, a => Assert.Contains(" because ", a, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Diverging_LearningRate_EndsAsBadInput()
     {
         using var folder = TrainerFolder.Tabular(classification: false, change: s => s with
@@ -176,10 +192,14 @@ public sealed class TrainerTests
     {
         "accumulation" => spec with { GradientAccumulation = 3, GradientClip = 0.5, ClassWeights = ClassWeights.Balanced, LabelSmoothing = 0.1 },
         "sgd" => spec with { Optimizer = new OptimizerSpec { Name = OptimizerName.Sgd, LearningRate = 0.05, Nesterov = true }, Schedule = new ScheduleSpec { Name = ScheduleName.OneCycle } },
+        "adaptive" => Adaptive(spec),
+        "adaptive early stopping" => Adaptive(spec) with { EarlyStopping = new EarlyStoppingSpec { Patience = 2 }, Epochs = 8 },
         "early stopping" => spec with { EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Accuracy }, Epochs = 8 },
         "layer norm" => spec with { Model = spec.Model with { Normalization = Normalization.Layer, Dropout = 0.3, Activation = ActivationName.Gelu } },
         _ => spec,
     };
+
+    private static RunSpec Adaptive(RunSpec spec) => spec with { Optimizer = new OptimizerSpec { Name = OptimizerName.Adaptive, LearningRate = 0.01 }, Schedule = new ScheduleSpec() };
 
     private static void AssertSameOutput(TrainerFolder expected, TrainerFolder actual) =>
         Assert.All(s_outputs, name => Assert.True(Output(expected, name).AsSpan().SequenceEqual(Output(actual, name)), $"{name} differs"));

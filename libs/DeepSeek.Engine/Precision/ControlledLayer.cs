@@ -1,0 +1,129 @@
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Engine.Precision;
+
+/// <summary>A layer under control: its way of multiplying, and what was last seen of its input, weight and gradient.</summary>
+internal sealed class ControlledLayer : IDisposable
+{
+    // Least numbers and largest ones: half of a format's least number still rounds up to it.
+    private const double LeastHalf = 5.9604644775390625e-08;
+    private const double LargestHalf = 65504;
+    private const double LeastBFloat16 = 9.18354961579912e-41;
+
+    private readonly PrecisionOptions _options;
+    private readonly TensorHandle _weight;
+    private readonly double[][] _maxima = [[], [], []];
+    private readonly IDisposable[] _hooks;
+    private Fp8Linear? _float8;
+    private LinearMode? _mode;
+    private RangeLook _look;
+
+    internal ControlledLayer(string name, Module module, TensorHandle weight, bool keptHigh, PrecisionOptions options)
+    {
+        (Name, KeptHigh, _options, _weight) = (name, keptHigh, options, weight);
+        Policy = new LayerPolicy(options, keptHigh ? LayerPrecision.Float32 : options.Start);
+        Apply();
+        _hooks =
+        [
+            module.OnPass(HookPlace.Input, (_, x) => Enter(x)),
+            module.OnPass(HookPlace.Output, (_, _) => Leave()),
+            module.OnPass(HookPlace.OutputGradient, (_, g) => Look(RangeOf.Gradient, g, Fp8Format.E5M2)),
+        ];
+    }
+
+    internal string Name { get; }
+
+    internal bool KeptHigh { get; }
+
+    internal LayerPolicy Policy { get; }
+
+    /// <summary>Whether the passes of this step are looked at.</summary>
+    internal bool Looking { get; set; }
+
+    /// <summary>Rows, inputs and outputs of its last product.</summary>
+    internal (long Rows, long Inputs, long Outputs) Shape { get; private set; }
+
+    internal double Underflow => _look.Float8.Underflow;
+
+    /// <summary>What was seen since the last call, with the weight as it is now; null when no pass was seen twice yet.</summary>
+    internal RangeLook? Take()
+    {
+        using var scope = TensorScope.Open();
+        Look(RangeOf.Weight, _weight.Tensor, Fp8Format.E4M3);
+        var look = _look;
+        var complete = _maxima.All(m => m.Length > 1);
+        _look = default;
+        return complete ? look : null;
+    }
+
+    /// <summary>Follows the policy's precision.</summary>
+    internal void Apply()
+    {
+        if (Policy.Precision != LayerPrecision.Float8)
+        {
+            _float8?.Dispose();
+            _float8 = null;
+        }
+        _mode = Policy.Precision switch
+        {
+            LayerPrecision.Float8 => new Float8Mode(_float8 ??= new Fp8Linear(_options.History, _options.Margin)),
+            LayerPrecision.Half => new HalfMode(_options.Half),
+            _ => null,
+        };
+    }
+
+    public void Dispose()
+    {
+        foreach (var hook in _hooks)
+        {
+            hook.Dispose();
+        }
+        _float8?.Dispose();
+    }
+
+    private Tensor Enter(Tensor x)
+    {
+        LinearMode.Current = _mode;
+        var (outputs, inputs) = (_weight.Tensor.Size(0), x.Size(-1));
+        Shape = (x.Elements / Math.Max(1, inputs), inputs, outputs == inputs ? _weight.Tensor.Size(1) : outputs);
+        return Look(RangeOf.Input, x, Fp8Format.E4M3);
+    }
+
+    private static Tensor Leave()
+    {
+        LinearMode.Current = null;
+        return default;
+    }
+
+    private Tensor Look(RangeOf of, Tensor values, Fp8Format format)
+    {
+        if (KeptHigh || (!Looking && of != RangeOf.Weight) || Recording.IsActive)
+        {
+            return default;
+        }
+        using var scope = TensorScope.Open();
+        using var unrecorded = NoGrad.Enter();
+        // The scale that delayed scaling would have used for this tensor.
+        ref var maxima = ref _maxima[(int)of - 1];
+        var scale = Scale(maxima, format);
+        var half = _options.Half == Dtype.Float16;
+        Span<double> seen = stackalloc double[7];
+        Fp8.Range(values.Detach(), [Fp8.Least(format) / 2 / scale, half ? LeastHalf / 2 : LeastBFloat16 / 2], [Fp8.Largest(format) / scale, half ? LargestHalf : float.MaxValue])
+            .Read<double>(seen);
+        if (maxima.Length > 0)
+        {
+            var count = Math.Max(1, seen[1]);
+            _look = new RangeLook(_look.Float8.With(seen[3] / count, seen[4] / count, of), _look.Half.With(seen[5] / count, seen[6] / count, of),
+                Math.Max(_look.NotFinite, seen[2]), seen[2] > _look.NotFinite ? of : _look.Broken);
+        }
+        maxima = [.. maxima.TakeLast(_options.History - 1), seen[0]];
+        return default;
+    }
+
+    private double Scale(double[] maxima, Fp8Format format)
+    {
+        var most = maxima.DefaultIfEmpty().Max();
+        return most > 0 ? Math.Pow(2, Math.Floor(Math.Log2(Fp8.Largest(format) / most)) - _options.Margin) : 1;
+    }
+}

@@ -1,0 +1,41 @@
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Engine.Precision;
+
+/// <summary>Precision of a layer's matrix products, in rising order.</summary>
+public enum LayerPrecision
+{
+    /// <summary>E4M3 forward, E5M2 for gradients.</summary>
+    Float8 = 0,
+    /// <summary>BFloat16 or Float16.</summary>
+    Half = 1,
+    /// <summary>Float32.</summary>
+    Float32 = 2,
+}
+
+/// <summary>How this thread's linear layers multiply at the moment; null: as their tensors' types say.</summary>
+internal abstract class LinearMode
+{
+    [ThreadStatic] private static LinearMode? t_current;
+
+    internal static LinearMode? Current
+    {
+        get => t_current;
+        set => t_current = value;
+    }
+
+    internal abstract Tensor Apply(Tensor x, Tensor weight, Tensor bias);
+}
+
+/// <summary>Inputs and weights rounded to half precision; the result has the input's type.</summary>
+internal sealed class HalfMode(Dtype dtype) : LinearMode
+{
+    internal override Tensor Apply(Tensor x, Tensor weight, Tensor bias) =>
+        Functional.PlainLinear(x.To(dtype), weight.To(dtype), bias.IsNone ? bias : bias.To(dtype)).To(x.Dtype);
+}
+
+/// <summary>Everything in FP8, for weights in float32.</summary>
+internal sealed class Float8Mode(Fp8Linear function) : LinearMode
+{
+    internal override Tensor Apply(Tensor x, Tensor weight, Tensor bias) => bias.IsNone ? function.Apply(x, weight) : function.Apply(x, weight, bias);
+}
