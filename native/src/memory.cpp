@@ -8,10 +8,8 @@
 #include <c10/cuda/CUDAFunctions.h>
 #endif
 
-#include <algorithm>
 #include <cstring>
 #include <limits>
-#include <malloc.h>
 
 using deepseek::guard;
 using deepseek::require;
@@ -143,14 +141,5 @@ ds_status ds_allocator_set_limit(int64_t bytes) noexcept {
   return guard("ds_allocator_set_limit", [&] {
     require(bytes >= 0, "the limit is negative");
     limit.store(bytes, std::memory_order_relaxed);
-  });
-}
-
-ds_status ds_allocator_keep_freed(int64_t bytes) noexcept {
-  return guard("ds_allocator_keep_freed", [&] {
-    require(bytes >= 0, "the number of bytes is negative");
-    const auto most = static_cast<int>(std::min<int64_t>(bytes, std::numeric_limits<int>::max()));
-    // glibc takes no block above half a thread's arena by the heap: there is a bound on the first of the two.
-    require(mallopt(M_MMAP_THRESHOLD, std::min(most, 32 << 20)) == 1 && mallopt(M_TRIM_THRESHOLD, most) == 1, "the C library refuses the setting");
   });
 }

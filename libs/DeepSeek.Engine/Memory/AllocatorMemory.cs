@@ -30,10 +30,4 @@ public readonly record struct AllocatorMemory(long Current, long Peak, long Allo
     /// kernel that ends the process; 0 for none.
     /// </summary>
     public static void LimitHost(long bytes) => NativeMethods.Check(NativeMethods.ds_allocator_set_limit(bytes));
-
-    /// <summary>
-    /// Keeps freed memory of the host, up to so many bytes at the top of the heap, for the process's next requests: big blocks are then
-    /// not returned to the system after each step and faulted in again.
-    /// </summary>
-    public static void KeepFreed(long bytes) => NativeMethods.Check(NativeMethods.ds_allocator_keep_freed(bytes));
 }

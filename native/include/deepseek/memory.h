@@ -1,4 +1,4 @@
-// What the allocators of tensors hold, a limit for the host's, and how freed memory of the host is kept.
+// What the allocators of tensors hold, and a limit for the host's.
 #pragma once
 
 #include "core.h"
@@ -19,5 +19,3 @@ DS_API ds_status ds_allocator_read(int32_t device_type, int32_t device_index, ds
 DS_API ds_status ds_allocator_reset_peak(int32_t device_type, int32_t device_index) DS_NOEXCEPT;
 // Requests that would bring the host's tensors above so many bytes fail with DS_OUT_OF_MEMORY; 0 takes the limit away.
 DS_API ds_status ds_allocator_set_limit(int64_t bytes) DS_NOEXCEPT;
-// Freed blocks of up to so many bytes stay with the process for its next requests, in place of being returned and faulted in again.
-DS_API ds_status ds_allocator_keep_freed(int64_t bytes) DS_NOEXCEPT;

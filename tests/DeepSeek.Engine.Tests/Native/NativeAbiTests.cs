@@ -196,6 +196,32 @@ public sealed unsafe class NativeAbiTests
         Assert.All(found.Skip(1), path => Assert.EndsWith("artifacts/native/libdeepseek.so", path)); // one in a source tree, none outside
     }
 
+    [Fact]
+    public void MemoryExports_BadArguments_AreRefused()
+    {
+        long bytes;
+        var byteBuffer = stackalloc byte[8];
+        var nothing = stackalloc nint[1];
+        var stats = new NativeAllocatorStats { Size = 3 };
+        var modes = new NativeModes { Size = 3 };
+
+        Refused(NativeMethods.ds_allocator_read(0, -1, null), "null");
+        Refused(NativeMethods.ds_allocator_read(0, -1, &stats), "size");
+        stats.Size = (uint)sizeof(NativeAllocatorStats);
+        Refused(NativeMethods.ds_allocator_read(7, 0, &stats), "device type");
+        Refused(NativeMethods.ds_allocator_reset_peak(7, 0), "device type");
+        Refused(NativeMethods.ds_allocator_set_limit(-1), "negative");
+        Refused(NativeMethods.ds_modes_get(null), "null");
+        Refused(NativeMethods.ds_modes_get(&modes), "size");
+        Refused(NativeMethods.ds_modes_set(&modes), "size");
+        Refused(NativeMethods.ds_random_get_device_state(7, 0, null, 0, &bytes), "device type");
+        Refused(NativeMethods.ds_random_get_device_state(0, 200, null, 0, &bytes), "device index");
+        Refused(NativeMethods.ds_random_set_device_state(0, -1, byteBuffer, 8), "size");
+        Refused(NativeMethods.ds_autograd_backward_many(null, null, 1, 0), "handles are null");
+        Refused(NativeMethods.ds_autograd_backward_many(nothing, nothing, -1, 0), "negative");
+        Refused(NativeMethods.ds_autograd_backward_many(nothing, nothing, 1, 0), "handle is null");
+    }
+
     private static void Refused(int status, string because)
     {
         Assert.Equal(InvalidArgument, status);
