@@ -54,6 +54,25 @@ public sealed class PretrainedTests : IDisposable
     }
 
     [Fact]
+    public void Load_OfADenseNetIntoATokenSparseOne_LeavesTheIndexerAsItWas()
+    {
+        var dense = s_small with { Width = 32 };
+        using var source = Filled(new Gpt(dense));
+        using var target = new Gpt(dense with { TokenSparse = new() { Tokens = 3, IndexerDim = 4 } });
+        float[][] Indexers() => [.. target.State().Where(TokenSparseAttentionTests.IsIndexer).Select(t => t.Tensor.Tensor.ToArray<float>())];
+        var before = Indexers();
+
+        Pretrained.Load(target, [Save(source.State())]);
+
+        Assert.Equal(before, Indexers());
+        var loaded = target.State().ToDictionary(t => t.Name, t => t.Tensor);
+        Assert.All(source.State(), t => Assert.Equal(t.Tensor.Tensor.ToArray<float>(), loaded[t.Name].Tensor.ToArray<float>()));
+        // A file that knows of some of the indexer must know of all.
+        var some = target.State().Where(t => !t.Name.EndsWith("indexer.wk.weight", StringComparison.Ordinal));
+        Assert.Contains("indexer.wk.weight", Assert.Throws<InvalidDataException>(() => Pretrained.Load(target, [Save(some)])).Message);
+    }
+
+    [Fact]
     public void Load_MissingAndUnknownTensors_AreNamed()
     {
         using var source = Filled(new Gpt(s_small));
