@@ -169,6 +169,23 @@ public sealed class ImageTests
         Assert.Equal([("a,1.png", 0), ("b.png", 1)], zip.Pictures.Select(p => (p.Entry, p.Class)));
     }
 
+    [Fact]
+    public void Zip_WithTwoLabelsFiles_IsRefusedNamingBoth()
+    {
+        using var folder = new TestFolder();
+        var path = Path.Combine(folder.Path, "part-0");
+        Zip(path, archive =>
+        {
+            Add(archive, "labels.csv", "file,label\na.png,one\n"u8.ToArray());
+            Add(archive, "more/labels.csv", "file,label\nb.png,two\n"u8.ToArray());
+            Add(archive, "a.png", TestPng.Make(2, 2, 0, 8, false, 1).File);
+        });
+
+        var fault = Assert.Throws<DataFault>(() => ZipIntake.Inspect(path, detect: true, NoLimit));
+
+        Assert.Contains("'labels.csv' and 'more/labels.csv'", fault.Detail);
+    }
+
     [Theory]
     [InlineData("../../etc/cron.d/x.png", "leads out of the archive")]
     [InlineData("/abs/x.png", "leads out of the archive")]

@@ -26,7 +26,7 @@ internal static class ZipIntake
         {
             using var archive = new ZipArchive(File.OpenRead(path), ZipArchiveMode.Read);
             var entries = Entries(archive, maxBytes);
-            var labels = entries.SingleOrDefault(e => Path.GetFileName(e.FullName) == LabelsFile);
+            var labels = Labels(entries);
             var pictures = entries.Where(e => e != labels).ToList();
             var named = labels is null ? pictures.Select(e => (Entry: e, Label: Folder(e))).ToList() : Labelled(labels, pictures);
             var classes = named.Select(n => Clean(n.Label, detect)).Distinct().Order(StringComparer.Ordinal).ToList();
@@ -99,6 +99,15 @@ internal static class ZipIntake
         }
         return entries;
     }
+
+    private static ZipArchiveEntry? Labels(List<ZipArchiveEntry> entries) =>
+        entries.Where(e => Path.GetFileName(e.FullName) == LabelsFile).ToList() switch
+        {
+            [] => null,
+            [var only] => only,
+            [var first, var second, ..] => throw new DataFault("file",
+                $"the archive has two files of labels, '{DataFault.Shown(first.FullName)}' and '{DataFault.Shown(second.FullName)}'; put all labels into one."),
+        };
 
     private static string Folder(ZipArchiveEntry entry) => entry.FullName.Split('/') is { Length: > 1 } parts
         ? parts[^2]
