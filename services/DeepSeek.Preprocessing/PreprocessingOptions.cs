@@ -19,7 +19,7 @@ public sealed class PreprocessingOptions
     [Range(1024, long.MaxValue)]
     public long MaxUnpackedBytes { get; set; } = 32L << 30;
 
-    /// <summary>Memory of DuckDB in MB; it fills all of it with file buffers when a table is larger. Default 256, 128 to 65 536.</summary>
+    /// <summary>Memory of DuckDB in MB; it fills all of it with file buffers when a table is larger, and gets 160 KB a column for wide ones. Default 256, 128 to 65 536.</summary>
     [Range(128, 65536)]
     public int DuckDbMegabytes { get; set; } = 256;
 

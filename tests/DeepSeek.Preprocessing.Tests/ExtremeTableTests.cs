@@ -58,6 +58,42 @@ public sealed class ExtremeTableTests
         Assert.Equal(prepared.Manifest.Splits["train"].Rows, blocks.Sum(block => block.Rows));
     }
 
+    [Fact]
+    public async Task Prepare_AsManyColumnsAsAreAllowed_IsRead()
+    {
+        const int Columns = 4095; // and the target
+        var csv = new StringBuilder(string.Join(',', Enumerable.Range(0, Columns).Select(c => $"c{c}"))).Append(",y\n");
+        for (var row = 0; row < 30; row++)
+        {
+            csv.AppendJoin(',', Enumerable.Range(0, Columns).Select(c => (row * c % 7 + 0.5).ToString(CultureInfo.InvariantCulture))).Append(row % 2 == 0 ? ",a\n" : ",b\n");
+        }
+
+        using var prepared = await Prepared.FromCsvAsync(Prepared.Spec("y"), csv.ToString());
+
+        Assert.Equal(30, prepared.Manifest.Rows);
+    }
+
+    [Fact]
+    public async Task Prepare_RowsThatDoNotFitTheReader_IsRefusedWithTheRemedy()
+    {
+        // Of 256 MB, 400 rows of 900 KB ask for 360; they all fall into one of the reader's batches.
+        var text = new byte[900_000];
+        Array.Fill(text, (byte)'x');
+        using var csv = new MemoryStream();
+        csv.Write("x,text,y\n"u8);
+        for (var row = 0; row < 400; row++)
+        {
+            csv.Write(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{row % 13 + 0.5},{row}")));
+            csv.Write(text);
+            csv.Write(row % 2 == 0 ? ",a\n"u8 : ",b\n"u8);
+        }
+
+        var fault = await Assert.ThrowsAsync<DataFault>(() => Prepared.FromTextAsync(Prepared.Spec("y"), csv.ToArray()));
+
+        Assert.Equal("file", fault.Field);
+        Assert.Contains("Preprocessing:DuckDbMegabytes", fault.Detail);
+    }
+
     private static Task<Prepared> PrepareAsync(DatasetSpec spec, params (int Row, string Cell)[] cells) => Prepared.FromCsvAsync(spec, Table(cells));
 
     private static string Table(params (int Row, string Cell)[] cells)

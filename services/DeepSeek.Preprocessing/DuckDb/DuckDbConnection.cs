@@ -4,7 +4,15 @@ namespace DeepSeek.Preprocessing.DuckDb;
 /// <param name="MemoryLimitMegabytes">Buffer memory DuckDB may hold; beyond it, it spills to <paramref name="TemporaryDirectory"/>.</param>
 /// <param name="Threads">Threads of its own, the caller's included.</param>
 /// <param name="TemporaryDirectory">Private folder; created and removed by the caller.</param>
-internal sealed record DuckDbLimits(int MemoryLimitMegabytes, int Threads, string TemporaryDirectory);
+internal sealed record DuckDbLimits(int MemoryLimitMegabytes, int Threads, string TemporaryDirectory)
+{
+    /// <summary>What a column takes while a table streams: vectors of 2048 cells of 16 bytes, of which DuckDB holds a few. 4000 columns were read with 130 KB each.</summary>
+    private const int KilobytesPerColumn = 160;
+
+    /// <summary>The same, with the memory that so many columns need if it is more.</summary>
+    public DuckDbLimits For(int columns) =>
+        this with { MemoryLimitMegabytes = Math.Max(MemoryLimitMegabytes, columns * KilobytesPerColumn / 1024) };
+}
 
 /// <summary>
 /// An in-memory DuckDB that may touch the given files and nothing else: no other path, no network, no extension, no home
@@ -103,4 +111,8 @@ internal sealed unsafe class DuckDbConnection : IDisposable
 }
 
 /// <summary>DuckDB's own words; they may quote cell contents and must not reach logs or users unchanged.</summary>
-internal sealed class DuckDbException(string message) : Exception(message);
+internal sealed class DuckDbException(string message) : Exception(message)
+{
+    /// <summary>DuckDB's memory limit was not enough. Its words begin with the kind of error.</summary>
+    public bool IsOutOfMemory => Message.StartsWith("Out of Memory Error", StringComparison.Ordinal);
+}

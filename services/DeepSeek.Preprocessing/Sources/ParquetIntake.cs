@@ -24,7 +24,7 @@ internal static class ParquetIntake
         }
         try
         {
-            using var duck = new DuckDbConnection(limits, [path]);
+            using var duck = new DuckDbConnection(limits.For(bounds.MaxColumns), [path]);
             var columns = Describe(duck, path, ignored);
             if (columns.Count > bounds.MaxColumns)
             {
@@ -36,6 +36,10 @@ internal static class ParquetIntake
                 throw ColumnPresence.MissingTarget(columns.Select(c => c.Name), target);
             }
             return new TableFile(Path.GetFileName(path), TableForm.Parquet, columns, CountRows(duck, path, columns, target, ignored));
+        }
+        catch (DuckDbException fault) when (fault.IsOutOfMemory)
+        {
+            throw TableScan.RowsTooLong();
         }
         catch (DuckDbException)
         {

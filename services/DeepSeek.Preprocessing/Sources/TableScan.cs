@@ -16,10 +16,15 @@ internal sealed class TableScan : IDisposable
     public TableScan(string path, TableFile table, IReadOnlyList<int> columns, DuckDbLimits limits)
     {
         _kinds = [.. columns.Select(c => table.Columns[c].Kind)];
-        _duck = new DuckDbConnection(limits, [path]);
+        _duck = new DuckDbConnection(limits.For(table.Columns.Count), [path]);
         try
         {
             _reader = _duck.Stream(table.Form == TableForm.Parquet ? Parquet(path, table, columns) : Csv(path, table, columns));
+        }
+        catch (DuckDbException fault) when (fault.IsOutOfMemory)
+        {
+            _duck.Dispose();
+            throw RowsTooLong();
         }
         catch
         {
@@ -37,7 +42,14 @@ internal sealed class TableScan : IDisposable
     public bool Read()
     {
         FirstRow += _reader.Rows;
-        return _reader.Read();
+        try
+        {
+            return _reader.Read();
+        }
+        catch (DuckDbException fault) when (fault.IsOutOfMemory)
+        {
+            throw RowsTooLong();
+        }
     }
 
     public CellKind Kind(int column) => _kinds[column];
@@ -58,6 +70,10 @@ internal sealed class TableScan : IDisposable
         _reader.Dispose();
         _duck.Dispose();
     }
+
+    /// <summary>DuckDB holds a few thousand rows at a time, and none of its bounds makes that fewer.</summary>
+    public static DataFault RowsTooLong() => new("file",
+        "its rows are too long: those that are read together do not fit the table reader's memory. Take the longest texts out of the file, or raise Preprocessing:DuckDbMegabytes.");
 
     private static string Csv(string path, TableFile table, IReadOnlyList<int> columns)
     {
