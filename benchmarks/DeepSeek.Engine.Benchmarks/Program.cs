@@ -5,6 +5,7 @@ return args switch
 {
     ["step", var native] => StepBenchmark.Run(native),
     ["checkpoint", var rounds] => CheckpointBenchmark.Run(int.Parse(rounds, System.Globalization.CultureInfo.InvariantCulture)),
+    ["trace"] => TraceBenchmark.Run(),
     ["fashion", var source, var work] => QuickstartFolders.Fashion(source, work),
     ["breast-cancer", var csv, var work] => QuickstartFolders.BreastCancer(csv, work),
     ["adaptive", var data, var fashion, var texts, .. var rest] => AdaptiveBenchmark.Run(data, fashion, texts, rest.Length > 0 ? rest[0] : "", rest.Length > 1 ? int.Parse(rest[1], System.Globalization.CultureInfo.InvariantCulture) : 5),
@@ -16,6 +17,7 @@ static int Usage()
     Console.Error.WriteLine("""
         step <native/bench binary>            times a training step in C# against the same loop in C++
         checkpoint <rounds>                   memory and time of a GPT's step with blocks computed again
+        trace                                 times a training step without and with a trace
         fashion <folder of IDX files> <work>  writes a trainer's work folder for Fashion-MNIST
         breast-cancer <csv> <work>            writes a trainer's work folder for the breast cancer data
         adaptive <artifacts/data> <folder of IDX files> <folder of texts> [task] [seeds]

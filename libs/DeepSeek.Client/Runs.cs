@@ -56,4 +56,14 @@ public sealed class RunsClient
     public Task<Run> GetAsync(Guid id, CancellationToken cancellationToken = default) => _api.GetAsync<Run>($"api/v1/runs/{id}", cancellationToken);
 
     public IAsyncEnumerable<MetricPoint> GetMetricsAsync(Guid id, CancellationToken cancellationToken = default) => _api.ListAsync<MetricPoint>($"api/v1/runs/{id}/metrics", cancellationToken);
+
+    /// <summary>The trace of a run whose spec asked for one: a document of format <c>deepseek.trace/1</c>.</summary>
+    public Task<JsonElement> GetTraceAsync(Guid id, CancellationToken cancellationToken = default) => _api.GetAsync<JsonElement>($"api/v1/runs/{id}/trace", cancellationToken);
+
+    /// <summary>The same event by event, for chrome://tracing and Perfetto.</summary>
+    public async Task CopyTraceEventsAsync(Guid id, Stream destination, CancellationToken cancellationToken = default)
+    {
+        using var response = await _api.SendAsync(() => new HttpRequestMessage(HttpMethod.Get, $"api/v1/runs/{id}/trace?format=chrome"), cancellationToken);
+        await response.Content.CopyToAsync(destination, cancellationToken);
+    }
 }

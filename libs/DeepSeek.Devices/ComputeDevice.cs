@@ -69,4 +69,7 @@ public sealed record ComputeDevice
 
     /// <summary>What the engine can run on it, or why nothing.</summary>
     public required string Runs { get; init; }
+
+    /// <summary>What it was measured to do; null before it has been rated.</summary>
+    public DeviceRating? Rating { get; init; }
 }

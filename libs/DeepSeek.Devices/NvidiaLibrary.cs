@@ -12,17 +12,23 @@ namespace DeepSeek.Devices;
 public sealed record NvidiaFacts(string Name, Version Capability, long Memory, long FreeMemory, long? Millijoules);
 
 /// <summary>The few calls of libnvidia-ml that are needed, found at run time: machines without the driver have no such file.</summary>
-public static unsafe class NvidiaLibrary
+public sealed unsafe class NvidiaLibrary
 {
-    private static readonly nint s_library = Load();
+    private static readonly Lazy<NvidiaLibrary?> s_installed = new(() => Open("libnvidia-ml.so.1"));
+    private readonly nint _library;
+
+    private NvidiaLibrary(nint library) => _library = library;
 
     /// <summary>Facts of the GPU at a PCI address such as 0000:81:00.0, or null without the library or the GPU.</summary>
-    public static NvidiaFacts? Find(string address)
+    public static NvidiaFacts? Find(string address) => s_installed.Value?.FactsOf(address);
+
+    /// <summary>Opens a library by file or name; null where it is not, or has no driver to talk to.</summary>
+    public static NvidiaLibrary? Open(string file) =>
+        NativeLibrary.TryLoad(file, out var library) && ((delegate* unmanaged<int>)NativeLibrary.GetExport(library, "nvmlInit_v2"))() == 0 ? new NvidiaLibrary(library) : null;
+
+    /// <summary>Facts of the GPU at a PCI address; null when there is no such GPU.</summary>
+    public NvidiaFacts? FactsOf(string address)
     {
-        if (s_library == 0)
-        {
-            return null;
-        }
         nint device;
         fixed (byte* text = Encoding.ASCII.GetBytes(address + "\0"))
         {
@@ -47,14 +53,5 @@ public static unsafe class NvidiaLibrary
         return new NvidiaFacts(Marshal.PtrToStringUTF8((nint)name) ?? "", new Version(major, minor), (long)memory[0], (long)memory[1], counted ? (long)energy : null);
     }
 
-    private static nint Load()
-    {
-        if (!NativeLibrary.TryLoad("libnvidia-ml.so.1", out var library))
-        {
-            return 0;
-        }
-        return ((delegate* unmanaged<int>)NativeLibrary.GetExport(library, "nvmlInit_v2"))() == 0 ? library : 0;
-    }
-
-    private static nint Export(string name) => NativeLibrary.GetExport(s_library, name);
+    private nint Export(string name) => NativeLibrary.GetExport(_library, name);
 }

@@ -19,6 +19,9 @@ struct Fault {
 
 inline std::atomic<int64_t> live_handles{0};
 
+// What memory.cpp puts in front of every block of host memory; whoever counts blocks from below has to leave it out.
+constexpr int64_t kBlockHeader = 64;
+
 void set_error(const char* function, const char* message) noexcept;
 
 [[noreturn]] inline void fail(ds_status status, std::string message) { throw Fault{status, std::move(message)}; }

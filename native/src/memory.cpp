@@ -35,7 +35,7 @@ class CountingAllocator final : public c10::Allocator {
   void copy_data(void* destination, const void* source, std::size_t bytes) const { std::memcpy(destination, source, bytes); }
 
  private:
-  static constexpr size_t kHeader = 64;  // keeps the alignment that vector loads want
+  static constexpr size_t kHeader = deepseek::kBlockHeader;  // keeps the alignment that vector loads want
   static inline c10::Allocator* inner_ = nullptr;
 
   static c10::DataPtr take(size_t bytes) {

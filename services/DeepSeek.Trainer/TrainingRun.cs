@@ -11,6 +11,7 @@ using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Storage;
 using DeepSeek.Engine.Tensors;
+using Trace = DeepSeek.Engine.Profiling.Trace;
 
 namespace DeepSeek.Trainer;
 
@@ -48,6 +49,7 @@ internal sealed class TrainingRun : IDisposable
     private readonly Recomputation _recomputation;
     private readonly List<NamedTensor> _best = [];
     private readonly RunState _state;
+    private readonly StepTrace _trace;
     private readonly long _resumedFrom;
     private readonly MemoryAdvice _advice;
     private bool _measured;
@@ -80,6 +82,7 @@ internal sealed class TrainingRun : IDisposable
         _meter = new LossMeter(_state, compute.Device, deferred: compute.Device.IsCuda);
         _advice = new MemoryAdvice(plan, compute, _net, _optimizer, _objective);
         _adaptive = _optimizer as AdaptiveOptimizer;
+        _trace = new StepTrace(_spec.Trace, folder, events, _net.Device);
         _evaluator = new Evaluator(plan, _net, _transform, _objective, _statistics);
         if (saved is { Content: var content })
         {
@@ -115,6 +118,7 @@ internal sealed class TrainingRun : IDisposable
     {
         _step.Dispose();
         _meter.Dispose();
+        _trace.Dispose();
         _optimizer.Dispose();
         _net.Dispose();
         _transform.Dispose();
@@ -134,6 +138,7 @@ internal sealed class TrainingRun : IDisposable
         });
         while (!_state.Finished && _state.Epoch < _spec.Epochs)
         {
+            _trace.BeforeStep();
             try
             {
                 Step(loader);
@@ -142,6 +147,7 @@ internal sealed class TrainingRun : IDisposable
             {
                 throw _advice.Explain(fault);
             }
+            _trace.AfterStep();
             if (_state.Batch == _plan.BatchesPerEpoch)
             {
                 EndEpoch();
@@ -161,6 +167,7 @@ internal sealed class TrainingRun : IDisposable
             }
         }
         Finish();
+        _trace.Finish();
         return TrainerExit.Done;
     }
 
@@ -238,6 +245,7 @@ internal sealed class TrainingRun : IDisposable
     {
         _meter.Flush();
         using var average = _optimizer.UseAverage();
+        using var phase = Trace.Phase("evaluation");
         var validation = _plan.Validation is { } split ? _evaluator.Measure(split) : [];
         var rate = _adaptive?.Rate ?? NetFactory.Rate(_spec, _state.Step - 1, _plan.TotalSteps);
         if (validation.TryGetValue(Name(MetricName.Loss), out var held))

@@ -52,6 +52,34 @@ public sealed class CommandLineTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Devices_Rate_MeasuresTheProcessorsAndKeepsThat()
+    {
+        var (exitCode, output, error) = await RunAsync("devices", "--vendor", "host", "--rate", "--json");
+        var (_, again, _) = await RunAsync("devices", "--vendor", "host", "--json");
+
+        Assert.True(exitCode == 0, error);
+        var rating = Assert.Single(JsonDocument.Parse(output).RootElement.EnumerateArray()).GetProperty("rating");
+        Assert.True(rating.GetProperty("training").GetDouble() > 0);
+        Assert.Equal(rating.GetRawText(), Assert.Single(JsonDocument.Parse(again).RootElement.EnumerateArray()).GetProperty("rating").GetRawText());
+    }
+
+    [Fact]
+    public async Task RunsTrace_OfATracedRun_ShowsTheSentence()
+    {
+        _gateway.Answers[$"/api/v1/runs/{Job}/trace"] = (200, """
+            {"format":"deepseek.trace/1","summary":"Data-bound: 60 % of the time waits for batches.","device":"cpu","steps":4,"duration":2.0,"energyPerStep":null,
+            "phases":[{"name":"forward","time":0.5}],"operators":[{"name":"aten::mm","phase":"forward","calls":8,"selfTime":0.25}]}
+            """);
+
+        var (exitCode, output, error) = await RunAsync("runs", "trace", Job, "--key", StubGateway.Key);
+
+        Assert.True(exitCode == 0, error);
+        Assert.Contains("Data-bound: 60 % of the time waits for batches.", output, StringComparison.Ordinal);
+        Assert.Contains("0.5", output, StringComparison.Ordinal);
+        Assert.Contains("aten::mm", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task WrongKey_ExitsFour_WithThePlatformsWords()
     {
         var (exitCode, _, error) = await RunAsync("whoami", "--key", "dsk_wrong");

@@ -1,4 +1,5 @@
 using System.Net.Http.Json;
+using System.Text.Json;
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Contracts.Training;
 using DeepSeek.Scheduling.Jobs;
@@ -68,6 +69,27 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
         var log = await LogAsync(accepted.JobId);
         Assert.Contains(log, line => line.StartsWith("computing on cpu (", StringComparison.Ordinal) && line.Contains("bf16", StringComparison.Ordinal));
         Assert.Contains(log, line => line == "bf16, as the spec asks.");
+    }
+
+    [Fact]
+    public async Task Run_WithATrace_ServesItAsDocumentAndEvents()
+    {
+        var accepted = await platform.StartAsync(platform.Spec(epochs: 3, trace: new { steps = 4 }));
+        var run = await platform.RunAsync(accepted.Id, SubjectState.Succeeded);
+        var plain = await platform.StartAsync(platform.Spec(epochs: 1));
+        await platform.RunAsync(plain.Id, SubjectState.Succeeded);
+
+        var trace = await platform.Runs.GetFromJsonAsync<JsonElement>($"/api/v1/runs/{run.Id}/trace");
+        var events = await platform.Runs.GetFromJsonAsync<JsonElement>($"/api/v1/runs/{run.Id}/trace?format=chrome");
+        using var missing = await platform.Runs.GetAsync($"/api/v1/runs/{plain.Id}/trace");
+        using var refused = await platform.Runs.GetAsync($"/api/v1/runs/{run.Id}/trace?format=svg");
+
+        Assert.Equal(["trace.json", "trace-events.json"], run.Artifacts!.Select(artifact => artifact.Name).Skip(3));
+        Assert.Equal(4, trace.GetProperty("steps").GetInt32());
+        Assert.NotEmpty(trace.GetProperty("summary").GetString()!);
+        Assert.NotEqual(0, events.GetProperty("traceEvents").GetArrayLength());
+        Assert.Equal(System.Net.HttpStatusCode.NotFound, missing.StatusCode);
+        Assert.Equal(System.Net.HttpStatusCode.BadRequest, refused.StatusCode);
     }
 
     [Fact]

@@ -8,6 +8,7 @@ namespace DeepSeek.Cli.Commands;
 /// <summary><c>deepseek runs …</c></summary>
 internal static class RunCommands
 {
+    private const int ShownOperators = 10;
     private static readonly Argument<Guid> s_id = new("id") { Description = "Run id." };
 
     public static void AddTo(Command root)
@@ -23,9 +24,38 @@ internal static class RunCommands
         metrics.Runs(context => context.Print.ListAsync(
             context.Client.Runs.GetMetricsAsync(context.Arguments.GetValue(s_id), context.Cancelled),
             ("step", m => m.Step), ("name", m => m.Name), ("value", m => m.Value)));
-        root.Add(new Command("runs", "Train models.") { Create("create"), list, show, metrics });
+        root.Add(new Command("runs", "Train models.") { Create("create"), list, show, metrics, Trace() });
         root.Add(Create("train"));
     }
+
+    private static Command Trace()
+    {
+        var events = new Option<FileInfo?>("--events") { Description = "Write the trace event by event to this file, for chrome://tracing or Perfetto." };
+        var command = new Command("trace", "Where the time and memory of a traced run went (\"trace\": {} in its spec).") { s_id, events };
+        command.Runs(async context =>
+        {
+            var id = context.Arguments.GetValue(s_id);
+            if (context.Arguments.GetValue(events) is { } file)
+            {
+                await using var stream = file.Create();
+                await context.Client.Runs.CopyTraceEventsAsync(id, stream, context.Cancelled);
+                context.Print.Done($"{file.FullName}: open it in chrome://tracing or https://ui.perfetto.dev.");
+                return;
+            }
+
+            var trace = await context.Client.Runs.GetTraceAsync(id, context.Cancelled);
+            context.Print.Item(trace,
+                [("summary", trace.GetProperty("summary").GetString()), ("device", trace.GetProperty("device").GetString()), ("steps", trace.GetProperty("steps").GetInt32()),
+                    ("s/step", Rounded(trace.GetProperty("duration").GetDouble() / Math.Max(1, trace.GetProperty("steps").GetInt32()))),
+                    ("J/step", trace.GetProperty("energyPerStep").ValueKind == JsonValueKind.Number ? trace.GetProperty("energyPerStep").GetDouble() : null),
+                    .. trace.GetProperty("phases").EnumerateArray().Select(p => ($"{p.GetProperty("name").GetString()} s", (object?)Rounded(p.GetProperty("time").GetDouble()))),
+                    .. trace.GetProperty("operators").EnumerateArray().Take(ShownOperators).Select(o =>
+                        (o.GetProperty("name").GetString()!, (object?)$"{o.GetProperty("phase").GetString()}, {o.GetProperty("calls").GetInt32()} calls, {Rounded(o.GetProperty("selfTime").GetDouble())} s of its own"))]);
+        });
+        return command;
+    }
+
+    private static double Rounded(double value) => Math.Round(value, 6);
 
     private static Command Create(string name)
     {
@@ -70,6 +100,10 @@ internal static class RunCommands
             }
 
             Print(context, run);
+            if (run.Artifacts?.Any(a => a.Name == "trace.json") == true)
+            {
+                context.Print.Say((await context.Client.Runs.GetTraceAsync(run.Id, context.Cancelled)).GetProperty("summary").GetString()!);
+            }
         });
         return command;
     }

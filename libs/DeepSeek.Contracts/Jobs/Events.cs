@@ -64,4 +64,7 @@ public sealed record WorkerSeen
     public required int Busy { get; init; }
     public required string Host { get; init; }
     public required DateTimeOffset At { get; init; }
+
+    /// <summary>What its machine's best device was rated at for work of this kind, in floating-point operations a second; null where none was rated.</summary>
+    public double? Rating { get; init; }
 }

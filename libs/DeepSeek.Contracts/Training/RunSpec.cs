@@ -71,6 +71,9 @@ public sealed record RunSpec
 
     /// <summary>Priority of the job, 0 to 100; higher runs first.</summary>
     public int Priority { get; init; } = 50;
+
+    /// <summary>Traces some steps of the run: where its time and memory go; null traces none.</summary>
+    public TraceSpec? Trace { get; init; }
 }
 
 /// <summary>The model family and its sizes; a size left out takes the family's default, one of another family is refused.</summary>
@@ -146,6 +149,17 @@ public sealed record ScheduleSpec
 
     /// <summary>Share of all steps over which the rate rises to its peak, 0 to 0.9 (oneCycle: 0 means its usual 0.3).</summary>
     public double Warmup { get; init; }
+}
+
+/// <summary>Which steps are traced.</summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+public sealed record TraceSpec
+{
+    /// <summary>Optimiser steps traced, 1 to 1000 (20).</summary>
+    public int Steps { get; init; } = 20;
+
+    /// <summary>Optimiser steps of this process before the first traced one, 0 to 1000000 (10): the first ones choose algorithms and fill caches.</summary>
+    public int After { get; init; } = 10;
 }
 
 /// <summary>When to stop early.</summary>

@@ -22,6 +22,11 @@ public static partial class RunSpecValidator
         faults.Range(spec.CheckpointEvery, 1, 1_000_000, "checkpointEvery");
         faults.Range(spec.Priority, 0, 100, "priority");
         ValidateCompute(spec, faults);
+        if (spec.Trace is { } trace)
+        {
+            faults.Range(trace.Steps, 1, 1000, "trace.steps");
+            faults.Range(trace.After, 0, 1_000_000, "trace.after");
+        }
         ValidateModel(spec.Model, faults);
         faults.Require(spec.Model?.Family != ModelFamily.ConvNet || spec.Checkpointing is null || spec.Checkpointing == Checkpointing.Off, "checkpointing",
             "A convNet has no blocks that could be computed again; leave it out, or choose resNet18, resNet50 or efficientNetB0.");

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using DeepSeek.Engine.Native;
+using DeepSeek.Engine.Profiling;
 
 namespace DeepSeek.Engine.Cuda;
 
@@ -103,7 +104,11 @@ internal sealed unsafe class CudaGraph : SafeHandle
     /// <summary>Ends a recording that failed; its own error says nothing new.</summary>
     internal void Abandon() => _ = NativeMethods.ds_graph_end(handle);
 
-    internal void Replay() => NativeMethods.Check(NativeMethods.ds_graph_replay(handle));
+    internal void Replay()
+    {
+        using var traced = Trace.IsRunning ? Trace.Enter(TraceEventKind.Operator, "deepseek::graph_replay") : default;
+        NativeMethods.Check(NativeMethods.ds_graph_replay(handle));
+    }
 
     protected override bool ReleaseHandle() => NativeMethods.ds_graph_free(handle) == 0;
 }

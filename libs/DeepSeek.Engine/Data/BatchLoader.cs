@@ -1,4 +1,5 @@
 using System.Runtime.ExceptionServices;
+using DeepSeek.Engine.Profiling;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Data;
@@ -120,6 +121,7 @@ public sealed class BatchLoader : IDisposable
         }
         if (!_ended)
         {
+            using var waiting = Trace.IsRunning ? Trace.Enter(TraceEventKind.Data, "batches") : default;
             _filled.Wait();
         }
         var slot = _ring[_next];

@@ -105,6 +105,16 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int ds_optim_clip(nint* parameters, int count, double limit, double* norm);
     [LibraryImport(Library)] internal static partial int ds_optim_scale(nint* parameters, int count, double factor);
 
+    // trace.h
+    [LibraryImport(Library)] internal static partial int ds_trace_start(NativeTraceOptions* options, nint* trace);
+    [LibraryImport(Library)] internal static partial int ds_trace_stop(nint trace);
+    [LibraryImport(Library)] internal static partial int ds_trace_free(nint trace);
+    [LibraryImport(Library)] internal static partial int ds_trace_count(nint trace, NativeTraceCounts* counts);
+    [LibraryImport(Library)] internal static partial int ds_trace_events(nint trace, NativeTraceEvent* events, long capacity);
+    [LibraryImport(Library)] internal static partial int ds_trace_signature(nint trace, int signature, byte* text, long capacity, long* length);
+    [LibraryImport(Library)] internal static partial int ds_trace_begin(int kind, byte* name);
+    [LibraryImport(Library)] internal static partial int ds_trace_end();
+
     /// <summary>The one place where a status becomes an exception.</summary>
     internal static void Check(int status)
     {

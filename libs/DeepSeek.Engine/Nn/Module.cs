@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Memory;
+using DeepSeek.Engine.Profiling;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Nn;
@@ -29,7 +30,7 @@ public abstract class Module : IDisposable
     public Tensor Forward(Tensor x) => Recomputes ? Checkpoint.Run(Pass, x) : Pass(x);
 
     /// <summary>The pass itself with its hooks; a module that takes further tensors puts it into a <see cref="Checkpoint"/> of its own.</summary>
-    protected Tensor Pass(Tensor x) => _hooks is null ? Compute(x) : _hooks.Run(this, x, Compute);
+    protected Tensor Pass(Tensor x) => _hooks is null && !Trace.IsRunning ? Compute(x) : Observed(x);
 
     /// <summary>Whether a hook is on this module or one inside it.</summary>
     protected internal bool IsObserved => _hooks is { IsEmpty: false } || _children.Exists(c => c.Module.IsObserved);
@@ -154,6 +155,15 @@ public abstract class Module : IDisposable
     {
         _children.Add((name, module));
         return module;
+    }
+
+    /// <summary>The parts, in order of declaration.</summary>
+    internal IReadOnlyList<(string Name, Module Module)> Children => _children;
+
+    private Tensor Observed(Tensor x)
+    {
+        using var range = Trace.Enter(this);
+        return _hooks is null ? Compute(x) : _hooks.Run(this, x, Compute);
     }
 
     private IEnumerable<NamedTensor> Collect(string prefix, Func<Module, List<NamedTensor>> own) =>

@@ -44,6 +44,7 @@ public unsafe class AdamW : Optimizer
             Control = ControlHandle,
             Skip = Skip,
         };
+        using var traced = Traced("adamw");
         NativeMethods.Check(NativeMethods.ds_optim_adamw(&arguments));
     }
 }

@@ -1,5 +1,6 @@
 using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Profiling;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Optim;
@@ -100,6 +101,7 @@ public abstract unsafe class Optimizer : IDisposable
         {
             return;
         }
+        using var phase = Phase();
         _steps++;
         Skip = skip?.Native ?? 0;
         Update(LearningRate, _steps);
@@ -111,6 +113,7 @@ public abstract unsafe class Optimizer : IDisposable
     /// <summary>Drops all gradients.</summary>
     public void ClearGradients()
     {
+        using var phase = Phase();
         NativeMethods.Check(NativeMethods.ds_autograd_clear_grads(Handles, Count));
         GC.KeepAlive(this);
     }
@@ -119,6 +122,7 @@ public abstract unsafe class Optimizer : IDisposable
     public double ClipGradients(double limit)
     {
         Recording.RefuseHostAccess("ClipGradients()");
+        using var phase = Phase();
         double norm;
         NativeMethods.Check(NativeMethods.ds_optim_clip(Handles, Count, limit, &norm));
         GC.KeepAlive(this);
@@ -128,6 +132,7 @@ public abstract unsafe class Optimizer : IDisposable
     /// <summary>The same without telling the norm: nothing waits for the device, so a captured step may hold it.</summary>
     public void LimitGradients(double limit)
     {
+        using var phase = Phase();
         NativeMethods.Check(NativeMethods.ds_optim_clip(Handles, Count, limit, null));
         GC.KeepAlive(this);
     }
@@ -135,6 +140,7 @@ public abstract unsafe class Optimizer : IDisposable
     /// <summary>Multiplies all gradients.</summary>
     public void ScaleGradients(double factor)
     {
+        using var phase = Phase();
         NativeMethods.Check(NativeMethods.ds_optim_scale(Handles, Count, factor));
         GC.KeepAlive(this);
     }
@@ -178,6 +184,19 @@ public abstract unsafe class Optimizer : IDisposable
     private protected void AddShared(NamedTensor tensor) => _state.Add(tensor);
 
     private protected static nint* Address(nint[] pinned) => (nint*)System.Runtime.InteropServices.Marshal.UnsafeAddrOfPinnedArrayElement(pinned, 0);
+
+    /// <summary>The update as an operator of a trace: its name, and all parameters as one tensor.</summary>
+    private protected TraceRange Traced(string name)
+    {
+        if (!Trace.IsRunning)
+        {
+            return default;
+        }
+        var type = _parameters.Length == 0 ? Dtype.Float32 : _parameters[0].Tensor.Tensor.Dtype;
+        return Trace.Enter(TraceEventKind.Operator, FormattableString.Invariant($"deepseek::{name}|T{(int)type}:{(_control is null ? 0 : 1)}[{_parameters.Sum(p => p.Tensor.Tensor.Elements)}]|"));
+    }
+
+    private static TraceRange Phase() => Trace.IsRunning ? Trace.Enter(TraceEventKind.Phase, TraceTree.Optimizer) : default;
 
     private static bool IsHalf(NamedTensor parameter) => parameter.Tensor.Tensor.Dtype is Dtype.BFloat16 or Dtype.Float16;
 

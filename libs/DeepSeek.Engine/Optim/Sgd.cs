@@ -37,6 +37,7 @@ public sealed unsafe class Sgd : Optimizer
             Control = ControlHandle,
             Skip = Skip,
         };
+        using var traced = Traced("sgd");
         NativeMethods.Check(NativeMethods.ds_optim_sgd(&arguments));
     }
 }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using DeepSeek.Engine.Native;
+using DeepSeek.Engine.Profiling;
 
 namespace DeepSeek.Engine.Tensors;
 
@@ -140,6 +141,7 @@ public readonly unsafe partial struct Tensor
     /// <summary>Differentiates this one-element tensor by every leaf it depends on, adding to their gradients.</summary>
     public void Backward()
     {
+        using var phase = Trace.IsRunning ? Trace.Enter(TraceEventKind.Phase, TraceTree.Backward) : default;
         NativeMethods.Check(NativeMethods.ds_autograd_backward(Handle, 0, 0));
         GC.KeepAlive(_owner);
     }

@@ -8,7 +8,7 @@ namespace DeepSeek.Scheduling.Planning;
 /// 1. a lease past its deadline ends (an offer is reclaimed, a running attempt expires);
 /// 2. free slots go to the waiting jobs in order: higher priority first, then first come, first served;
 /// 3. the next waiting jobs are covered by slots that are about to be released;
-/// 4. each further one takes the slot of the lowest running job below its own priority, the newest of these first.
+/// 4. each further one takes the slot of the lowest running job below its own priority: of these the one on the worker rated highest, then the newest.
 /// A job preempts only strictly lower priorities, so a job that yielded can never take the slot back from the one it
 /// yielded to, and preemptions cannot go round in circles.
 /// </remarks>
@@ -53,8 +53,8 @@ public static class Planner
         }
 
         // 3. Slots on their way.
-        var live = workers.Select(worker => worker.Id).ToHashSet(StringComparer.Ordinal);
-        var held = active.Where(job => job.WorkerId is not null && live.Contains(job.WorkerId)).ToList();
+        var live = workers.ToDictionary(worker => worker.Id, worker => worker.Rating, StringComparer.Ordinal);
+        var held = active.Where(job => job.WorkerId is not null && live.ContainsKey(job.WorkerId)).ToList();
         for (var coming = held.Count(job => job.Releasing); coming > 0 && waiting.Count > 0; coming--)
         {
             waiting.Dequeue();
@@ -63,7 +63,7 @@ public static class Planner
         // 4. Slots of lower jobs. Victims get dearer and waiting jobs cheaper, so the first miss is the last.
         var victims = new Queue<PlannedJob>(held
             .Where(job => job.State == JobState.Running && !job.Releasing)
-            .OrderBy(job => job.Priority).ThenByDescending(job => job.StartedAt).ThenByDescending(job => job.Sequence));
+            .OrderBy(job => job.Priority).ThenByDescending(job => live[job.WorkerId!]).ThenByDescending(job => job.StartedAt).ThenByDescending(job => job.Sequence));
         while (waiting.TryDequeue(out var job) && victims.TryDequeue(out var victim) && victim.Priority < job.Priority)
         {
             plan.Add(new Preempt(victim.Id, job.Id));

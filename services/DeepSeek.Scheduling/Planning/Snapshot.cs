@@ -13,7 +13,8 @@ public sealed record Snapshot(
     IReadOnlyList<LiveWorker> Workers,
     IReadOnlyList<PlannedJob> Jobs);
 
-public sealed record LiveWorker(string Id, string Kind, int Slots);
+/// <param name="Rating">Operations a second of its best device; 0 where none was rated.</param>
+public sealed record LiveWorker(string Id, string Kind, int Slots, double Rating = 0);
 
 /// <param name="Sequence">Order of submission.</param>
 /// <param name="NotBefore">A queued job waits at least until then.</param>

@@ -32,7 +32,7 @@ public static class SnapshotReader
         return await db.Workers.AsNoTracking()
             .Where(worker => worker.SeenAt > since && worker.Slots > 0)
             .OrderBy(worker => worker.Id)
-            .Select(worker => new LiveWorker(worker.Id, worker.Kind, worker.Slots))
+            .Select(worker => new LiveWorker(worker.Id, worker.Kind, worker.Slots, worker.Rating ?? 0))
             .ToListAsync(cancellationToken);
     }
 

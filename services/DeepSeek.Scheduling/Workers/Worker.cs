@@ -9,4 +9,7 @@ public sealed class Worker
     public int Busy { get; set; }
     public required string Host { get; init; }
     public DateTimeOffset SeenAt { get; set; }
+
+    /// <summary>Floating-point operations a second of its best rated device; null where none was rated.</summary>
+    public double? Rating { get; set; }
 }

@@ -14,9 +14,9 @@ public sealed class WorkerSeenConsumer(SchedulingDb db, JobSignals signals, Time
         var now = clock.GetUtcNow();
         var known = await db.Workers.AsNoTracking().SingleOrDefaultAsync(worker => worker.Id == seen.WorkerId, context.CancellationToken);
         await db.Database.ExecuteSqlAsync($"""
-            insert into workers (id, kind, slots, busy, host, seen_at)
-            values ({seen.WorkerId}, {seen.Kind}, {seen.Slots}, {seen.Busy}, {seen.Host}, {now})
-            on conflict (id) do update set slots = excluded.slots, busy = excluded.busy, seen_at = excluded.seen_at
+            insert into workers (id, kind, slots, busy, host, seen_at, rating)
+            values ({seen.WorkerId}, {seen.Kind}, {seen.Slots}, {seen.Busy}, {seen.Host}, {now}, {seen.Rating})
+            on conflict (id) do update set slots = excluded.slots, busy = excluded.busy, seen_at = excluded.seen_at, rating = excluded.rating
             """, context.CancellationToken);
         if (known?.Slots != seen.Slots)
         {

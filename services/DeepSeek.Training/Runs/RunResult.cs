@@ -20,7 +20,8 @@ public sealed class RunResult(TrainingDb db, BlobClient blobs, TimeProvider cloc
         var description = JsonSerializer.Deserialize<ModelDescription>(
             await File.ReadAllBytesAsync(Path.Combine(output, "model.json"), cancellationToken), PlatformJson.Options)!;
         var artifacts = new List<Artifact>();
-        foreach (var (name, mediaType) in Files)
+        // A trace is there only when the spec asked for one.
+        foreach (var (name, mediaType) in Files.Concat(RunTrace.Files.Where(file => File.Exists(Path.Combine(output, file.Name)))))
         {
             job.Report(1, $"storing {name}");
             artifacts.Add((await blobs.UploadAsync(Path.Combine(output, name), mediaType, cancellationToken)).ToArtifact(name));

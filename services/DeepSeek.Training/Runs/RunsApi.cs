@@ -14,6 +14,7 @@ public static class RunsApi
         runs.MapGet("/", List).WithName("ListRuns").WithSummary("Runs, newest first");
         runs.MapGet("/{id:guid}", Get).WithName("GetRun").WithSummary("One run with its spec and, once done, its metrics and artifacts");
         runs.MapGet("/{id:guid}/metrics", Metrics).WithName("ListRunMetrics").WithSummary("Series of losses and validation metrics, oldest first");
+        runs.MapGet("/{id:guid}/trace", RunTrace.GetAsync).WithName("GetRunTrace").WithSummary("Where a traced run's time and memory went; format=chrome for a trace viewer");
     }
 
     private static async Task<Ok<Page<RunView>>> List(

@@ -38,6 +38,8 @@ public sealed class RunSpecTests
     [Theory]
     [InlineData("", "not json", "")]
     [InlineData("\"epochs\":0", null, "epochs")]
+    [InlineData("\"trace\":{\"steps\":0}", null, "trace.steps")]
+    [InlineData("\"trace\":{\"after\":-1}", null, "trace.after")]
     [InlineData("\"epochs\":\"5\"", null, "epochs")]
     [InlineData("\"epochs\":99999999999999999999", null, "epochs")]
     [InlineData("\"batchSize\":1", null, "batchSize")]

@@ -22,6 +22,22 @@ public sealed class PlannerTests
     }
 
     [Fact]
+    public void Plan_HigherJobWaits_TakesTheSlotOfTheFasterWorker()
+    {
+        _world.Join("train", 1, rating: 50e12);
+        _world.Join("train", 1, rating: 1e12);
+        var fast = _world.Submit("train", 10);
+        _world.Submit("train", 10);
+        RunAll();
+        var urgent = _world.Submit("train", 90);
+
+        _world.Plan();
+
+        // The other one is newer, but its worker is slower.
+        Assert.Equal([(fast.Id, urgent.Id)], _world.Preemptions);
+    }
+
+    [Fact]
     public void Plan_WorkerOfAnotherKind_DispatchesNothing()
     {
         _world.Join("prepare", 4);

@@ -10,7 +10,7 @@ internal sealed class World
     private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
     public static readonly SchedulingOptions Options = new();
 
-    private readonly Dictionary<string, (string Kind, int Slots, bool Alive)> _workers = [];
+    private readonly Dictionary<string, (string Kind, int Slots, bool Alive, double Rating)> _workers = [];
     private int _ids;
 
     public DateTimeOffset Now { get; private set; } = Start;
@@ -32,10 +32,10 @@ internal sealed class World
         return job;
     }
 
-    public string Join(string kind, int slots)
+    public string Join(string kind, int slots, double rating = 0)
     {
         var id = $"w{_workers.Count}";
-        _workers.Add(id, (kind, slots, true));
+        _workers.Add(id, (kind, slots, true, rating));
         return id;
     }
 
@@ -55,7 +55,7 @@ internal sealed class World
 
     public Snapshot Snapshot() => new(
         Now, Start,
-        [.. _workers.Where(worker => worker.Value.Alive).Select(worker => new LiveWorker(worker.Key, worker.Value.Kind, worker.Value.Slots))],
+        [.. _workers.Where(worker => worker.Value.Alive).Select(worker => new LiveWorker(worker.Key, worker.Value.Kind, worker.Value.Slots, worker.Value.Rating))],
         [.. Jobs.Where(job => !job.Ended).Select(job => job.ToPlanned())]);
 
     public void Plan()

@@ -79,7 +79,7 @@ public class TrainingPlatform : IAsyncLifetime
     }
 
     /// <summary>A run of a second or two; <paramref name="epochs"/> of 12 steps each make it longer.</summary>
-    public object Spec(int epochs = 20, int priority = 50, string modelName = "line", Guid? dataset = null, object? model = null, object? optimizer = null) => new
+    public object Spec(int epochs = 20, int priority = 50, string modelName = "line", Guid? dataset = null, object? model = null, object? optimizer = null, object? trace = null) => new
     {
         specVersion = 1,
         name = "line run",
@@ -92,6 +92,7 @@ public class TrainingPlatform : IAsyncLifetime
         checkpointEvery = 50,
         seed = 7,
         priority,
+        trace,
     };
 
     /// <summary>A run that lasts long enough for a test to interfere.</summary>
