@@ -69,7 +69,7 @@ internal static class RunCommands
             new("precision", "auto, fp32, bf16 or fp16."),
             new("capture", "auto, on or off: whether steps on a GPU are recorded once and replayed."),
             new("checkpointing", "off, on, or the MiB that activations may take; the rest is computed again in the backward pass."),
-            new("optimizer", "adamW or sgd; of another one than the spec's, only learning rate and weight decay are kept.", "optimizer.name"),
+            new("optimizer", "adamW, sgd or adaptive; of another one than the spec's, only learning rate and weight decay are kept.", "optimizer.name"),
             new("learning-rate", "Peak learning rate.", "optimizer.learningRate"),
             new("weight-decay", "Decay of weight matrices a step, in units of the learning rate.", "optimizer.weightDecay"),
         ];
