@@ -10,6 +10,7 @@ internal sealed class Evaluator(TrainingPlan plan, Module net, PipelineTransform
     private const int BatchRows = 512;
 
     /// <summary>loss and the task's metrics.</summary>
+    /// <exception cref="BadInputException">The net's output for a row is no finite number: nothing can be measured, and nobody could use the net.</exception>
     internal SortedDictionary<string, double> Measure(ShardSet split)
     {
         var outputs = plan.Outputs;
@@ -44,6 +45,11 @@ internal sealed class Evaluator(TrainingPlan plan, Module net, PipelineTransform
             }
         }
         net.Train();
+        if (!double.IsFinite(loss) || !Array.TrueForAll(logits, float.IsFinite))
+        {
+            // The loss of a step is taken before its update, so the last update before a measurement is only seen here.
+            throw new BadInputException("optimizer.learningRate", "The net's outputs left the range of numbers. Choose a lower learning rate, or a gradientClip.");
+        }
         var metrics = split.Classes > 0
             ? SplitMetrics.Classification(logits, classes, outputs)
             : SplitMetrics.Regression([.. logits.Select(l => l * statistics.Deviation + statistics.Mean)], numbers);

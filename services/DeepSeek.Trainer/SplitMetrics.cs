@@ -3,11 +3,18 @@ namespace DeepSeek.Trainer;
 /// <summary>Metrics of a whole split, in double precision.</summary>
 internal static class SplitMetrics
 {
+    /// <summary>
+    /// Log-odds closer than this, relative to their size beyond 1, are tied. Equal rows differ in the last bits of single precision by their
+    /// place in the batch; without this such noise would rank them.
+    /// </summary>
+    private const double TieWidth = 1e-5;
+
     /// <summary>accuracy, logLoss and auc (macro average of one class against the rest, over classes with rows on both sides).</summary>
     internal static SortedDictionary<string, double> Classification(float[] logits, long[] target, int classes)
     {
         var rows = target.Length;
-        var probabilities = new double[rows * classes];
+        var best = new int[rows];
+        var others = new double[rows]; // Σ exp(logit − the greatest) over the other classes
         var right = 0L;
         var logLoss = 0.0;
         for (var i = 0; i < rows; i++)
@@ -18,20 +25,16 @@ internal static class SplitMetrics
             {
                 greatest = row[k] > row[greatest] ? k : greatest;
             }
-            var sum = 0.0;
             for (var k = 0; k < classes; k++)
             {
-                sum += probabilities[i * classes + k] = Math.Exp((double)row[k] - row[greatest]);
+                others[i] += k == greatest ? 0 : Math.Exp((double)row[k] - row[greatest]);
             }
-            for (var k = 0; k < classes; k++)
-            {
-                probabilities[i * classes + k] /= sum;
-            }
+            best[i] = greatest;
             right += greatest == target[i] ? 1 : 0;
-            logLoss += Math.Log(sum) - ((double)row[(int)target[i]] - row[greatest]);
+            logLoss += Math.Log(1 + others[i]) - ((double)row[(int)target[i]] - row[greatest]);
         }
         var metrics = new SortedDictionary<string, double>(StringComparer.Ordinal) { ["accuracy"] = (double)right / rows, ["logLoss"] = logLoss / rows };
-        if (MacroAuc(probabilities, target, classes) is { } auc)
+        if (MacroAuc(logits, best, others, target, classes) is { } auc)
         {
             metrics["auc"] = auc;
         }
@@ -58,7 +61,7 @@ internal static class SplitMetrics
         return metrics;
     }
 
-    private static double? MacroAuc(double[] probabilities, long[] target, int classes)
+    private static double? MacroAuc(float[] logits, int[] best, double[] others, long[] target, int classes)
     {
         var rows = target.Length;
         var sum = 0.0;
@@ -69,7 +72,7 @@ internal static class SplitMetrics
         {
             for (var i = 0; i < rows; i++)
             {
-                scores[i] = probabilities[i * classes + k];
+                scores[i] = LogOdds(logits.AsSpan(i * classes, classes), k, best[i], others[i]);
                 order[i] = i;
             }
             Array.Sort(scores, order);
@@ -82,7 +85,15 @@ internal static class SplitMetrics
         return counted == 0 ? null : sum / counted;
     }
 
-    // Mann and Whitney's U over sorted scores; tied scores share their mean rank.
+    // log(p / (1 − p)) of class k: in the order of p, and precise at both of its ends, since nothing close to the whole is taken from it.
+    private static double LogOdds(ReadOnlySpan<float> logits, int k, int best, double others)
+    {
+        var behind = (double)logits[k] - logits[best];
+        return k == best ? -Math.Log(others) : behind - Math.Log(1 + others - Math.Exp(behind));
+    }
+
+    // Mann and Whitney's U over sorted scores; tied scores share their mean rank. A tie is as wide as its least score allows, so a long
+    // chain of close scores is many ties, not one.
     private static double? Auc(double[] sorted, int[] order, long[] target, int positive)
     {
         double ranks = 0;
@@ -90,7 +101,8 @@ internal static class SplitMetrics
         for (var start = 0; start < sorted.Length;)
         {
             var end = start;
-            while (end < sorted.Length && sorted[end] == sorted[start])
+            var last = sorted[start] + (TieWidth * Math.Max(1, Math.Abs(sorted[start])));
+            while (end < sorted.Length && sorted[end] <= last)
             {
                 end++;
             }

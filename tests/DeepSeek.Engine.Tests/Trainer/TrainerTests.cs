@@ -188,6 +188,26 @@ public sealed class TrainerTests
         Assert.True(result.Of("error").Single().GetProperty("errors").TryGetProperty("optimizer.learningRate", out _));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void DivergedAfterTheLastStepOfAnEpoch_IsRefusedInsteadOfMeasured(bool classification)
+    {
+        // One batch an epoch: each loss is taken before its update, so the validation behind it is the first to see infinite outputs.
+        using var folder = TrainerFolder.Tabular(classification, rows: 64, change: s => s with
+        {
+            Epochs = 200,
+            BatchSize = 64,
+            Model = new ModelSpec { Family = ModelFamily.TabularMlp, Width = 64, Blocks = 4, Normalization = Normalization.None },
+            Optimizer = new OptimizerSpec { Name = OptimizerName.Sgd, LearningRate = 10 },
+        });
+
+        var result = TrainerRunner.Run(folder);
+
+        Assert.Equal(2, result.ExitCode);
+        Assert.True(result.Of("error").Single().GetProperty("errors").TryGetProperty("optimizer.learningRate", out _));
+    }
+
     private static RunSpec Vary(RunSpec spec, string variant) => variant switch
     {
         "accumulation" => spec with { GradientAccumulation = 3, GradientClip = 0.5, ClassWeights = ClassWeights.Balanced, LabelSmoothing = 0.1 },
