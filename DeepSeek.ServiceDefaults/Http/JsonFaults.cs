@@ -23,6 +23,12 @@ public static partial class JsonFaults
             return Problems.Invalid(path, "is not a member of this document; remove it or correct its name.");
         }
 
+        if (fault.Message.StartsWith(NullElements.Opening, StringComparison.Ordinal) && Quoted().Match(fault.Message) is { Success: true } list)
+        {
+            var name = list.Groups[1].Value;
+            return Problems.Invalid(field == "body" ? name : field.EndsWith(name, StringComparison.Ordinal) ? field : $"{field}.{name}", "must not have null elements.");
+        }
+
         return Problems.Invalid(field, Reason(fault));
     }
 

@@ -22,7 +22,7 @@ internal sealed partial class ProblemHandler(IProblemDetailsService problems, IL
             return true;
         }
 
-        var problem = ToProblem(exception);
+        var problem = ToProblem(exception) ?? (HoldsNul(exception) ? NulProblem(http.Request) : null);
         if (problem is null)
         {
             LogFault(exception, http.Request.Method, http.Request.Path);
@@ -83,6 +83,24 @@ internal sealed partial class ProblemHandler(IProblemDetailsService problems, IL
 
         return false;
     }
+
+    /// <summary>PostgreSQL's texts hold every character but U+0000, and its JSON neither.</summary>
+    private static bool HoldsNul(Exception? exception)
+    {
+        for (; exception is not null; exception = exception.InnerException)
+        {
+            if (exception is PostgresException { SqlState: PostgresErrorCodes.CharacterNotInRepertoire or PostgresErrorCodes.UntranslatableCharacter })
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static ApiProblem NulProblem(HttpRequest request) => Problems.Invalid(
+        request.Query.FirstOrDefault(parameter => parameter.Value.Any(value => value?.Contains('\0') == true)).Key ?? "body",
+        "holds the character U+0000 (NUL) in a text; take it out.");
 
     internal static void Customize(ProblemDetailsContext context)
     {
