@@ -64,6 +64,26 @@ public sealed class VersionTests(RegistryFixture registry) : IClassFixture<Regis
     }
 
     [Fact]
+    public async Task Register_NullArtifact_IsRefusedNamingTheList()
+    {
+        using var response = await PostAsync("refused", [null!]);
+
+        Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        Assert.Contains("\"artifacts\":[\"must not have null elements.\"]", await response.Content.ReadAsStringAsync());
+    }
+
+    [Theory]
+    [InlineData("/api/v1/audit?actor=%00", "actor")]
+    [InlineData("/api/v1/audit?action=a&subject=model/%00*", "subject")]
+    public async Task Query_WithNul_IsRefusedNamingTheParameter(string address, string parameter)
+    {
+        using var response = await registry.Admin.GetAsync(address);
+
+        Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        Assert.Contains($"\"errors\":{{\"{parameter}\":", await response.Content.ReadAsStringAsync());
+    }
+
+    [Fact]
     public async Task Register_PickleNamedOnnx_IsRefused()
     {
         // Protocol 2 pickle of os.system('id').

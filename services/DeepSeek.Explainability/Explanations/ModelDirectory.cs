@@ -58,11 +58,11 @@ public sealed class InferenceClient(HttpClient http)
 
 internal static class HttpClientExtensions
 {
-    /// <summary>The resource, or null when it does not exist; extra members are left alone, so that peers may grow.</summary>
+    /// <summary>The resource, or null when it does not exist, or cannot because nothing is ever called so; extra members are left alone, so that peers may grow.</summary>
     public static async Task<T?> FindAsync<T>(this HttpClient http, string uri, CancellationToken cancellationToken) where T : class
     {
         using var response = await http.GetAsync(uri, cancellationToken);
-        if (response.StatusCode == HttpStatusCode.NotFound)
+        if (response.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.BadRequest)
         {
             return null;
         }
