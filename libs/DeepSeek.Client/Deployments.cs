@@ -57,7 +57,7 @@ public sealed record DeployedVersion(int Version, string State, string? Error = 
 public sealed record PredictionReply(IReadOnlyList<string> PredictionIds, string Model, int Version, IReadOnlyList<PredictedRow> Predictions);
 
 /// <summary>A class with its probabilities, or a number.</summary>
-public sealed record PredictedRow(string? Label = null, IReadOnlyDictionary<string, double>? Probabilities = null, double? Prediction = null);
+public sealed record PredictedRow(string? Label = null, IReadOnlyDictionary<string, double?>? Probabilities = null, double? Prediction = null);
 
 /// <summary>Deployments: <c>/api/v1/deployments</c>.</summary>
 public sealed class DeploymentsClient

@@ -44,7 +44,15 @@ internal static class RowReply
         {
             var length = (int)BinaryPrimitives.ReadUInt32LittleEndian(labels);
             json.WriteStartObject();
-            json.WriteString(RowModel.LabelOutput, labels.Slice(Tensor.LengthPrefix, length));
+            if (AllFinite(probabilities.Slice(row * k, k)))
+            {
+                json.WriteString(RowModel.LabelOutput, labels.Slice(Tensor.LengthPrefix, length));
+            }
+            else
+            {
+                json.WriteNull(RowModel.LabelOutput); // the model names some class all the same, but nothing speaks for it
+            }
+
             labels = labels[(Tensor.LengthPrefix + length)..];
             json.WriteStartObject(RowModel.ProbabilitiesOutput);
             for (var c = 0; c < k; c++)
@@ -56,6 +64,19 @@ internal static class RowReply
             json.WriteEndObject();
             json.WriteEndObject();
         }
+    }
+
+    private static bool AllFinite(ReadOnlySpan<float> values)
+    {
+        foreach (var value in values)
+        {
+            if (!float.IsFinite(value))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     private static void WriteNumber(Utf8JsonWriter json, float value)

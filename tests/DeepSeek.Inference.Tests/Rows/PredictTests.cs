@@ -35,6 +35,21 @@ public sealed class PredictTests(InferenceFixture service) : IClassFixture<Infer
     }
 
     [Fact]
+    public async Task Row_WithoutAFiniteProbability_HasNoLabel()
+    {
+        var name = await service.DeployAsync(Models.Classifier(bias: -5));
+
+        // The instant overflows to infinity in single precision; infinity times its weight of 0 is no number.
+        var reply = await (await service.PredictAsync(name, $$"""
+            {"rows": [{{Good}}, {"age": 40, "member": true, "since": 1e300, "city": "Paris"}]}
+            """)).JsonAsync();
+
+        var predictions = reply.GetProperty("predictions");
+        Assert.Equal("yes", predictions[0].GetProperty("label").GetString());
+        Assert.Equal("""{"label":null,"probabilities":{"no":null,"yes":null}}""", predictions[1].GetRawText());
+    }
+
+    [Fact]
     public async Task Rows_OfARegression_GiveNumbers()
     {
         var name = await service.DeployAsync(Models.Regressor(2));
