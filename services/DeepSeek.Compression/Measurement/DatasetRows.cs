@@ -12,7 +12,7 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
     private const int BatchRows = 256;
 
     /// <summary>Bytes of image data in one batch at most.</summary>
-    private const int BatchBytes = 64 << 20;
+    private const long BatchBytes = 64 << 20;
 
     /// <summary>Shards that calibration reads at most: enough to see the whole split, few enough to fetch.</summary>
     private const int CalibrationShards = 16;
@@ -38,7 +38,7 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
             foreach (var block in ShardReader.Read(stream))
             {
                 var images = Images(block);
-                foreach (var rows in Enumerable.Range(0, Math.Min(block.Rows, most)).Chunk(Math.Clamp(BatchBytes * block.Rows / Math.Max(1, block.Features.Data.Length), 1, BatchRows)))
+                foreach (var rows in Enumerable.Range(0, Math.Min(block.Rows, most)).Chunk(RowsPerBatch(block.Features.Data.Length, block.Rows)))
                     yield return images.Take(rows);
                 most -= Math.Min(block.Rows, most);
                 if (most <= 0)
@@ -83,6 +83,9 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
         }
         return (kept.Count == 0 ? null : LabelledBatch.Concat(kept), excluded);
     }
+
+    /// <summary>Rows of a batch, from a block's bytes and rows: 256, or as many as 64 MB hold.</summary>
+    public static int RowsPerBatch(long blockBytes, int blockRows) => (int)Math.Clamp(BatchBytes * blockRows / Math.Max(1, blockBytes), 1, BatchRows);
 
     private LabelledBatch Table(SampleRow[] rows)
     {

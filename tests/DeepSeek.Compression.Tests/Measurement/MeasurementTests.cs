@@ -50,6 +50,17 @@ public sealed class MeasurementTests
         Assert.True(report.Fp32.P50 > 0 && report.Fp32.P50 <= report.Fp32.P95 && report.Int8.P50 > 0);
     }
 
+    [Theory]
+    [InlineData(1024, 784, 256)]        // Fashion-MNIST as it is stored
+    [InlineData(1024, 65_536, 256)]     // 64 MB in a block
+    [InlineData(1, 48 << 20, 1)]
+    [InlineData(100, 1_500_000, 44)]
+    [InlineData(3, 100 << 20, 1)]       // not even one row fits, so one it is
+    public void RowsPerBatch_Images_FillsTheBatchWithinItsBytes(int rows, int bytesPerImage, int expected)
+    {
+        Assert.Equal(expected, DatasetRows.RowsPerBatch((long)rows * bytesPerImage, rows));
+    }
+
     [Fact]
     public void LabelledBatch_TakeAndConcat_KeepRowsAndFingerprints()
     {
