@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Net;
+using System.Text.Json;
 using DeepSeek.Cli.Output;
 using DeepSeek.Client;
 
@@ -33,7 +34,16 @@ internal static class CommandRunner
     public static async Task<int> RunAsync(ParseResult arguments, CancellationToken cancelled, Func<CommandContext, Task> body)
     {
         IPrinter print = arguments.GetValue(GlobalOptions.Json) ? new JsonPrinter(Console.Out) : new TextPrinter();
-        var login = Login.Resolve(arguments.GetValue(GlobalOptions.Gateway), arguments.GetValue(GlobalOptions.Key));
+        Login login;
+        try
+        {
+            login = Login.Resolve(arguments.GetValue(GlobalOptions.Gateway), arguments.GetValue(GlobalOptions.Key));
+        }
+        catch (UsageException fault)
+        {
+            return Refuse(ExitCodes.Usage, fault.Message);
+        }
+
         try
         {
             using var client = new DeepSeekClient(login.Gateway, login.Key ?? "none");
@@ -64,6 +74,10 @@ internal static class CommandRunner
         catch (HttpRequestException fault)
         {
             return Refuse(ExitCodes.Unreachable, $"The gateway at {login.Gateway} cannot be reached ({fault.Message}). Start the platform with ./run, or name another one with --gateway.");
+        }
+        catch (JsonException fault)
+        {
+            return Refuse(ExitCodes.Unreachable, $"What answers at {login.Gateway} is no gateway of this platform ({fault.Message}). Name the right one with --gateway.");
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException or InvalidDataException)
         {

@@ -19,7 +19,7 @@ internal static class GlobalOptions
 
     private static Uri? ParseAddress(ArgumentResult result)
     {
-        if (result.Tokens is [var token] && Uri.TryCreate(token.Value, UriKind.Absolute, out var address) && address.Scheme is ("http" or "https"))
+        if (result.Tokens is [var token] && Login.TryAddress(token.Value) is { } address)
         {
             return address;
         }

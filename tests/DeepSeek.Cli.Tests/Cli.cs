@@ -12,6 +12,9 @@ internal sealed class Cli : IDisposable
 
     public string LoginFile => Path.Combine(Home, "deepseek", "login.json");
 
+    /// <summary>Variables that the client gets besides this process's.</summary>
+    public Dictionary<string, string> Variables { get; } = [];
+
     public async Task<(int ExitCode, string Output, string Error)> RunAsync(params string[] arguments)
     {
         var program = Path.Combine(s_root, "cli", "DeepSeek.Cli", "bin", "Release", "net10.0", "deepseek.dll");
@@ -23,6 +26,11 @@ internal sealed class Cli : IDisposable
 
         start.Environment["XDG_CONFIG_HOME"] = Home;
         start.Environment["DEEPSEEK_DATA"] = Home;
+        foreach (var (name, value) in Variables)
+        {
+            start.Environment[name] = value;
+        }
+
         using var process = Process.Start(start)!;
         var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         await process.WaitForExitAsync();

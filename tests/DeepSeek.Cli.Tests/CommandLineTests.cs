@@ -31,6 +31,34 @@ public sealed class CommandLineTests : IAsyncLifetime
         Assert.Contains("--help", error, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("DEEPSEEK_GATEWAY", "localhost:5080")]
+    [InlineData("DEEPSEEK_GATEWAY", "ftp://localhost")]
+    [InlineData("DEEPSEEK_GATEWAY", "not an address")]
+    [InlineData("DEEPSEEK_API_KEY", "dsk_two\nlines")]
+    [InlineData("DEEPSEEK_API_KEY", "dsk_clé")]
+    public async Task UselessVariable_ExitsTwo_AndIsNamed(string variable, string value)
+    {
+        _cli.Variables[variable] = value;
+
+        var (exitCode, output, error) = await _cli.RunAsync("jobs", "list");
+
+        Assert.Equal((2, ""), (exitCode, output));
+        Assert.Contains(variable, error, StringComparison.Ordinal);
+        Assert.Single(error.Trim().Split('\n'));
+    }
+
+    [Fact]
+    public async Task AnotherServerThanAGateway_ExitsThree_AndIsNamed()
+    {
+        _gateway.Answers["/api/v1/me"] = (200, "<!doctype html>");
+
+        var (exitCode, _, error) = await RunAsync("whoami", "--key", StubGateway.Key);
+
+        Assert.Equal(3, exitCode);
+        Assert.Contains("no gateway of this platform", error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task NoKey_ExitsFour_AndSaysHowToLogIn()
     {
