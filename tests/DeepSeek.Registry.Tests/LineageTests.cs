@@ -134,6 +134,21 @@ public sealed class LineageTests : IAsyncLifetime
         Assert.Equal(0, _registry.BytesOnDisk);
     }
 
+    [Fact]
+    public async Task DatasetPrepared_AfterItsDeletion_KeepsNoBlobs()
+    {
+        // Each message has a queue of its own: a fault of the first one's consumer lets the second pass it.
+        var dataset = await PreparedAsync("late shard");
+        await Bus.PublishAsync(new DatasetDeleted { DatasetId = dataset.DatasetId, Actor = "dan", At = DateTimeOffset.UtcNow });
+        await Eventually.True(async () => await _registry.Database.ScalarAsync<long>("select count(*) from audit_entries where action = 'dataset.released'") == 1);
+        await Bus.PublishAsync(dataset);
+        await Eventually.True(async () => await _registry.Database.ScalarAsync<long>("select count(*) from datasets") == 1);
+
+        await CollectAsync();
+
+        Assert.Equal(0, _registry.BytesOnDisk);
+    }
+
     private Task<LineageView> LineageAsync(int version) => _registry.GetAsync<LineageView>($"/api/v1/models/m/versions/{version}/lineage");
 
     private async Task<GarbageReport> CollectAsync() =>

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Text.Json;
 using DeepSeek.Contracts.Datasets;
 using DeepSeek.Registry.Audit;
@@ -14,11 +15,14 @@ public sealed partial class DatasetPreparedConsumer(
 {
     protected override async Task HandleAsync(RegistryDb db, DatasetPrepared message, CancellationToken cancellationToken)
     {
+        await db.LockDatasetAsync(message.DatasetId, cancellationToken);
         if (await db.Datasets.AnyAsync(d => d.Id == message.DatasetId, cancellationToken))
             return;
-        var named = await HashesAsync(message, cancellationToken);
-        var stored = await blobs.LockAsync(named.Append(message.ManifestSha256), cancellationToken);
-        if (!stored.ContainsKey(message.ManifestSha256))
+        // The two messages come by queues of their own: what is deleted already is only noted, or its blobs would be kept for good.
+        var released = await db.IsReleasedAsync(message.DatasetId, cancellationToken);
+        var named = released ? [] : await HashesAsync(message, cancellationToken);
+        var stored = released ? [] : await blobs.LockAsync(named.Append(message.ManifestSha256), cancellationToken);
+        if (!released && !stored.ContainsKey(message.ManifestSha256))
             throw Problems.Unprocessable($"The manifest {message.ManifestSha256} of dataset {message.DatasetId} is not in the blob store.");
 
         // The source's own hash is in the manifest, too, but raw data is never stored.
@@ -65,7 +69,30 @@ public sealed class DatasetDeletedConsumer(RegistryDb db, AuditLog audit, TimePr
 {
     protected override async Task HandleAsync(RegistryDb db, DatasetDeleted message, CancellationToken cancellationToken)
     {
+        await db.LockDatasetAsync(message.DatasetId, cancellationToken);
         var count = await db.ReleaseAsync(BlobReference.Dataset, message.DatasetId, clock.GetUtcNow(), cancellationToken);
-        await audit.AppendAsync(db, [audit.Draft(message.Actor, "dataset.released", $"dataset/{message.DatasetId}", new { blobs = count })], cancellationToken);
+        await audit.AppendAsync(db, [audit.Draft(message.Actor, DatasetLocks.Released, DatasetLocks.Subject(message.DatasetId), new { blobs = count })], cancellationToken);
+    }
+}
+
+internal static class DatasetLocks
+{
+    public const string Released = "dataset.released";
+
+    public static string Subject(Guid dataset) => $"dataset/{dataset}";
+
+    /// <summary>Lets one message about a dataset be handled after the other, to the end of the transaction.</summary>
+    public static Task<int> LockDatasetAsync(this RegistryDb db, Guid dataset, CancellationToken cancellationToken)
+    {
+        // The last bytes: the first ones of a version 7 id are its time.
+        var key = BinaryPrimitives.ReadInt64BigEndian(dataset.ToByteArray(bigEndian: true).AsSpan(8));
+        return db.Database.ExecuteSqlAsync($"select pg_advisory_xact_lock({key})", cancellationToken);
+    }
+
+    /// <summary>Whether the log tells of its deletion.</summary>
+    public static Task<bool> IsReleasedAsync(this RegistryDb db, Guid dataset, CancellationToken cancellationToken)
+    {
+        var subject = Subject(dataset);
+        return db.AuditEntries.AnyAsync(e => e.Subject == subject && e.Action == Released, cancellationToken);
     }
 }
