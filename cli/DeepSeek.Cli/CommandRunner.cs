@@ -20,6 +20,19 @@ internal static class CommandRunner
 {
     public static void Runs(this Command command, Func<CommandContext, Task> body) => command.SetAction((arguments, cancelled) => RunAsync(arguments, cancelled, body));
 
+    /// <summary>The same for a command that looks at its login before it has a client: what is wrong with that is told in one line, too.</summary>
+    public static void RunsGuarded(this Command command, Func<ParseResult, CancellationToken, Task<int>> body) => command.SetAction(async (arguments, cancelled) =>
+    {
+        try
+        {
+            return await body(arguments, cancelled);
+        }
+        catch (UsageException fault)
+        {
+            return Refuse(ExitCodes.Usage, fault.Message);
+        }
+    });
+
     public static int RefuseUsage(ParseResult parsed)
     {
         foreach (var error in parsed.Errors)

@@ -48,6 +48,19 @@ public sealed class CommandLineTests : IAsyncLifetime
         Assert.Single(error.Trim().Split('\n'));
     }
 
+    [Theory]
+    [InlineData("login")]
+    [InlineData("quickstart")]
+    public async Task UselessGatewayVariable_BeforeThereIsAClient_ExitsTwo(string command)
+    {
+        _cli.Variables["DEEPSEEK_GATEWAY"] = "localhost:5080";
+
+        var (exitCode, _, error) = await _cli.RunAsync(command);
+
+        Assert.Equal(2, exitCode);
+        Assert.Single(error.Trim().Split('\n'));
+    }
+
     [Fact]
     public async Task AnotherServerThanAGateway_ExitsThree_AndIsNamed()
     {

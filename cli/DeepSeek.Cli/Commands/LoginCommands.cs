@@ -8,7 +8,7 @@ internal static class LoginCommands
     public static void AddTo(Command root)
     {
         var login = new Command("login", "Check a key and keep it for later commands.");
-        login.SetAction(async (arguments, cancelled) =>
+        login.RunsGuarded(async (arguments, cancelled) =>
         {
             var resolved = Login.Resolve(arguments.GetValue(GlobalOptions.Gateway), arguments.GetValue(GlobalOptions.Key));
             if (resolved.Key is null)

@@ -13,7 +13,7 @@ internal static class QuickstartCommand
         var data = new Option<DirectoryInfo?>("--data") { Description = "Folder with the data; default: $DEEPSEEK_QUICKSTART_DATA, or where the packages put it." };
         var output = new Option<FileInfo>("--output", "-o") { Description = "Where the report is written.", DefaultValueFactory = _ => new FileInfo("quickstart.json") };
         var command = new Command("quickstart", "Run the whole path once on real data: prepare, train, register, compress, approve, deploy, predict, explain.") { images, wait, data, output };
-        command.SetAction(async (arguments, cancelled) =>
+        command.RunsGuarded(async (arguments, cancelled) =>
         {
             Uri Gateway() => Login.Resolve(arguments.GetValue(GlobalOptions.Gateway), arguments.GetValue(GlobalOptions.Key)).Gateway;
             using (var patience = CancellationTokenSource.CreateLinkedTokenSource(cancelled))
