@@ -97,7 +97,9 @@ public sealed class CheckpointTests
         net.Modules().Single(m => m.Name == "1").Module.Recomputes = true;
         using var scope = TensorScope.Open();
 
-        net.Forward(Tensor.Empty(Dtype.Float32, Rows, Width)).Sum().Backward();
+        var x = Tensor.Empty(Dtype.Float32, Rows, Width);
+        x.FillInPlace(1);
+        net.Forward(x).Sum().Backward();
 
         Assert.Equal((2, 1, 1), (values, repeated, gradients));
         // The hook's word counts: no gradient came through.
