@@ -73,7 +73,7 @@ public sealed class FusedNormTests
             for (var leaf = 0; leaf < leaves.Length; leaf++)
             {
                 // The differences are exact to 1e-9; what is left is the kernels' float32 arithmetic.
-                KernelData.Near(Differences(inputs[leaf], Loss), KernelData.Doubles(leaves[leaf].Tensor.Grad()), 1e-5, 1e-5, $"{set} gradient {leaf} ");
+                KernelData.Near(KernelData.Differences(inputs[leaf], Loss), KernelData.Doubles(leaves[leaf].Tensor.Grad()), 1e-5, 1e-5, $"{set} gradient {leaf} ");
             }
         });
     }
@@ -199,18 +199,6 @@ public sealed class FusedNormTests
         rms ? FusedNorm.DropoutAddRmsNorm(x, residual, weight, p, Epsilon, Seed, Offset) : FusedNorm.DropoutAddLayerNorm(x, residual, weight, bias, p, Epsilon, Seed, Offset);
 
     private static double[] Widen(float[] values) => Array.ConvertAll(values, v => (double)v);
-
-    private static double[] Differences(double[] input, Func<double> loss) => [.. Enumerable.Range(0, input.Length).Select(i =>
-    {
-        const double h = 1e-5;
-        var kept = input[i];
-        input[i] = kept + h;
-        var above = loss();
-        input[i] = kept - h;
-        var below = loss();
-        input[i] = kept;
-        return (above - below) / (2 * h);
-    })];
 
     /// <summary>The operator in double precision.</summary>
     private sealed class NormReference(int rows, int columns, double[] x, double[] residual, double[] weight, double[]? bias, bool rms, double p, long seed, long offset)

@@ -49,7 +49,7 @@ public sealed class GatherAttentionTests
         double[][] inputs = [.. shapes.Select((s, i) => Array.ConvertAll(KernelData.Normal(i + 1, s.Aggregate((a, b) => a * b)), x => (double)x))];
         var weight = Array.ConvertAll(KernelData.Normal(8, (long)heads * queries * dim), x => (double)x);
         double Loss() => Reference(heads, kvHeads, queries, keys, dim, lists, inputs[0], inputs[1], inputs[2]).Output.Zip(weight, (a, b) => a * b).Sum();
-        double[][] expected = [.. inputs.Select(x => Differences(x, Loss))];
+        double[][] expected = [.. inputs.Select(x => KernelData.Differences(x, Loss))];
         foreach (var dtype in new[] { Dtype.Float64, Dtype.Float32 })
         {
             KernelData.OnEachInstructionSet(set =>
@@ -213,21 +213,5 @@ public sealed class GatherAttentionTests
             }
         }
         return (output, logs);
-    }
-
-    private static double[] Differences(double[] x, Func<double> loss)
-    {
-        const double step = 1e-5;
-        var result = new double[x.Length];
-        for (var i = 0; i < x.Length; i++)
-        {
-            var kept = x[i];
-            x[i] = kept + step;
-            var above = loss();
-            x[i] = kept - step;
-            result[i] = (above - loss()) / (2 * step);
-            x[i] = kept;
-        }
-        return result;
     }
 }

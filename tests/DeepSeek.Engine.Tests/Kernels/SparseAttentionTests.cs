@@ -81,7 +81,7 @@ public sealed class SparseAttentionTests
             for (var i = 0; i < 3; i++)
             {
                 // Steps of 1e-5: the differences themselves are good to about 1e-9; the rest is the type's arithmetic.
-                KernelData.Near(Differences(inputs[i], Loss), KernelData.Doubles(leaves[i].Tensor.Grad()), error, error, $"{dtype} gradient {i} ");
+                KernelData.Near(KernelData.Differences(inputs[i], Loss), KernelData.Doubles(leaves[i].Tensor.Grad()), error, error, $"{dtype} gradient {i} ");
                 leaves[i].Dispose();
             }
         }
@@ -148,20 +148,4 @@ public sealed class SparseAttentionTests
     }
 
     private static double[] Widen(float[] x) => Array.ConvertAll(x, v => (double)v);
-
-    private static double[] Differences(double[] x, Func<double> loss)
-    {
-        const double step = 1e-5;
-        var result = new double[x.Length];
-        for (var i = 0; i < x.Length; i++)
-        {
-            var kept = x[i];
-            x[i] = kept + step;
-            var above = loss();
-            x[i] = kept - step;
-            result[i] = (above - loss()) / (2 * step);
-            x[i] = kept;
-        }
-        return result;
-    }
 }

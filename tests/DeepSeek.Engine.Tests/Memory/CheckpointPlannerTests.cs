@@ -68,8 +68,9 @@ public sealed class CheckpointPlannerTests
         var (kept, peak) = Step(net, x);
         var atEnd = cost.Kept - cost.Segments.Where(s => plan.Segments.Contains(s.Name)).Sum(s => s.Saving);
         Assert.InRange(kept, 0.97 * atEnd, 1.03 * atEnd);
-        // Gradients of activations come on top: those of a block's widest layers, of 8 · Width each.
-        Assert.InRange(peak, plan.Planned * 0.9, plan.Planned + 5 * 8 * Rows * Width * sizeof(float));
+        // Gradients of activations come on top: those of a block's widest layers, of 8 · Width each. The plan is a bound from above; how
+        // close depends on the segments chosen, which their times decide.
+        Assert.InRange(peak, plan.Planned * 0.75, plan.Planned + 5 * 8 * Rows * Width * sizeof(float));
         Assert.True(plan.Fits);
     }
 
