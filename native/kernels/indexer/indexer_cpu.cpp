@@ -4,6 +4,7 @@
 
 #include "common/dots.h"
 #include "common/fp8.h"
+#include "common/fp8_row.h"
 #include "gather_attention/list_row.h"
 #include "topk/topk_row.h"
 
@@ -146,7 +147,7 @@ void quantize_e4m3(const float* x, int64_t rows, int64_t dim, uint8_t* codes, fl
       float greatest = 0;
       for (int64_t c = 0; c < dim; c++) greatest = std::fabs(x[r * dim + c]) > greatest ? std::fabs(x[r * dim + c]) : greatest;
       scale[r] = greatest > 0 ? greatest / kE4m3Greatest : 1.0f;
-      for (int64_t c = 0; c < dim; c++) codes[r * dim + c] = to_e4m3(x[r * dim + c] / scale[r]);
+      for (int64_t c = 0; c < dim; c++) codes[r * dim + c] = fp8_encode<E4M3>(x[r * dim + c] / scale[r]);
     }
   });
 }
