@@ -96,13 +96,7 @@ public sealed class OnnxGraph
         Add(opType, "", inputs, outputs, attributes);
 
     /// <summary>A name of this graph that nothing else has.</summary>
-    public string Unique(string hint)
-    {
-        var name = hint;
-        for (var i = 1; !_names.Add(name); i++)
-            name = $"{hint}_{i}";
-        return name;
-    }
+    public string Unique(string hint) => OnnxNames.Take(_names, hint);
 
     /// <summary>The validated model.</summary>
     /// <exception cref="InvalidOnnxException">A node reads a value that nothing before it makes, an output is not made, …</exception>
@@ -119,10 +113,7 @@ public sealed class OnnxGraph
 
     private string Add(string opType, string domain, ReadOnlySpan<string> inputs, ReadOnlySpan<string> outputs, ReadOnlySpan<AttributeProto> attributes)
     {
-        var nodeName = outputs[0];
-        for (var i = 1; !_nodeNames.Add(nodeName); i++)
-            nodeName = $"{outputs[0]}_{i}";
-        var node = new NodeProto { Name = nodeName, OpType = opType, Domain = domain };
+        var node = new NodeProto { Name = OnnxNames.Take(_nodeNames, outputs[0]), OpType = opType, Domain = domain };
         foreach (var input in inputs)
             node.Input.Add(input);
         foreach (var output in outputs)

@@ -101,14 +101,7 @@ internal static class OnnxJoin
         if (fixedNames.FirstOrDefault(taken.Contains) is { } clash)
             throw new InvalidOnnxException($"'{clash}' is a value of the first model and an input or output of the second; rename it in one of them.");
         var names = taken.Concat(Values(second)).ToHashSet(StringComparer.Ordinal);
-        var renamed = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var name in Values(second).Distinct().Where(taken.Contains))
-        {
-            var i = 1;
-            while (!names.Add($"{name}_{i}"))
-                i++;
-            renamed[name] = $"{name}_{i}";
-        }
+        var renamed = Values(second).Distinct().Where(taken.Contains).ToDictionary(n => n, n => OnnxNames.Take(names, n), StringComparer.Ordinal);
         var copy = second.Clone();
         if (renamed.Count > 0)
             Rename(copy, name => renamed.GetValueOrDefault(name, name), "");

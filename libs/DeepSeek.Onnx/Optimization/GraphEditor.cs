@@ -82,13 +82,7 @@ public sealed class GraphEditor
     public bool HasSingleUse(string name) => Consumers(name).Count == 1 && !IsPinned(name);
 
     /// <summary>A name of this graph that nothing else has.</summary>
-    public string Unique(string hint)
-    {
-        var name = hint;
-        for (var i = 1; !_names.Add(name); i++)
-            name = $"{hint}_{i}";
-        return name;
-    }
+    public string Unique(string hint) => OnnxNames.Take(_names, hint);
 
     public string AddConstant(TensorProto tensor)
     {
