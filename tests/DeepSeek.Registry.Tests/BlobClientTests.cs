@@ -209,9 +209,10 @@ public sealed class BlobClientTests(BlobClientTests.Fixture fixture) : IClassFix
             if (Corrupt.Contains(sha256))
                 bytes[0] ^= 1;
             var breaks = BreakAfter.TryGetValue(sha256, out var queue) && queue.TryDequeue(out var after) ? after : bytes.Length;
+            // Counted before it is sent: the user may have the last byte, and ask, before the flush returns here.
+            _relayed.AddOrUpdate(sha256, breaks, (_, n) => n + breaks);
             await context.Response.Body.WriteAsync(bytes.AsMemory(0, breaks));
             await context.Response.Body.FlushAsync();
-            _relayed.AddOrUpdate(sha256, breaks, (_, n) => n + breaks);
             if (breaks < bytes.Length)
                 context.Abort();
         }
