@@ -105,6 +105,7 @@ def indexer(batch, heads, dim, queries, keys, causal, kind, lengths=None):
         index, count = ds.indexer_select(args[0], args[1], args[2], most, *args[3:])
         # A sort of the logits themselves, ties by the lowest key.
         order = torch.argsort(logits, dim=-1, descending=True, stable=True)[..., :most]
+        order = torch.nn.functional.pad(order, (0, most - order.shape[-1]), value=keys)
         wanted = (~hidden).sum(-1).clamp_max(most)
         kept = torch.arange(most, device="cuda") < wanted.unsqueeze(-1)
         good = torch.equal(count.long(), wanted) and torch.equal(index.long(), torch.where(kept, order, keys).sort(-1).values)
