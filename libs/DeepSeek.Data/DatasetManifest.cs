@@ -16,16 +16,16 @@ public sealed record DatasetManifest
     [JsonRequired] public Guid Id { get; init; }
     [JsonRequired] public string Name { get; init; } = "";
 
-    /// <summary><c>tabular</c> or <c>image</c>.</summary>
+    /// <summary><c>tabular</c>, <c>image</c> or <c>text</c>.</summary>
     [JsonRequired] public string Kind { get; init; } = "";
 
-    /// <summary><c>classification</c> or <c>regression</c>.</summary>
+    /// <summary><c>classification</c>, <c>regression</c> or <c>languageModeling</c>.</summary>
     [JsonRequired] public string Task { get; init; } = "";
 
     /// <summary>Name of the column that is learned.</summary>
     public string Target { get; init; } = "";
 
-    /// <summary>Class names; a target's value in the shards is an index into them. Empty for regression.</summary>
+    /// <summary>Class names; a target's value in the shards is an index into them. Empty for regression; of text, the names of the tokens.</summary>
     public IReadOnlyList<string> Classes { get; init; } = [];
 
     /// <summary>Rows of all splits.</summary>
@@ -37,10 +37,10 @@ public sealed record DatasetManifest
     /// <summary>Raw inputs of the pipeline and so of every model trained on this dataset, in order.</summary>
     [JsonRequired] public IReadOnlyList<DatasetInput> Inputs { get; init; } = [];
 
-    /// <summary>Names of the features, row-major over <see cref="FeatureShape"/>; empty for images.</summary>
+    /// <summary>Names of the features, row-major over <see cref="FeatureShape"/>; empty for images and text.</summary>
     public IReadOnlyList<string> FeatureNames { get; init; } = [];
 
-    /// <summary>Shape of one row's features: [F], or [C, H, W] for images.</summary>
+    /// <summary>Shape of one row's features: [F], [C, H, W] for images, or [tokens] for text.</summary>
     [JsonRequired] public IReadOnlyList<int> FeatureShape { get; init; } = [];
 
     /// <summary>pipeline.onnx: raw inputs → <c>features</c>.</summary>
@@ -67,6 +67,7 @@ public sealed record DatasetManifest
     public DateTimeOffset CreatedAt { get; init; }
 
     [JsonIgnore] public bool IsImage => Kind == "image";
+    [JsonIgnore] public bool IsText => Kind == "text";
     [JsonIgnore] public bool IsClassification => Task == "classification";
 
     /// <summary>The bytes to store and hash: UTF-8 JSON, members in declared order, no white space.</summary>
@@ -94,7 +95,7 @@ public sealed record DatasetManifest
     private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web) { DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull };
 }
 
-/// <summary>One raw input: its name, its column type (<c>numeric</c>, <c>boolean</c>, <c>dateTime</c>, <c>categorical</c>, <c>image</c>), and its tensor's data type (<c>FP64</c>, <c>BYTES</c>, <c>UINT8</c>) and shape (−1 = rows).</summary>
+/// <summary>One raw input: its name, its column type (<c>numeric</c>, <c>boolean</c>, <c>dateTime</c>, <c>categorical</c>, <c>image</c>, <c>text</c>), and its tensor's data type (<c>FP64</c>, <c>BYTES</c>, <c>UINT8</c>, <c>INT64</c>) and shape (−1 = rows; of text also tokens).</summary>
 public sealed record DatasetInput(string Name, string Type, string Datatype, IReadOnlyList<int> Shape);
 
 /// <summary>Bytes in the blob store.</summary>
@@ -106,7 +107,7 @@ public sealed record DatasetShard(string Sha256, long Bytes, int Rows);
 /// <summary>A seeded sample of a split's raw rows, gzip JSON Lines.</summary>
 public sealed record DatasetSample(string Sha256, long Bytes, int Rows);
 
-/// <summary>One split; images have no sample, their shards are raw already.</summary>
+/// <summary>One split; images and text have no sample, their shards are raw already.</summary>
 public sealed record DatasetSplit(long Rows, IReadOnlyList<DatasetShard> Shards, DatasetSample? Sample);
 
 /// <summary>What was uploaded.</summary>

@@ -40,7 +40,9 @@ internal sealed class Prepared : IDisposable
                 intake.Append(content);
                 table = intake.Complete();
             }
-            await prepared.RunAsync(spec, spool, context => new TablePreparation(context, table).RunAsync(CancellationToken.None), sizes);
+            await prepared.RunAsync(spec, spool, context => spec.Task == LearningTask.LanguageModeling
+                ? new TextPreparation(context, table).RunAsync(CancellationToken.None)
+                : new TablePreparation(context, table).RunAsync(CancellationToken.None), sizes);
             return prepared;
         }
         catch
@@ -53,7 +55,7 @@ internal sealed class Prepared : IDisposable
     public static ITableIntake Intake(DatasetSpec spec, Stream output, TextLimits limits)
     {
         DatasetSpecRules.Check(spec);
-        bool Ignored(string name) => spec.Columns.GetValueOrDefault(name)?.Role == ColumnRole.Ignore;
+        bool Ignored(string name) => spec.Task == LearningTask.LanguageModeling || spec.Columns.GetValueOrDefault(name)?.Role == ColumnRole.Ignore;
         var target = DatasetSpecRules.TargetOf(spec)!;
         return spec.Format == DatasetFormat.Jsonl
             ? new JsonLinesIntake(output, "table", target, Ignored, limits)
@@ -89,6 +91,8 @@ internal sealed class Prepared : IDisposable
         Manifest.Splits[split].Shards.SelectMany(s => ShardReader.Read(new MemoryStream(Blob(s.Sha256))));
 
     public float[][] Features(string split) => [.. Blocks(split).SelectMany(b => b.Features.As<float>().ToArray().Chunk(Manifest.FeatureShape[0]))];
+
+    public short[][] Tokens(string split) => [.. Blocks(split).SelectMany(b => b.Features.As<short>().ToArray().Chunk(Manifest.FeatureShape[0]))];
 
     public long[] Classes(string split) => [.. Blocks(split).SelectMany(b => b.Target.As<long>().ToArray())];
 

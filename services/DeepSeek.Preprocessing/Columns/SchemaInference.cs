@@ -16,7 +16,8 @@ internal sealed partial class SchemaInference(DatasetSpec spec, MaskingKey key)
     public const int FewCategories = 20;
 
     /// <summary>Inputs of a model carry their columns' names beside these.</summary>
-    private static readonly string[] ReservedNames = ["features", "logits", "label", "probabilities", "prediction"];
+    /// <summary>Names of tensors that models have of their own.</summary>
+    public static readonly string[] ReservedNames = ["features", "logits", "label", "probabilities", "prediction"];
 
     private const int RegressionDistinct = 20;
     private readonly List<string> _warnings = [];

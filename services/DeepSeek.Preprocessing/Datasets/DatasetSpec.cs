@@ -2,7 +2,7 @@ namespace DeepSeek.Preprocessing.Datasets;
 
 internal enum DatasetFormat { Csv, Jsonl, Parquet, Idx, ImageZip }
 
-internal enum LearningTask { Classification, Regression }
+internal enum LearningTask { Classification, Regression, LanguageModeling }
 
 internal enum ColumnType { Numeric, Categorical, Boolean, DateTime, Text, Image }
 
@@ -23,10 +23,10 @@ internal sealed record DatasetSpec
 
     public required DatasetFormat Format { get; init; }
 
-    /// <summary>The column to predict. Needed for tables; images take theirs from labels.</summary>
+    /// <summary>The column to predict, or whose texts to learn. Needed for tables; images take theirs from labels.</summary>
     public string? Target { get; init; }
 
-    /// <summary>Inferred from the target when absent: numbers with more than 20 distinct values are a regression.</summary>
+    /// <summary>Inferred from the target when absent: numbers with more than 20 distinct values are a regression. Language modelling is always asked for.</summary>
     public LearningTask? Task { get; init; }
 
     public Dictionary<string, ColumnSpec> Columns { get; init; } = [];
@@ -38,6 +38,9 @@ internal sealed record DatasetSpec
     public PrivacySpec Privacy { get; init; } = new();
 
     public MissingSpec Missing { get; init; } = new();
+
+    /// <summary>How texts become rows of tokens; for language modelling.</summary>
+    public TextSpec? Text { get; init; }
 
     public Scaling Scaling { get; init; } = Scaling.Standard;
 
@@ -107,4 +110,10 @@ internal sealed record MissingSpec
     public MissingPolicy Numeric { get; init; } = MissingPolicy.Median;
 
     public MissingPolicy Categorical { get; init; } = MissingPolicy.Mode;
+}
+
+internal sealed record TextSpec
+{
+    /// <summary>Tokens (bytes and separators) of a row, which is what a model sees at a time. 8 to 32 768.</summary>
+    public int Context { get; init; } = 256;
 }

@@ -18,6 +18,7 @@ internal static partial class DatasetSpecRules
         var images = spec.Format is DatasetFormat.Idx or DatasetFormat.ImageZip;
         CheckDefined<DatasetFormat>(spec.Format, "format");
         CheckDefined<Scaling>(spec.Scaling, "scaling");
+        CheckDefined(spec.Task, "task");
         Range(spec.MaxCategories, 2, 1000, "maxCategories");
         Range(spec.Priority, 0, 100, "priority");
         CheckSplit(spec, images);
@@ -36,10 +37,11 @@ internal static partial class DatasetSpecRules
         }
         if (string.IsNullOrWhiteSpace(TargetOf(spec)))
         {
-            throw new DataFault("target", "name the column to predict.");
+            throw new DataFault("target", spec.Task == LearningTask.LanguageModeling ? "name the column that holds the texts." : "name the column to predict.");
         }
         CheckCsv(spec.Csv);
         CheckColumns(spec);
+        LanguageRules.Check(spec);
     }
 
     /// <summary>The target, named at the top or by the one column with that role.</summary>
@@ -90,7 +92,7 @@ internal static partial class DatasetSpecRules
         {
             throw new DataFault("columns", "image datasets have no columns to describe.");
         }
-        if (spec.Task == LearningTask.Regression)
+        if (spec.Task is LearningTask.Regression or LearningTask.LanguageModeling)
         {
             throw new DataFault("task", "images with labels are a classification.");
         }
@@ -135,9 +137,9 @@ internal static partial class DatasetSpecRules
             {
                 throw new DataFault(field + ".type", "a table cannot hold images; use the format idx or imageZip.");
             }
-            if (column.Type == ColumnType.Text && (column.Role == ColumnRole.Feature || name == target))
+            if (column.Type == ColumnType.Text && (column.Role == ColumnRole.Feature || (name == target && spec.Task != LearningTask.LanguageModeling)))
             {
-                throw new DataFault(field + ".type", "free text is neither a feature nor a target; use categorical or give the role ignore.");
+                throw new DataFault(field + ".type", "free text is neither a feature nor a target, but of the task languageModeling; use that, categorical, or the role ignore.");
             }
             if (column.Role == ColumnRole.Target && name != target)
             {
@@ -167,7 +169,7 @@ internal static partial class DatasetSpecRules
         }
     }
 
-    private static void Range(int value, int least, int most, string field)
+    internal static void Range(int value, int least, int most, string field)
     {
         if (value < least || value > most)
         {

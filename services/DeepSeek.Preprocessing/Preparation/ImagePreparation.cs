@@ -134,7 +134,7 @@ internal sealed class ImagePreparation(PreparationContext context, IImageSource 
     private async Task<Dictionary<string, DatasetSplit>> WriteAsync(SplitPart[] parts, CancellationToken cancellationToken)
     {
         var shape = source.Shape;
-        var layout = new RowLayout([shape.Channels, shape.Height, shape.Width], Bytes: true, ClassTarget: true, BlockRows(shape));
+        var layout = new RowLayout([shape.Channels, shape.Height, shape.Width], RowElement.Byte, ClassTarget: true, BlockRows(shape));
         var kinds = Enum.GetValues<SplitPart>();
         var stores = kinds.Select(p => new RowStore(layout, parts.LongCount(q => q == p), context.Sizes.ShardBytes, context.ScratchDirectory,
             ColumnProfiler.Wire(p), p == SplitPart.Train, (ulong)context.Spec.Split.Seed)).ToArray();

@@ -80,7 +80,9 @@ internal sealed partial class PrepareHandler(
         };
         // Reading and computing block; the thread pool's worker must not be the one that heartbeats wait for.
         return await Task.Factory.StartNew(
-            () => intake.Table is { } table ? new TablePreparation(context, table).RunAsync(cancellationToken)
+            () => intake.Table is { } table ? context.Spec.Task == LearningTask.LanguageModeling
+                    ? new TextPreparation(context, table).RunAsync(cancellationToken)
+                    : new TablePreparation(context, table).RunAsync(cancellationToken)
                 : new ImagePreparation(context, intake.Idx is { } pairs ? new IdxImages(directory, pairs) : new ZipImages(directory, intake.Zip!)).RunAsync(cancellationToken),
             cancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
     }

@@ -61,7 +61,7 @@ internal sealed class TablePreparation(PreparationContext context, TableFile tab
         var sizes = context.Sizes;
         // A block is held in memory by whoever writes or reads it, so wide rows make short blocks.
         var blockRows = (int)Math.Clamp(sizes.BlockBytes / (pipeline.Count * (long)sizeof(float)), 1, sizes.BlockRows);
-        var layout = new RowLayout([pipeline.Count], Bytes: false, plan.Task == LearningTask.Classification, blockRows);
+        var layout = new RowLayout([pipeline.Count], RowElement.Float, plan.Task == LearningTask.Classification, blockRows);
         var rowBytes = plan.Features.Sum(c => c.Name.Length + 32);
         var capacity = (int)Math.Clamp(sizes.SampleBytes / rowBytes, 1, sizes.SampleRows);
         var parts = Enum.GetValues<SplitPart>();

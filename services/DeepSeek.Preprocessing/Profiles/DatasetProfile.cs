@@ -12,6 +12,7 @@ internal sealed record DatasetProfile
     public required TargetProfile Target { get; init; }
     public LeakageReport? Leakage { get; init; }
     public ImageProfile? Images { get; init; }
+    public TextProfile? Text { get; init; }
     public required IReadOnlyList<string> Warnings { get; init; }
 }
 
@@ -67,6 +68,28 @@ internal sealed record TargetProfile
 internal sealed record ClassProfile(string Name, long Train, long Validation, long Test);
 
 internal sealed record ImageProfile(int Channels, int Height, int Width, IReadOnlyList<float> Mean, IReadOnlyList<float> Std);
+
+/// <summary>Texts as tokens.</summary>
+internal sealed record TextProfile
+{
+    /// <summary>Tokens of a row.</summary>
+    public required int Context { get; init; }
+
+    /// <summary>By part.</summary>
+    public required IReadOnlyDictionary<string, long> Documents { get; init; }
+
+    /// <summary>Bytes and separators by part, before they were cut into rows.</summary>
+    public required IReadOnlyDictionary<string, long> Tokens { get; init; }
+
+    /// <summary>Tokens at the ends of the parts that fill no row.</summary>
+    public required long LeftOver { get; init; }
+
+    /// <summary>Nats a token of the train part: what a model that only knows how frequent each token is would lose.</summary>
+    public required double UnigramEntropy { get; init; }
+
+    /// <summary>Documents in which personal data was replaced.</summary>
+    public required long Cleaned { get; init; }
+}
 
 /// <summary>What may let a model look better on the test part than it is.</summary>
 internal sealed record LeakageReport

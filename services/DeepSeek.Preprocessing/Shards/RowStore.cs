@@ -4,14 +4,29 @@ using DeepSeek.Preprocessing.Columns;
 
 namespace DeepSeek.Preprocessing.Shards;
 
+/// <summary>What a row's features are.</summary>
+internal enum RowElement
+{
+    Float,
+
+    /// <summary>Of pictures.</summary>
+    Byte,
+
+    /// <summary>Of text, 16 bits.</summary>
+    Token,
+}
+
 /// <summary>How rows of one part are laid down before they become shards.</summary>
-/// <param name="RowShape">Shape of one row: [F] or [C, H, W].</param>
-/// <param name="Bytes">Features are raw bytes, not floats.</param>
+/// <param name="RowShape">Shape of one row: [F], [C, H, W] or [T].</param>
+/// <param name="Element">Type of the features.</param>
 /// <param name="ClassTarget">Targets are class indices, not numbers.</param>
 /// <param name="BlockRows">Rows of a block.</param>
-internal sealed record RowLayout(IReadOnlyList<int> RowShape, bool Bytes, bool ClassTarget, int BlockRows)
+internal sealed record RowLayout(IReadOnlyList<int> RowShape, RowElement Element, bool ClassTarget, int BlockRows)
 {
-    public int FeatureBytes => RowShape.Aggregate(Bytes ? 1 : sizeof(float), (product, d) => checked(product * d));
+    public int FeatureBytes => RowShape.Aggregate(Element switch { RowElement.Byte => 1, RowElement.Token => sizeof(short), _ => sizeof(float) }, (product, d) => checked(product * d));
+
+    /// <summary>NumPy's name of the type.</summary>
+    public string Descriptor => Element switch { RowElement.Byte => "|u1", RowElement.Token => "<i2", _ => "<f4" };
 
     /// <summary>The target travels as 8 bytes, a double or a class index.</summary>
     public int RecordBytes => FeatureBytes + sizeof(long);
@@ -58,6 +73,8 @@ internal sealed class RowStore : IDisposable
     public Span<float> Features => MemoryMarshal.Cast<byte, float>(_record.AsSpan(0, _layout.FeatureBytes));
 
     public Span<byte> Pixels => _record.AsSpan(0, _layout.FeatureBytes);
+
+    public Span<short> Tokens => MemoryMarshal.Cast<byte, short>(_record.AsSpan(0, _layout.FeatureBytes));
 
     public void Add(long classIndex) => Add(BitConverter.GetBytes(classIndex));
 
@@ -140,7 +157,7 @@ internal sealed class RowStore : IDisposable
             }
         }
         return new ShardBlock(
-            new NpyArray(_layout.Bytes ? "|u1" : "<f4", [order.Length, .. _layout.RowShape], features),
+            new NpyArray(_layout.Descriptor, [order.Length, .. _layout.RowShape], features),
             new NpyArray(_layout.ClassTarget ? "<i8" : "<f4", [order.Length], target));
     }
 

@@ -116,7 +116,8 @@ internal sealed class Upload(string directory, DatasetSpec spec, PreprocessingOp
         return new DatasetSource(string.Join(" + ", sorted.Select(f => f.Name)), Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(list))), sorted.Sum(f => f.Bytes));
     }
 
-    private bool Ignored(string column) => spec.Columns.GetValueOrDefault(column)?.Role == ColumnRole.Ignore;
+    // A language model learns from its texts alone.
+    private bool Ignored(string column) => spec.Task == LearningTask.LanguageModeling || spec.Columns.GetValueOrDefault(column)?.Role == ColumnRole.Ignore;
 
     private void CheckName(string name)
     {
