@@ -1,5 +1,6 @@
 using DeepSeek.Data;
 using DeepSeek.Engine.Cuda;
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Precision;
@@ -67,28 +68,34 @@ internal sealed class ResNetCase : TrainingCase
     }
 }
 
-/// <summary>GPT-2 124M at 1024 tokens: bfloat16 weights with float32 masters.</summary>
+/// <summary>A GPT at 1024 tokens: bfloat16 weights with float32 masters; by itself GPT-2 124M.</summary>
 internal sealed class GptCase : TrainingCase
 {
     internal const int Length = 1024;
     internal const int Vocabulary = 50304;
     private readonly Gpt _net;
     private readonly int _batch;
+    private readonly PrecisionController? _precision;
 
-    internal GptCase(int batch, Device device, bool captured, bool float32Residual, string? weights) : base(device, captured)
+    internal GptCase(GptConfig config, int batch, Device device, bool captured, string mode, string? weights) : base(device, captured)
     {
         _batch = batch;
         if (device.IsCuda)
         {
             CudaDevice.AllowAttention(AttentionKinds.CuDnn);
         }
-        _net = new Gpt(new GptConfig { Vocabulary = Vocabulary, Float32Residual = float32Residual });
+        _net = new Gpt(config with { Vocabulary = Vocabulary });
         if (weights is not null)
         {
             Load(weights);
         }
         _net.To(device);
         _net.ToPrecision(Dtype.BFloat16);
+        _precision = mode is "fp8" ? new PrecisionController(_net) : null;
+        foreach (var (_, segment) in CheckpointPlanner.Segments(_net))
+        {
+            segment.Recomputes = mode is "captured-checkpointed";
+        }
         Optimizer = new AdamW(_net, weightDecay: 0.01) { LearningRate = 3e-4 };
         Inputs = [Random.Integers(device, Vocabulary, batch, Length), Random.Integers(device, Vocabulary, batch, Length)];
     }
@@ -123,7 +130,23 @@ internal sealed class GptCase : TrainingCase
         return losses;
     }
 
+    /// <summary>Layers by precision, how often one was moved, and why FP8 is off where it is.</summary>
+    internal object? Precision => _precision is null ? null : new
+    {
+        layers = _precision.Layers.GroupBy(l => l.Precision.ToString()).ToDictionary(g => g.Key, g => g.Count()),
+        moves = _precision.Log.GroupBy(m => $"{m.From} to {m.To}: {m.Cause}").ToDictionary(g => g.Key, g => g.Count()),
+        notes = _precision.Notes,
+    };
+
+    public override void Dispose()
+    {
+        _precision?.Dispose();
+        base.Dispose();
+    }
+
     protected override Tensor Loss(ReadOnlySpan<Tensor> inputs) => _net.Loss(inputs[0], inputs[1]);
+
+    protected override void AfterBackward(Tensor loss) => _precision?.EndStep(loss.Item());
 
     private void Load(string weights)
     {

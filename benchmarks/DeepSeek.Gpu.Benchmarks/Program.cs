@@ -4,7 +4,7 @@ using DeepSeek.Gpu.Benchmarks;
 using DeepSeek.Gpu.Benchmarks.Accuracy;
 
 // One contender of benchmarks/gpu/compare.py: answers each command line on standard input with one line of JSON.
-//   make <case> <batch> <mode> [weights.safetensors]             builds a training step on the GPU; modes: eager, captured, captured-float32-residual
+//   make <case> <batch> <mode> [weights.safetensors]             builds a training step on the GPU; modes: eager, captured, captured-float32-residual, captured-checkpointed, fp8
 //   time <steps>                                                 runs so many, waits for the device
 //   curve <steps> <rate> <tokens.npy>                            losses of GPT steps over given tokens
 //   drop                                                         frees everything
@@ -44,7 +44,8 @@ object Answer(string[] command)
         case ["time", var steps]:
             return current!.Time(int.Parse(steps));
         case ["curve", var steps, var rate, var tokens]:
-            return new { losses = ((GptCase)current!).Curve(int.Parse(steps), double.Parse(rate, System.Globalization.CultureInfo.InvariantCulture), tokens) };
+            var gpt = (GptCase)current!;
+            return new { losses = gpt.Curve(int.Parse(steps), double.Parse(rate, System.Globalization.CultureInfo.InvariantCulture), tokens), precision = gpt.Precision };
         case ["drop"]:
             current?.Dispose();
             current = null;

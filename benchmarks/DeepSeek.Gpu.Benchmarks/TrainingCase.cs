@@ -26,7 +26,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
 
     internal static TrainingCase Create(string name, int batch, Device device, string mode, string? weights)
     {
-        var captured = mode is not "eager";
+        var captured = mode is not ("eager" or "fp8");
         EngineRuntime.Seed(1);
         if (device.IsCuda)
         {
@@ -37,7 +37,8 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         return name switch
         {
             "resnet50" => new ResNetCase(batch, device, captured),
-            "gpt2" => new GptCase(batch, device, captured, mode is "captured-float32-residual", weights),
+            "gpt2" => new GptCase(new GptConfig { Float32Residual = mode is "captured-float32-residual" }, batch, device, captured, mode, weights),
+            "gpt-wide" => new GptCase(new GptConfig { Width = 2048, Layers = 16, Heads = 16 }, batch, device, captured, mode, weights),
             _ => new SmallCase(name, batch, device, captured),
         };
     }
@@ -98,10 +99,16 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
 
     protected abstract Tensor Loss(ReadOnlySpan<Tensor> inputs);
 
+    /// <summary>Called in every step between the backward pass and the optimiser.</summary>
+    protected virtual void AfterBackward(Tensor loss)
+    {
+    }
+
     private Tensor Step(ReadOnlySpan<Tensor> inputs)
     {
         var loss = Loss(inputs);
         loss.Backward();
+        AfterBackward(loss);
         Optimizer.Step();
         Optimizer.ClearGradients();
         return loss;

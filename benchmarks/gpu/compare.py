@@ -132,6 +132,47 @@ def curves(contenders, out, steps, batch):
     return result
 
 
+def eight_bits(contenders, out, steps, batch, rounds):
+    """The wide GPT in bfloat16 and under the precision controller: losses from the same weights over the same tokens, then times by turns."""
+    data = (pathlib.Path("/dev/shm") if pathlib.Path("/dev/shm").is_dir() else out) / "wide-tokens.npy"
+    tokens(data, steps * batch)
+    result = {"steps": steps, "batch": batch, "losses": {}, "ms": collections.defaultdict(list)}
+    for contender in contenders:
+        contender.ask(f"make gpt-wide {batch} {contender.mode}")
+        answer = contender.ask(f"curve {steps} 3e-4 {data}")
+        result["losses"][contender.name] = answer["losses"]
+        result["precision"] = answer["precision"] or result.get("precision")
+    data.unlink()
+    for _ in range(rounds):
+        for contender in contenders:
+            result["ms"][contender.name].append(contender.ask("time 10")["ms"])
+    for contender in contenders:
+        contender.ask("drop")
+    plain, eight = (statistics.mean(losses[-50:]) for losses in result["losses"].values())
+    result |= {"last_50": [plain, eight], "gap": eight / plain - 1, "speedup": statistics.median(result["ms"][contenders[0].name]) / statistics.median(result["ms"][contenders[1].name])}
+    print(json.dumps({k: v for k, v in result.items() if k != "losses"}), file=sys.stderr)
+    return result
+
+
+def energy(contenders, out, batch, seconds):
+    """Joules a token from NVML's counter over a series of at least so many seconds; the card's other processes stand still meanwhile."""
+    import pynvml
+    pynvml.nvmlInit()
+    card = pynvml.nvmlDeviceGetHandleByIndex(0)
+    rows = []
+    for contender in contenders:
+        contender.ask(f"make gpt2 {batch} {contender.mode}")
+        contender.ask("time 6")
+        steps = int(seconds * 1e3 / contender.ask("time 10")["ms"]) + 1
+        before = pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
+        ms = contender.ask(f"time {steps}")["ms"]
+        joules = (pynvml.nvmlDeviceGetTotalEnergyConsumption(card) - before) / 1e3
+        contender.ask("drop")
+        rows.append({"contender": contender.name, "batch": batch, "steps": steps, "ms": ms, "watts": joules / (steps * ms / 1e3), "joules_per_1k_tokens": joules / (steps * batch * 1.024)})
+        print(json.dumps(rows[-1]), file=sys.stderr)
+    return rows
+
+
 def table(rows):
     lines = ["| case | batch | contender | ms a step, median (least to most) | a second | CPU ms a step | peak GiB |", "| --- | --- | --- | --- | --- | --- | --- |"]
     for row in rows:
@@ -149,10 +190,12 @@ def main():
     parser.add_argument("--engine", required=True, help="command of DeepSeek.Gpu.Benchmarks")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="small,resnet50,gpt2,curves")
+    parser.add_argument("--only", default="small,resnet50,gpt2,curves", help="of small, resnet50, gpt2, curves, energy, fp8")
     parser.add_argument("--compile", action="store_true", help="also time torch.compile")
     parser.add_argument("--curve-steps", type=int, default=200)
     parser.add_argument("--gpt-batches", default="32,64")
+    parser.add_argument("--wide-steps", type=int, default=500)
+    parser.add_argument("--energy-seconds", type=float, default=30)
     options = parser.parse_args()
     chosen = options.only.split(",")
     import torch
@@ -165,6 +208,7 @@ def main():
     eager, captured = contenders[0], contenders[-1]
     # GPT-2 alone has a form between the fast one and autocast.
     careful = Contender("engine captured, float32 residual", shlex.split(options.engine), "captured-float32-residual")
+    sparing = Contender("engine captured, blocks computed again", shlex.split(options.engine), "captured-checkpointed")
 
     def add(*arguments, **named):
         report["rows"] += race(*arguments, rounds=options.rounds, **named)
@@ -180,12 +224,18 @@ def main():
         for batch in map(int, options.gpt_batches.split(",")):
             if batch > 32:  # two eager steps of this size do not fit on one card together
                 add([eager], "gpt2", batch, 8, warmup=4)
-                add([c for c in contenders if c.mode != "eager"] + [careful], "gpt2", batch, 8, warmup=6)
+                add([c for c in contenders if c.mode != "eager"] + [careful, sparing], "gpt2", batch, 8, warmup=6)
             else:
                 add(contenders + [careful], "gpt2", batch, 8, warmup=6)
     if "resnet50" in chosen:
         add([c for c in contenders if c.name != "engine eager"], "resnet50", 256, 10, warmup=8)
-    for contender in [*contenders, careful]:
+    if "energy" in chosen:
+        report["energy"] = energy([c for c in contenders if c.name != "engine eager"], options.out, 32, options.energy_seconds)
+    if "fp8" in chosen:
+        eight = Contender("engine, FP8 where it pays", shlex.split(options.engine), "fp8")
+        report["fp8"] = eight_bits([captured, eight], options.out, options.wide_steps, 8, options.rounds)
+        eight.close()
+    for contender in [*contenders, careful, sparing]:
         contender.close()
     text = table(report["rows"])
     (options.out / "compare.md").write_text(text + "\n")

@@ -25,8 +25,11 @@ internal sealed record AccuracyOptions
     public double TrainDensity { get; init; } = 0.3;
     public string Densities { get; init; } = "1,0.5,0.3,0.2,0.1";
 
-    /// <summary>Share of the training rows that hide a needle, so that there is something to retrieve at every distance.</summary>
-    public double Needles { get; init; } = 0.25;
+    /// <summary>Share of the training rows that hide needles, so that there is something to retrieve at every distance.</summary>
+    public double Needles { get; init; } = 0.5;
+
+    /// <summary>Needles in such a row; a probe hides one.</summary>
+    public int NeedlesInARow { get; init; } = 8;
 
     internal GptConfig Dense => new() { Vocabulary = 256, Length = Length, Width = Width, Layers = Layers, Heads = Heads };
 

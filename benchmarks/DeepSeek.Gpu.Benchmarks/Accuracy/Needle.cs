@@ -22,18 +22,45 @@ internal static class Needle
     /// </summary>
     internal static void Hide(Span<byte> text, double depth, System.Random random)
     {
-        var name = new string([.. Enumerable.Range(0, NameLength).Select(_ => (char)('a' + random.Next(26)))]);
-        var code = random.Next((int)Math.Pow(10, CodeLength)).ToString($"D{CodeLength}", CultureInfo.InvariantCulture);
-        var (fact, question) = (Fact(name, code), Question(name) + code);
         if (text.Length < Size)
         {
             throw new ArgumentException($"A text of {text.Length} bytes cannot hide a needle of {Size}.");
         }
+        var (fact, question) = Draw(random);
         Encoding.ASCII.GetBytes(fact, text[(int)(depth * (text.Length - question.Length - fact.Length))..]);
         Encoding.ASCII.GetBytes(question, text[^question.Length..]);
     }
 
+    /// <summary>As many facts as given, each somewhere in a part of its own of the text, and all questions with their answers at the end, in another order.</summary>
+    internal static void HideMany(Span<byte> text, int count, System.Random random)
+    {
+        if (text.Length < count * 2 * Size)
+        {
+            throw new ArgumentException($"A text of {text.Length} bytes cannot hide {count} needles of {Size}.");
+        }
+        var pairs = Enumerable.Range(0, count).Select(_ => Draw(random)).ToArray();
+        var part = (text.Length - pairs.Sum(p => p.Question.Length)) / count;
+        for (var i = 0; i < count; i++)
+        {
+            Encoding.ASCII.GetBytes(pairs[i].Fact, text[(i * part + random.Next(part - pairs[i].Fact.Length + 1))..]);
+        }
+        random.Shuffle(pairs);
+        var end = text.Length;
+        foreach (var (_, question) in pairs)
+        {
+            end -= question.Length;
+            Encoding.ASCII.GetBytes(question, text[end..]);
+        }
+    }
+
+    private static (string Fact, string Question) Draw(System.Random random)
+    {
+        var name = new string([.. Enumerable.Range(0, NameLength).Select(_ => (char)('a' + random.Next(26)))]);
+        var code = random.Next((int)Math.Pow(10, CodeLength)).ToString($"D{CodeLength}", CultureInfo.InvariantCulture);
+        return (Fact(name, code), Question(name) + code);
+    }
+
     private static string Fact(string name, string code) => $"\nThe code of {name} is {code}.\n";
 
-    private static string Question(string name) => $"\nThe code of {name}, as told above, is ";
+    private static string Question(string name) => $"\nAsked again, the code of {name} is ";
 }

@@ -68,7 +68,7 @@ internal sealed class Student : IDisposable
                 var text = _corpus.Sample(random, _options.Length + 1);
                 if (random.NextDouble() < _options.Needles)
                 {
-                    Needle.Hide(text, random.NextDouble(), random);
+                    Needle.HideMany(text, _options.NeedlesInARow, random);
                 }
                 Spread(text, row, inputs, targets);
             }

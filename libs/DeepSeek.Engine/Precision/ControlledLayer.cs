@@ -22,7 +22,7 @@ internal sealed class ControlledLayer : IDisposable
     internal ControlledLayer(string name, Module module, TensorHandle weight, bool keptHigh, PrecisionOptions options)
     {
         (Name, KeptHigh, _options, _weight) = (name, keptHigh, options, weight);
-        Policy = new LayerPolicy(options, keptHigh ? LayerPrecision.Float32 : options.Start);
+        Policy = new LayerPolicy(options, keptHigh ? IsRounded ? LayerPrecision.Half : LayerPrecision.Float32 : options.Start);
         Apply();
         _hooks =
         [
@@ -37,6 +37,9 @@ internal sealed class ControlledLayer : IDisposable
     internal bool KeptHigh { get; }
 
     internal LayerPolicy Policy { get; }
+
+    /// <summary>Whether the net keeps this weight in half precision.</summary>
+    private bool IsRounded => _weight.Tensor.Dtype != Dtype.Float32;
 
     /// <summary>Whether the passes of this step are looked at.</summary>
     internal bool Looking { get; set; }
@@ -68,8 +71,8 @@ internal sealed class ControlledLayer : IDisposable
         _mode = Policy.Precision switch
         {
             LayerPrecision.Float8 => new Float8Mode(_float8 ??= new Fp8Linear(_options.History, _options.Margin)),
-            LayerPrecision.Half => new HalfMode(_options.Half),
-            _ => null,
+            LayerPrecision.Half => IsRounded ? null : new HalfMode(_options.Half),
+            _ => IsRounded ? new Float32Mode() : null,
         };
     }
 

@@ -26,9 +26,9 @@ public static class Fp8
     private static readonly Operator s_decode = new("deepseek::fp8_decode");
     private static readonly Operator s_rescale = new("deepseek::fp8_rescale_");
     private static readonly Operator s_range = new("deepseek::fp8_range");
+    private static readonly Operator s_scaledCast = new("deepseek::fp8_scaled_cast");
     private static readonly Operator s_view = new("view", "dtype");
     private static readonly Operator s_scaledProduct = new("_scaled_mm");
-    private static readonly Operator s_reciprocal = new("reciprocal");
 
     /// <summary>The largest number of a format.</summary>
     public static double Largest(Fp8Format format) => format == Fp8Format.E4M3 ? 448 : 57344;
@@ -72,34 +72,40 @@ public static class Fp8
     public static bool Fits(long rows, long inputs, long outputs) => rows % Multiple == 0 && inputs % Multiple == 0 && outputs % Multiple == 0;
 
     /// <summary>
-    /// A·Bᵀ: codes [M, K] and [N, K] → float32 [M, N], or bfloat16 on a GPU, whose matrix cores it uses. Elsewhere the codes are decoded and
-    /// multiplied in float32.
+    /// A matrix's codes as it lies and turned, under the scale as it was before; the scale then follows the matrix as
+    /// <see cref="Rescale"/> tells. One pass over the matrix on a GPU.
     /// </summary>
-    internal static Tensor Product(in Fp8Tensor a, in Fp8Tensor b)
+    internal static Fp8Tensor Cast(Tensor x, Tensor history, Tensor scale, Fp8Format format, int margin)
+    {
+        Span<Tensor> parts = [default, default, default, default];
+        OperatorCall.To(s_scaledCast).Add(x).Add(history).Add(scale).Add((long)format).Add(Largest(format)).Add((long)margin).Many(parts);
+        return new Fp8Tensor(parts[0], parts[1], parts[2], parts[3], format);
+    }
+
+    /// <summary>
+    /// A·Bᵀ + bias: codes [M, K] and [N, K] → [M, N] of the given type. On a GPU that has them, by the matrix cores; elsewhere the codes are
+    /// decoded and multiplied in float32. <paramref name="fast"/> lets the matrix cores add up with fewer bits, which is
+    /// good enough forward (Micikevicius et al., section 4).
+    /// </summary>
+    internal static Tensor Product(in Fp8Tensor a, in Fp8Tensor b, Tensor bias, Dtype dtype, bool fast)
     {
         if (!a.Codes.Device.IsCuda || Missing(a.Codes.Device) is not null)
         {
-            return Functional.PlainLinear(a.Decoded(), b.Decoded(), default);
+            return Functional.PlainLinear(a.Decoded(), b.Decoded(), bias.IsNone ? default : bias.To(Dtype.Float32)).To(dtype);
         }
+        var inside = dtype != Dtype.Float32 && !bias.IsNone && bias.Dtype == dtype; // the product takes no other bias
         var (left, right) = (Typed(a), Typed(b).Transpose(0, 1));
-        var (leftScale, rightScale) = (Inverse(a), Inverse(b));
-        return OperatorCall.To(s_scaledProduct).Add(left).Add(right).Add(leftScale).Add(rightScale).None().None().Add(Dtype.BFloat16).Add(false).One();
+        var y = OperatorCall.To(s_scaledProduct).Add(left).Add(right).Add(a.Inverse).Add(b.Inverse).Add(inside ? bias : default).None().Add(dtype).Add(fast).One();
+        return inside || bias.IsNone ? y : y + bias.To(dtype);
     }
-
-    private static Tensor Inverse(in Fp8Tensor x) => OperatorCall.To(s_reciprocal).Add(x.Scale).One();
 
     private static Tensor Typed(in Fp8Tensor x) => OperatorCall.To(s_view).Add(x.Codes).Add(x.Format == Fp8Format.E4M3 ? TorchE4M3 : TorchE5M2).One();
 }
 
-/// <summary>Codes [M, K] with the scale they were made under.</summary>
-internal readonly record struct Fp8Tensor(Tensor Codes, Tensor Scale, Fp8Format Format)
+/// <summary>Codes [M, K] of a matrix and [K, M] of the same turned, with the scale they were made under and its inverse.</summary>
+internal readonly record struct Fp8Tensor(Tensor Codes, Tensor Turned, Tensor Scale, Tensor Inverse, Fp8Format Format)
 {
     internal Tensor Decoded() => Fp8.Decode(Codes, Scale, Format);
 
-    /// <summary>[K, M] in memory of its own.</summary>
-    internal Fp8Tensor Transposed()
-    {
-        var turned = Codes.Transpose(0, 1);
-        return this with { Codes = OperatorCall.To(Operators.Contiguous).Add(turned).One() };
-    }
+    internal Fp8Tensor Transposed() => this with { Codes = Turned, Turned = Codes };
 }

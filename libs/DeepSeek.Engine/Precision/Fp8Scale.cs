@@ -8,7 +8,7 @@ internal sealed class Fp8Scale(Fp8Format format, int steps, int margin) : IDispo
     private TensorHandle? _history;
     private TensorHandle? _scale;
 
-    /// <summary>Casts under the scale as it was before this tensor; the first tensor sets the scale for itself.</summary>
+    /// <summary>Casts a matrix under the scale as it was before this tensor; the first tensor sets the scale for itself.</summary>
     internal Fp8Tensor Encode(Tensor x)
     {
         if (_history is null)
@@ -18,10 +18,7 @@ internal sealed class Fp8Scale(Fp8Format format, int steps, int margin) : IDispo
             _scale.MoveTo(x.Device);
             Fp8.Rescale(_history.Tensor, _scale.Tensor, Fp8.Encode(x, _scale.Tensor, format).Amax, format, margin);
         }
-        var used = _scale!.Tensor * 1.0; // of its own: backward passes decode with it
-        var (codes, amax) = Fp8.Encode(x, used, format);
-        Fp8.Rescale(_history.Tensor, _scale.Tensor, amax, format, margin);
-        return new Fp8Tensor(codes, used, format);
+        return Fp8.Cast(x, _history.Tensor, _scale!.Tensor, format, margin);
     }
 
     public void Dispose()

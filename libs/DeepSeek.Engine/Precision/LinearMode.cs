@@ -34,7 +34,14 @@ internal sealed class HalfMode(Dtype dtype) : LinearMode
         Functional.PlainLinear(x.To(dtype), weight.To(dtype), bias.IsNone ? bias : bias.To(dtype)).To(x.Dtype);
 }
 
-/// <summary>Everything in FP8, for weights in float32.</summary>
+/// <summary>The products in float32, for weights in half precision; the result has the input's type.</summary>
+internal sealed class Float32Mode : LinearMode
+{
+    internal override Tensor Apply(Tensor x, Tensor weight, Tensor bias) =>
+        Functional.PlainLinear(x.To(Dtype.Float32), weight.To(Dtype.Float32), bias.IsNone ? bias : bias.To(Dtype.Float32)).To(x.Dtype);
+}
+
+/// <summary>Everything in FP8; the result has the input's type.</summary>
 internal sealed class Float8Mode(Fp8Linear function) : LinearMode
 {
     internal override Tensor Apply(Tensor x, Tensor weight, Tensor bias) => bias.IsNone ? function.Apply(x, weight) : function.Apply(x, weight, bias);

@@ -5,8 +5,9 @@ namespace DeepSeek.Engine.Precision;
 
 /// <summary>
 /// Moves a net's linear layers between FP8, half precision and Float32 by the ranges of their inputs, weights and gradients, and takes
-/// moves back when the loss is worse for them. Parameters stay float32 (use no <see cref="Autocast"/> and no half-precision net
-/// beside it); heads, norms, embeddings and convolutions stay as they are. Call <see cref="EndStep"/> after every backward pass,
+/// moves back when the loss is worse for them. Parameters stay as they are: float32, or rounded to the half precision of the options by
+/// <see cref="Module.ToPrecision"/>, which is faster (use no <see cref="Autocast"/> beside it). Heads, norms, embeddings and convolutions
+/// keep the net's own precision. Call <see cref="EndStep"/> after every backward pass,
 /// before gradients are cleared. Layers get their way of multiplying by hooks, which disposing removes: do so before exporting the net.
 /// </summary>
 public sealed class PrecisionController : IDisposable
@@ -20,6 +21,7 @@ public sealed class PrecisionController : IDisposable
     private readonly LossGuard _guard;
     private readonly Device _device;
     private readonly LayerPrecision _lowest;
+    private readonly bool _rounded;
     private long _step;
 
     /// <summary>Takes the net's layers in hand: modules without parts whose <c>weight</c> is a matrix, but for embeddings.</summary>
@@ -45,9 +47,11 @@ public sealed class PrecisionController : IDisposable
         var found = net.Modules().Where(m => m.Module is not Embedding && !m.Module.Modules().Any())
             .Select(m => (m.Name, m.Module, Weight: m.Module.Parameters().FirstOrDefault(p => p.Name == "weight" && p.Tensor.Tensor.Rank == 2).Tensor))
             .Where(m => m.Weight is not null).ToArray();
-        if (found.FirstOrDefault(m => m.Weight.Tensor.Dtype != Dtype.Float32).Name is { } rounded)
+        _rounded = found.Length > 0 && found[0].Weight.Tensor.Dtype != Dtype.Float32;
+        var own = _rounded ? options.Half : Dtype.Float32;
+        if (found.FirstOrDefault(m => m.Weight.Tensor.Dtype != own) is { Name: { } other } odd)
         {
-            throw new ArgumentException($"The weight of {rounded} is not float32; make the controller for a net that was not rounded by ToPrecision.", nameof(net));
+            throw new ArgumentException($"The weight of {other} is {odd.Weight.Tensor.Dtype}; the controller takes a net of float32 weights, or one rounded to {options.Half} by ToPrecision.", nameof(net));
         }
         var head = found.LastOrDefault().Name;
         _layers = [.. found.Select(m => new ControlledLayer(m.Name, m.Module, m.Weight, options.KeepHigh?.Invoke(m.Name) ?? m.Name == head, options))];
@@ -165,7 +169,7 @@ public sealed class PrecisionController : IDisposable
         if (!_pays.TryGetValue(layer.Shape, out var pays))
         {
             var fits = Fp8.Fits(rows, inputs, outputs);
-            var speedup = fits ? (_options.Speedup ?? ((m, k, n) => PrecisionProbe.Speedup(_device, _options.Half, m, k, n)))(rows, inputs, outputs) : 0;
+            var speedup = fits ? (_options.Speedup ?? ((m, k, n) => PrecisionProbe.Speedup(_device, _options.Half, m, k, n, _rounded)))(rows, inputs, outputs) : 0;
             _pays[layer.Shape] = pays = speedup >= _options.LeastSpeedup;
             if (!pays)
             {

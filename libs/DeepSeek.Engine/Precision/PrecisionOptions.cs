@@ -8,13 +8,13 @@ public sealed record PrecisionOptions
     /// <summary>The half precision of the middle level: BFloat16, or Float16 on GPUs.</summary>
     public Dtype Half { get; init; } = Dtype.BFloat16;
 
-    /// <summary>Where layers begin; those that stay high begin and stay in Float32.</summary>
+    /// <summary>Where layers begin; those that stay high begin and stay in the net's own precision.</summary>
     public LayerPrecision Start { get; init; } = LayerPrecision.Half;
 
     /// <summary>The lowest precision a layer may get.</summary>
     public LayerPrecision Lowest { get; init; } = LayerPrecision.Float8;
 
-    /// <summary>Which layers stay in Float32, by dotted path; null: the last one, which is the head. Norms are never moved.</summary>
+    /// <summary>Which layers stay in the net's own precision, by dotted path; null: the last one, which is the head. Norms are never moved.</summary>
     public Func<string, bool>? KeepHigh { get; init; }
 
     /// <summary>Steps between two looks at the ranges; at least 1. A look costs one pass over each layer's input, weight and gradient and reads 3 small tensors a layer from the device.</summary>

@@ -74,4 +74,12 @@ DS_FP8 float fp8_decode(uint8_t code) {
   return fp8_float(sign | fp8_bits(value));
 }
 
+// The largest power of two under which `most` stays at or below `largest` / 2^margin; far from the ends of float32, so that its
+// inverse is exact too.
+DS_FP8 float fp8_scale(float most, float largest, int margin) {
+  const int power = static_cast<int>(fp8_bits(largest / most) >> 23) - 127 - margin;
+  const int held = power > 100 ? 100 : power < -100 ? -100 : power;
+  return fp8_float(static_cast<uint32_t>(held + 127) << 23);
+}
+
 }  // namespace deepseek

@@ -2,8 +2,7 @@
 
 #include "common/operator.h"
 
-#include <cmath>
-#include <limits>
+#include <algorithm>
 
 namespace deepseek {
 namespace {
@@ -57,18 +56,76 @@ at::Tensor decode(const at::Tensor& given, const at::Tensor& scale, int64_t form
   return y;
 }
 
-// Forgets the oldest of the history's maxima for `amax` and sets the scale to the largest power of two that keeps the history's
-// largest below `largest` / 2^margin; a history of zeros leaves the scale alone.
-void rescale(const at::Tensor& history, const at::Tensor& scale, const at::Tensor& amax, double largest, int64_t margin) {
-  TORCH_CHECK(history.dim() == 1 && history.numel() >= 1 && history.scalar_type() == at::kFloat, kName, ": the history is float32 [steps]; given ", history.scalar_type(), " ", history.sizes());
+void check_history(const at::Tensor& history, const at::Tensor& scale) {
+  TORCH_CHECK(history.dim() == 1 && history.numel() >= 1 && history.scalar_type() == at::kFloat && history.is_contiguous(), kName, ": the history is float32 [steps]; given ", history.scalar_type(), " ",
+              history.sizes());
   check_scale(scale, history);
+}
+
+// As Fp8RescaleParams tells.
+void rescale(const at::Tensor& history, const at::Tensor& scale, const at::Tensor& amax, double largest, int64_t margin) {
+  check_history(history, scale);
   check_scale(amax, history);
-  const auto renewed = history.numel() > 1 ? at::cat({history.slice(0, 1), amax.reshape({1})}) : amax.reshape({1}).clone();
-  history.copy_(renewed);
-  const auto most = history.max();
-  const auto power = at::exp2(at::floor(at::log2(at::full_like(most, largest) / most)) - static_cast<double>(margin));
-  // Far from the ends of float32, so that the inverse is exact too.
-  scale.copy_(at::where(most > 0, power.clamp(std::ldexp(1.0, -100), std::ldexp(1.0, 100)), scale.reshape({})).reshape(scale.sizes()));
+  const c10::OptionalDeviceGuard device(history.device());
+  const Fp8RescaleParams p{history.data_ptr<float>(), static_cast<int>(history.numel()), scale.data_ptr<float>(), amax.data_ptr<float>(), static_cast<float>(largest), static_cast<int>(margin), current_stream(history)};
+#ifdef DEEPSEEK_CUDA
+  if (history.is_cuda()) {
+    check_launch(fp8_rescale_cuda(p), kName);
+    return;
+  }
+#endif
+  std::copy(p.history + 1, p.history + p.steps, p.history);
+  p.history[p.steps - 1] = *p.amax;
+  const float most = *std::max_element(p.history, p.history + p.steps);
+  if (most > 0) *p.scale = fp8_scale(most, p.largest, p.margin);
+}
+
+// Codes [rows, columns], the same turned [columns, rows], and the scale they were made under with its inverse, float32 [1] each.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> scaled_cast(const at::Tensor& given, const at::Tensor& history, const at::Tensor& scale, int64_t format, double largest, int64_t margin) {
+  check_device(given, kName);
+  check_format(format);
+  check_history(history, scale);
+  check_scale(scale, given);
+  TORCH_CHECK(given.dim() == 2, kName, ": a matrix is cast, not ", given.sizes());
+  // A turned view is cast as it lies.
+  if (!given.is_contiguous() && given.t().is_contiguous()) {
+    auto [codes, turned, used, inverse] = scaled_cast(given.t(), history, scale, format, largest, margin);
+    return {turned, codes, used, inverse};
+  }
+#ifdef DEEPSEEK_CUDA
+  if (given.is_cuda()) {
+    const c10::OptionalDeviceGuard device(given.device());
+    const auto x = given.contiguous();
+    const auto bytes = x.options().dtype(at::kByte), floats = x.options().dtype(at::kFloat);
+    Fp8ScaledCastParams p{};
+    p.type = element_type(x, kName, "x");
+    p.format = static_cast<int>(format);
+    p.rows = x.size(0);
+    p.columns = x.size(1);
+    p.x = x.data_ptr();
+    auto codes = at::empty(x.sizes(), bytes), turned = at::empty({p.columns, p.rows}, bytes);
+    p.codes = codes.data_ptr<uint8_t>();
+    p.turned = turned.data_ptr<uint8_t>();
+    if (fp8_scaled_cast_fits(p)) {
+      auto used = at::empty({2}, floats), work = at::zeros({2}, floats);
+      p.used = used.data_ptr<float>();
+      p.amax = work.data_ptr<float>();
+      p.ticket = reinterpret_cast<unsigned*>(p.amax + 1);
+      p.history = history.data_ptr<float>();
+      p.steps = static_cast<int>(history.numel());
+      p.scale = scale.data_ptr<float>();
+      p.largest = static_cast<float>(largest);
+      p.margin = static_cast<int>(margin);
+      p.stream = current_stream(x);
+      check_launch(fp8_scaled_cast_cuda(p), kName);
+      return {codes, turned, used.narrow(0, 0, 1), used.narrow(0, 1, 1)};
+    }
+  }
+#endif
+  auto used = scale.clone();
+  auto [codes, amax] = encode(given, used, format);
+  rescale(history, scale, amax, largest, margin);
+  return {codes, codes.t().contiguous(), used, used.reciprocal()};
 }
 
 // [3 + 2·formats]: largest finite magnitude, finite non-zero elements, elements that are not finite; then for each format the
@@ -76,18 +133,8 @@ void rescale(const at::Tensor& history, const at::Tensor& scale, const at::Tenso
 at::Tensor range(const at::Tensor& given, at::ArrayRef<double> floors, at::ArrayRef<double> ceilings) {
   TORCH_CHECK(floors.size() == ceilings.size() && floors.size() <= kMostFormats, kName, ": give at most ", kMostFormats, " floors and as many ceilings");
   const auto formats = static_cast<int64_t>(floors.size());
-  if (!given.is_cpu()) {
-    const c10::OptionalDeviceGuard device(given.device());
-    const auto all = given.to(at::kFloat).abs().flatten();
-    const auto finite = at::isfinite(all);
-    const auto x = at::where(finite, all, at::zeros_like(all));
-    std::vector<at::Tensor> parts{x.numel() > 0 ? x.max() : x.sum(), x.gt(0).sum().to(at::kFloat), finite.logical_not().sum().to(at::kFloat)};
-    for (int64_t f = 0; f < formats; f++) {
-      parts.push_back(x.gt(0).logical_and(x.lt(floors[f])).sum().to(at::kFloat));
-      parts.push_back(x.gt(ceilings[f]).sum().to(at::kFloat));
-    }
-    return at::stack(parts).to(at::kDouble);
-  }
+  check_device(given, kName);
+  const c10::OptionalDeviceGuard device(given.device());
   const auto x = given.contiguous();
   Fp8RangeParams p{};
   p.type = element_type(x, kName, "x");
@@ -98,6 +145,14 @@ at::Tensor range(const at::Tensor& given, at::ArrayRef<double> floors, at::Array
     p.floor[f] = static_cast<float>(floors[f]);
     p.ceiling[f] = static_cast<float>(ceilings[f]);
   }
+#ifdef DEEPSEEK_CUDA
+  if (x.is_cuda()) {
+    auto result = at::zeros({3 + 2 * formats}, x.options().dtype(at::kDouble));
+    auto work = at::zeros({3 + 2 * kMostFormats}, x.options().dtype(at::kLong));
+    if (p.elements > 0) check_launch(fp8_range_cuda(p, result.data_ptr<double>(), reinterpret_cast<unsigned long long*>(work.data_ptr<int64_t>()), current_stream(x)), kName);
+    return result;
+  }
+#endif
   if (p.elements > 0) DS_CPU(fp8_range)(p);
   auto result = at::empty({3 + 2 * formats}, at::kDouble);
   auto* out = result.data_ptr<double>();
@@ -118,5 +173,6 @@ TORCH_LIBRARY_FRAGMENT(deepseek, m) {
   m.def("fp8_encode(Tensor x, Tensor scale, int format) -> (Tensor codes, Tensor amax)", deepseek::encode);
   m.def("fp8_decode(Tensor codes, Tensor scale, int format, ScalarType dtype) -> Tensor", deepseek::decode);
   m.def("fp8_rescale_(Tensor(a!) history, Tensor(b!) scale, Tensor amax, float largest, int margin) -> ()", deepseek::rescale);
+  m.def("fp8_scaled_cast(Tensor x, Tensor(a!) history, Tensor(b!) scale, int format, float largest, int margin) -> (Tensor codes, Tensor turned, Tensor used, Tensor inverse)", deepseek::scaled_cast);
   m.def("fp8_range(Tensor x, float[] floors, float[] ceilings) -> Tensor", deepseek::range);
 }

@@ -20,6 +20,36 @@ struct Fp8CastParams {
   void* stream;
 };
 
+// Delayed scaling: the newest of `steps` maxima takes the oldest one's place, and the scale becomes the largest power of two under
+// which the history's largest is at most `largest` / 2^margin; a history of zeros leaves it alone.
+struct Fp8RescaleParams {
+  float* history;
+  int steps;
+  float* scale;
+  const float* amax;
+  float largest;
+  int margin;
+  void* stream;
+};
+
+// Codes of a matrix as it lies and turned, under a scale that then follows the matrix, in one pass over it.
+struct Fp8ScaledCastParams {
+  int type, format;
+  int64_t rows, columns;
+  const void* x;     // [rows, columns]
+  uint8_t* codes;    // [rows, columns]
+  uint8_t* turned;   // [columns, rows]
+  float* used;       // out [2]: the scale of these codes, and its inverse
+  float* amax;       // 0 before
+  unsigned* ticket;  // 0 before
+  float* history;    // as in Fp8RescaleParams
+  int steps;
+  float* scale;
+  float largest;
+  int margin;
+  void* stream;
+};
+
 // Counts of non-zero finite elements below `floor[i]` and above `ceiling[i]`.
 constexpr int kMostFormats = 4;
 struct Fp8RangeParams {
@@ -40,5 +70,12 @@ DS_CPU_DECLARE(void, fp8_range, (Fp8RangeParams&))
 // Return a cudaError_t.
 int fp8_encode_cuda(const Fp8CastParams& p);
 int fp8_decode_cuda(const Fp8CastParams& p);
+int fp8_rescale_cuda(const Fp8RescaleParams& p);
+int fp8_scaled_cast_cuda(const Fp8ScaledCastParams& p);
+// `result` as the operator gives it; `work`: 3 + 2 · kMostFormats words of zeros.
+int fp8_range_cuda(const Fp8RangeParams& p, double* result, unsigned long long* work, void* stream);
+
+// Whether the one-pass cast takes the matrix: sizes in multiples of 16, rows that begin on 16 bytes.
+bool fp8_scaled_cast_fits(const Fp8ScaledCastParams& p);
 
 }  // namespace deepseek

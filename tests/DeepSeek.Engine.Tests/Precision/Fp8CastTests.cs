@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Data;
 using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Precision;
 using DeepSeek.Engine.Tensors;
@@ -111,6 +112,80 @@ public sealed class Fp8CastTests
             Assert.Equal(expected[i], scale.Item());
         }
         Assert.Equal([0.5f, 0.25f, 0.25f], history.ToArray<float>());
+    }
+
+    [Fact]
+    public void Rescale_MaximumAtAndBesideAPowerOfTwo_KeepsItInsideTheFormat()
+    {
+        using var scope = TensorScope.Open();
+        foreach (var (most, expected) in new[] { (448f, 1.0), (MathF.BitIncrement(448), 0.5), (MathF.BitDecrement(448), 1), (7, 64), (MathF.BitIncrement(7), 32) })
+        {
+            var (history, scale) = (Tensor.From<float>([0], 1), Tensor.From<float>([1], 1));
+            Fp8.Rescale(history, scale, Tensor.From<float>([most], 1), Fp8Format.E4M3);
+            Assert.Equal(expected, scale.Item());
+        }
+    }
+
+    /// <summary>The one-pass cast against its parts: same codes, turned and not, same scales; matrices as they lie and turned views.</summary>
+    [Theory]
+    [MemberData(nameof(Gpu.Devices), MemberType = typeof(Gpu))]
+    public void Cast_Matrix_GivesItsPartsResults(string on)
+    {
+        var device = Device.Parse(on);
+        foreach (var (rows, columns, dtype) in new[] { (48, 160, Dtype.BFloat16), (128, 256, Dtype.Float32), (16, 16, Dtype.Float16), (7, 5, Dtype.Float32), (272, 144, Dtype.BFloat16) })
+        {
+            using var scope = TensorScope.Open();
+            var random = new SeededRandom(rows, columns);
+            var x = Tensor.From<float>([.. Enumerable.Range(0, rows * columns).Select(_ => (random.Below(20001) - 10000) / 100f)], rows, columns).To(dtype).To(device);
+            foreach (var (matrix, turned) in new[] { (x, false), (x.Transpose(0, 1), true) })
+            {
+                var (history, scale) = (Tensor.From<float>([1, 200], 2).To(device), Tensor.From<float>([4], 1).To(device));
+                var (plainHistory, plainScale) = (history * 1.0, scale * 1.0);
+                var (codes, amax) = Fp8.Encode(matrix, plainScale, Fp8Format.E5M2);
+                Fp8.Rescale(plainHistory, plainScale, amax, Fp8Format.E5M2, 1);
+
+                var cast = Fp8.Cast(matrix, history, scale, Fp8Format.E5M2, 1);
+
+                Assert.Equal(Bytes(codes), Bytes(cast.Codes));
+                Assert.Equal(Bytes(codes.Transpose(0, 1)), Bytes(cast.Turned));
+                Assert.Equal([4, 0.25], [cast.Scale.Item(), cast.Inverse.Item()]);
+                Assert.Equal((plainScale.Item(), 200.0, amax.Item()), (scale.Item(), history.Narrow(0, 0, 1).Item(), history.Narrow(0, 1, 1).Item()));
+            }
+        }
+
+        static byte[] Bytes(Tensor codes) => codes.To(Device.Cpu).Reshape(-1).ToArray<byte>();
+    }
+
+    /// <summary>Every bfloat16 number on the GPU against the CPU, by whole vectors and one at a time; of NaN only that it is one.</summary>
+    [Theory]
+    [InlineData(Fp8Format.E4M3)]
+    [InlineData(Fp8Format.E5M2)]
+    public void Encode_OnAGpu_GivesTheCpusCodes(Fp8Format format)
+    {
+        Gpu.Require();
+        using var scope = TensorScope.Open();
+        var all = Tensor.From<float>([.. Enumerable.Range(0, 65536).Select(i => BitConverter.Int32BitsToSingle(i << 16))], 65536).To(Dtype.BFloat16);
+        foreach (var count in new[] { 65536, 65531 })
+        {
+            var x = all.Narrow(0, 0, count);
+            var (here, most) = Fp8.Encode(x, Tensor.Scalar(1), format);
+            var (there, same) = Fp8.Encode(x.To(Device.Cuda()), Tensor.Scalar(1).To(Device.Cuda()), format);
+
+            Assert.Equal(most.Item(), same.Item());
+            Assert.Equal(Numbers(here), Numbers(there.To(Device.Cpu)));
+        }
+
+        string[] Numbers(Tensor codes) => [.. Fp8.Decode(codes, Tensor.Scalar(1), format).ToArray<float>().Select(v => float.IsNaN(v) ? "NaN" : BitConverter.SingleToInt32Bits(v).ToString("x8"))];
+    }
+
+    [Fact]
+    public void Range_OnAGpu_CountsAsTheCpu()
+    {
+        Gpu.Require();
+        using var scope = TensorScope.Open();
+        var x = Tensor.From<float>([.. Enumerable.Range(0, 100_003).Select(i => i % 1000 == 0 ? float.NaN : i % 7 == 0 ? 0 : (i - 50_000) * 1e-3f)], 100_003);
+
+        Assert.Equal(Fp8.Range(x, [1e-2, 3], [40, 45]).ToArray<double>(), Fp8.Range(x.To(Device.Cuda()), [1e-2, 3], [40, 45]).To(Device.Cpu).ToArray<double>());
     }
 
     [Fact]

@@ -57,6 +57,78 @@ public sealed class Fp8LinearTests
         Assert.Equal([2, 3, Outputs], y.Shape());
     }
 
+    /// <summary>A layer of bfloat16 weights, kept [in, out], against the float32 layer of the same numbers: every result is that one's, rounded.</summary>
+    [Fact]
+    public void Apply_HalfPrecisionOnATurnedWeight_GivesTheSameRounded()
+    {
+        using var scope = TensorScope.Open();
+        var (x, w, b, g) = (Draw(1, Rows * Inputs), Draw(2, Outputs * Inputs), Draw(3, Outputs), Draw(4, Rows * Outputs));
+        Tensor[] Results(Dtype dtype)
+        {
+            using var function = new Fp8Linear(history: 4, margin: 1);
+            // Numbers of bfloat16 on either side.
+            using var input = Tensor.From<float>(x, Rows, Inputs).To(Dtype.BFloat16).To(dtype).Keep().WithGrad();
+            using var weight = Tensor.From<float>(w, Inputs, Outputs).To(Dtype.BFloat16).To(dtype).Keep().WithGrad();
+            using var bias = Tensor.From<float>(b, Outputs).To(Dtype.BFloat16).To(dtype).Keep().WithGrad();
+            var y = function.Apply(input.Tensor, weight.Tensor.Transpose(0, 1), bias.Tensor);
+            (y * Tensor.From<float>(g, Rows, Outputs).To(Dtype.BFloat16).To(dtype)).Sum().Backward();
+            Assert.Equal(dtype, y.Dtype);
+            return [y, input.Tensor.Grad(), weight.Tensor.Grad()];
+        }
+
+        foreach (var (half, full) in Results(Dtype.BFloat16).Zip(Results(Dtype.Float32)))
+        {
+            Assert.Equal(full.To(Dtype.BFloat16).To(Dtype.Float32).ToArray<float>(), half.To(Dtype.Float32).ToArray<float>());
+        }
+    }
+
+    /// <summary>On a GPU, whose matrix cores multiply: sizes they take, in bfloat16, against the decoded codes' products in double precision.</summary>
+    [Fact]
+    public void Apply_OnAGpu_MultipliesTheRoundedNumbers()
+    {
+        Gpu.Require();
+        const int rows = 48, inputs = 160, outputs = 272; // multiples of 16, none of the tile
+        using var scope = TensorScope.Open();
+        using var function = new Fp8Linear(history: 4, margin: 1);
+        var (x, w, b, g) = (Halves(1, rows * inputs), Halves(2, outputs * inputs), Halves(3, outputs), Halves(4, rows * outputs));
+        TensorHandle On(float[] values, params long[] sizes)
+        {
+            var tensor = TensorHandle.From<float>(values, sizes);
+            tensor.MoveTo(Device.Cuda(), Dtype.BFloat16);
+            return tensor.WithGrad();
+        }
+        using var input = On(x, rows, inputs);
+        using var weight = On(w, outputs, inputs);
+        using var bias = On(b, outputs);
+        using var gradient = On(g, rows, outputs);
+
+        var y = function.Apply(input.Tensor, weight.Tensor, bias.Tensor);
+        (y * gradient.Tensor).Sum().Backward();
+
+        var (rx, rw, rg) = (Rounded(x, Fp8Format.E4M3), Rounded(w, Fp8Format.E4M3), Rounded(g, Fp8Format.E5M2));
+        Near(y, outputs, (r, o) => Enumerable.Range(0, inputs).Sum(i => rx[r * inputs + i] * rw[o * inputs + i]) + b[o]);
+        Near(input.Tensor.Grad(), inputs, (r, i) => Enumerable.Range(0, outputs).Sum(o => rg[r * outputs + o] * rw[o * inputs + i]));
+        Near(weight.Tensor.Grad(), inputs, (o, i) => Enumerable.Range(0, rows).Sum(r => rg[r * outputs + o] * rx[r * inputs + i]));
+        Near(bias.Tensor.Grad().Reshape(1, -1), outputs, (_, o) => Enumerable.Range(0, rows).Sum(r => (double)g[r * outputs + o]));
+
+        // One rounding to bfloat16 (2⁻⁹ of the value), and what the matrix cores' shorter sums lose: 2⁻¹³ of the largest addend a term.
+        static void Near(Tensor actual, int columns, Func<int, int, double> expected)
+        {
+            var values = actual.To(Dtype.Float32).To(Device.Cpu).ToArray<float>();
+            for (var i = 0; i < values.Length; i++)
+            {
+                var wanted = expected(i / columns, i % columns);
+                Assert.Equal(wanted, values[i], Math.Abs(wanted) / 256 + 0.02);
+            }
+        }
+    }
+
+    private static float[] Halves(long seed, int count)
+    {
+        using var scope = TensorScope.Open();
+        return Tensor.From<float>(Draw(seed, count), count).To(Dtype.BFloat16).To(Dtype.Float32).ToArray<float>();
+    }
+
     // As the layer's first step scales: the largest power of two that leaves one more power free.
     private static double[] Rounded(float[] values, Fp8Format format)
     {

@@ -135,12 +135,26 @@ public sealed class PrecisionControllerTests
     }
 
     [Fact]
-    public void Controller_RoundedNet_IsRefused()
+    public void Controller_NetRoundedToAnotherType_IsRefused()
+    {
+        using var net = Net();
+        net.ToPrecision(Dtype.Float16);
+
+        var fault = Assert.Throws<ArgumentException>(() => new PrecisionController(net, s_emulated));
+
+        Assert.Contains("The weight of 0 is Float16", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void EndStep_NetInHalfPrecision_MovesAllButTheHead()
     {
         using var net = Net();
         net.ToPrecision(Dtype.BFloat16);
+        using var controller = new PrecisionController(net, s_emulated);
 
-        Assert.Throws<ArgumentException>(() => new PrecisionController(net, s_emulated));
+        Train(net, controller, 20, dtype: Dtype.BFloat16);
+
+        Assert.Equal([("0", LayerPrecision.Float8), ("2", LayerPrecision.Float8), ("4", LayerPrecision.Float8), ("6", LayerPrecision.Half)], controller.Layers);
     }
 
     /// <summary>
@@ -206,14 +220,14 @@ public sealed class PrecisionControllerTests
     }
 
     /// <summary>Steps with the true loss, or one that the test pretends.</summary>
-    private static void Train(Module net, PrecisionController controller, int steps, double? loss = null)
+    private static void Train(Module net, PrecisionController controller, int steps, double? loss = null, Dtype dtype = Dtype.Float32)
     {
         using var optimizer = new AdamW(net);
         for (var step = 0; step < steps; step++)
         {
             using var scope = TensorScope.Open();
             var (x, target) = Batch(step);
-            var value = Losses.CrossEntropy(net.Forward(x), target);
+            var value = Losses.CrossEntropy(net.Forward(x.To(dtype)).To(Dtype.Float32), target);
             value.Backward();
             controller.EndStep(loss ?? value.Item());
             optimizer.Step(1e-3);
