@@ -12,15 +12,15 @@ public unsafe class AdamW : Optimizer
     private readonly nint[] _first;
     private readonly nint[] _second;
 
-    /// <summary>Starts with zero moments.</summary>
-    public AdamW(Module module, double weightDecay = 1e-2, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8) : base(module)
+    /// <summary>Starts with zero moments; <paramref name="decays"/> is a rule of <see cref="DecayRule"/> or one's own, by default matrices and kernels.</summary>
+    public AdamW(Module module, double weightDecay = 1e-2, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8, Func<NamedTensor, bool>? decays = null) : base(module, decays)
     {
         (WeightDecay, _beta1, _beta2, _epsilon) = (weightDecay, beta1, beta2, epsilon);
         _first = AddState("first");
         _second = AddState("second");
     }
 
-    /// <summary>Decay of matrices and kernels per step, in units of the learning rate.</summary>
+    /// <summary>Decay of the parameters that decay per step, in units of the learning rate.</summary>
     public double WeightDecay { get; private protected set; }
 
     /// <inheritdoc/>

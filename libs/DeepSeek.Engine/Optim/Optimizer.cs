@@ -5,7 +5,10 @@ using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Optim;
 
-/// <summary>Parameters and the gradient work that all update rules share. Weight decay falls on matrices and kernels only.</summary>
+/// <summary>
+/// Parameters and the gradient work that all update rules share. Weight decay falls on matrices and kernels, or on what a rule of
+/// <see cref="DecayRule"/> says.
+/// </summary>
 public abstract unsafe class Optimizer : IDisposable
 {
     private readonly NamedTensor[] _parameters;
@@ -15,12 +18,12 @@ public abstract unsafe class Optimizer : IDisposable
     private readonly List<NamedTensor> _state = [];
     private long _steps;
 
-    /// <summary>Takes a module's parameters, those of rank 2 and more first.</summary>
-    protected Optimizer(Module module)
+    /// <summary>Takes a module's parameters, those that decay first; <paramref name="decays"/> says which, by default <see cref="DecayRule.Matrices"/>.</summary>
+    protected Optimizer(Module module, Func<NamedTensor, bool>? decays = null)
     {
-        var parameters = module.Parameters().ToArray();
-        _parameters = [.. parameters.Where(p => p.Tensor.Tensor.Rank >= 2), .. parameters.Where(p => p.Tensor.Tensor.Rank < 2)];
-        Decayed = parameters.Count(p => p.Tensor.Tensor.Rank >= 2);
+        var groups = module.Parameters().ToLookup(decays ?? DecayRule.Matrices);
+        _parameters = [.. groups[true], .. groups[false]];
+        Decayed = groups[true].Count();
         _handles = Pin(_parameters);
         if (_parameters.Any(p => IsHalf(p)))
         {
@@ -65,7 +68,7 @@ public abstract unsafe class Optimizer : IDisposable
     /// <summary>Number of parameters.</summary>
     protected internal int Count => _parameters.Length;
 
-    /// <summary>Parameters, those of rank 2 and more first.</summary>
+    /// <summary>Parameters, those that decay first.</summary>
     private protected IReadOnlyList<NamedTensor> Parameters => _parameters;
 
     /// <summary>Handles of the parameters, pinned.</summary>

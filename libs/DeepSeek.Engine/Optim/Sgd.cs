@@ -11,8 +11,8 @@ public sealed unsafe class Sgd : Optimizer
     private readonly bool _nesterov;
     private readonly nint[]? _buffers;
 
-    /// <summary>Starts without momentum built up.</summary>
-    public Sgd(Module module, double weightDecay = 0, double momentum = 0.9, bool nesterov = false) : base(module)
+    /// <summary>Starts without momentum built up; <paramref name="decays"/> is a rule of <see cref="DecayRule"/> or one's own, by default matrices and kernels.</summary>
+    public Sgd(Module module, double weightDecay = 0, double momentum = 0.9, bool nesterov = false, Func<NamedTensor, bool>? decays = null) : base(module, decays)
     {
         (_weightDecay, _momentum, _nesterov) = (weightDecay, momentum, nesterov);
         _buffers = momentum > 0 ? AddState("momentum") : null;

@@ -43,6 +43,29 @@ public sealed class OptimizerTests
         Assert.Equal(ReferenceSgd(0, momentum, nesterov), biases, Within(dtype));
     }
 
+    // The rule alone decides what decays, whatever the order of declaration.
+    [Fact]
+    public void Update_WithARuleOfDecay_DecaysWhatItNames()
+    {
+        var (weights, biases) = Run(Dtype.Float64, net => new AdamW(net, 0.1, 0.8, 0.95, 1e-6, p => p.Name == "bias"));
+        Assert.Equal(ReferenceAdamW(0), weights, Within(Dtype.Float64));
+        Assert.Equal(ReferenceAdamW(0.1), biases, Within(Dtype.Float64));
+
+        (weights, biases) = Run(Dtype.Float64, net => new Sgd(net, 0.1, 0.9, false, DecayRule.All));
+        Assert.Equal(ReferenceSgd(0.1, 0.9, false), weights, Within(Dtype.Float64));
+        Assert.Equal(ReferenceSgd(0.1, 0.9, false), biases, Within(Dtype.Float64));
+    }
+
+    [Fact]
+    public void MatricesBesidesTables_OfANetWithTablesNormsAndBiases_NamesTheMatrices()
+    {
+        using var net = new Sequential(new Embedding(7, 4), new LayerNorm(4), new Linear(4, 3));
+        var rule = DecayRule.MatricesBesidesTables(net);
+
+        Assert.Equal(["2.weight"], net.Parameters().Where(rule).Select(p => p.Name));
+        Assert.Equal(["0.weight", "2.weight"], net.Parameters().Where(DecayRule.Matrices).Select(p => p.Name));
+    }
+
     [Theory]
     [InlineData(Dtype.Float32)]
     [InlineData(Dtype.Float64)]
