@@ -4,6 +4,7 @@ using DeepSeek.Engine.Cuda;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Tensors;
+using DeepSeek.Models;
 
 namespace DeepSeek.Gpu.Benchmarks;
 
