@@ -107,8 +107,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> scaled_cast(const at:
     p.codes = codes.data_ptr<uint8_t>();
     p.turned = turned.data_ptr<uint8_t>();
     if (fp8_scaled_cast_fits(p)) {
-      auto used = at::empty({2}, floats), work = at::zeros({2}, floats);
+      auto used = at::empty({1}, floats), inverse = at::empty({1}, floats), work = at::zeros({2}, floats);
       p.used = used.data_ptr<float>();
+      p.inverse = inverse.data_ptr<float>();
       p.amax = work.data_ptr<float>();
       p.ticket = reinterpret_cast<unsigned*>(p.amax + 1);
       p.history = history.data_ptr<float>();
@@ -118,7 +119,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> scaled_cast(const at:
       p.margin = static_cast<int>(margin);
       p.stream = current_stream(x);
       check_launch(fp8_scaled_cast_cuda(p), kName);
-      return {codes, turned, used.narrow(0, 0, 1), used.narrow(0, 1, 1)};
+      return {codes, turned, used, inverse};
     }
   }
 #endif

@@ -39,7 +39,8 @@ struct Fp8ScaledCastParams {
   const void* x;     // [rows, columns]
   uint8_t* codes;    // [rows, columns]
   uint8_t* turned;   // [columns, rows]
-  float* used;       // out [2]: the scale of these codes, and its inverse
+  float* used;       // out: the scale of these codes
+  float* inverse;    // out: 1 / used; cuBLAS wants such numbers on 16 bytes, so that the two are tensors of their own
   float* amax;       // 0 before
   unsigned* ticket;  // 0 before
   float* history;    // as in Fp8RescaleParams

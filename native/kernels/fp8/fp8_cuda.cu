@@ -168,8 +168,8 @@ __global__ void __launch_bounds__(kThreads) cast_kernel(const __grid_constant__ 
   }
   if (is_last_block(p.ticket, gridDim.x * gridDim.y) && threadIdx.x < 32) {
     if (threadIdx.x == 0) {
-      p.used[0] = scale;
-      p.used[1] = 1.0f / scale;
+      *p.used = scale;
+      *p.inverse = 1.0f / scale;
     }
     const float amax = *reinterpret_cast<volatile float*>(p.amax);
     rescale(p.history, p.steps, p.scale, amax, p.largest, p.margin);
