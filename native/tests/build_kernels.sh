@@ -20,7 +20,7 @@ for operator in "$@"; do
     built+=("$object")
     [ -e "$object" ] && [ -z "$(find "$operator" common -newer "$object" -print -quit)" ] && continue
     if [[ $source == *.cu ]]; then
-      "$nvcc" -std=c++17 -O3 --expt-relaxed-constexpr -lineinfo -gencode=arch=compute_90a,code=sm_90a -Xcompiler=-fPIC -I. -c "$source" -o "$object" &
+      "$nvcc" -std=c++17 -O3 --expt-relaxed-constexpr -DDEEPSEEK_CUDA -lineinfo -gencode=arch=compute_90a,code=sm_90a -Xcompiler=-fPIC -I. -c "$source" -o "$object" &
     else
       g++ -std=c++20 -O2 -fPIC -DDEEPSEEK_CUDA -D_GLIBCXX_USE_CXX11_ABI="$abi" -I. -isystem "$torch/include" -isystem "$torch/include/torch/csrc/api/include" -isystem "$cuda/include" \
         -c "$source" -o "$object" &

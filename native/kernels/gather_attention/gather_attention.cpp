@@ -1,6 +1,7 @@
 // Registration of deepseek::gather_attention: schema, checks, autograd, choice of the kernel.
 #include "gather_attention/gather_attention.h"
 
+#include "common/choice.h"
 #include "common/operator.h"
 #include "gather_attention/lists.h"
 #include "gather_attention/reference.h"
@@ -65,7 +66,17 @@ std::tuple<at::Tensor, at::Tensor> run(const at::Tensor& q_, const at::Tensor& k
   p.lse = lse.data_ptr<float>();
 #ifdef DEEPSEEK_CUDA
   if (q.is_cuda()) {
-    check_launch(gather_attention_forward_cuda(p), kOp);
+    if (!hopper_wanted() || !gather_attention_hopper_takes(p)) {
+      check_launch(gather_attention_forward_cuda(p), kOp);
+      return {out, lse};
+    }
+    at::Tensor partial, partial_lse;
+    p.parts = gather_attention_hopper_parts(p, at::cuda::getCurrentDeviceProperties()->multiProcessorCount);
+    if (p.parts > 1) {
+      partial = at::empty({lse.numel() * p.parts, p.dim}, lse.options()), partial_lse = at::empty({lse.numel() * p.parts}, lse.options());
+      p.partial = partial.data_ptr<float>(), p.partial_lse = partial_lse.data_ptr<float>();
+    }
+    check_launch(gather_attention_forward_hopper(p), kOp);
     return {out, lse};
   }
 #endif

@@ -23,6 +23,9 @@ struct GatherAttentionParams {
   const int32_t* index = nullptr;  // [batch, queries, capacity], each list strictly ascending; entries after the count are not read
   const int32_t* count = nullptr;  // [batch, queries]
   int64_t capacity = 0;
+  int parts = 1;                   // Hopper: pieces that a list is cut into, as few queries leave multiprocessors idle
+  float* partial = nullptr;        // [batch, heads, queries, parts, dim], workspace where there are several
+  float* partial_lse = nullptr;    // [batch, heads, queries, parts]
   int64_t batch = 0, heads = 0, kv_heads = 0, queries = 0, keys = 0, dim = 0;
   float scale = 0;
   int type = kFloat32;
@@ -36,6 +39,10 @@ DS_CPU_DECLARE(void, gather_attention_backward, (const GatherAttentionParams&))
 #ifdef DEEPSEEK_CUDA
 // A cudaError_t. Lists cannot be refused without a wait for the device: rows of a faulty one become NaN.
 int gather_attention_forward_cuda(const GatherAttentionParams& params);
+// The same on Hopper's tensor cores: halves, heads of 64 or 128, addresses and strides in multiples of 16 bytes.
+bool gather_attention_hopper_takes(const GatherAttentionParams& params);
+int gather_attention_hopper_parts(const GatherAttentionParams& params, int processors);
+int gather_attention_forward_hopper(const GatherAttentionParams& params);
 int gather_attention_backward_cuda(const GatherAttentionParams& params);
 #endif
 

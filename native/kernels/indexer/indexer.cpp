@@ -1,6 +1,7 @@
 // Registration of deepseek::indexer_logits, deepseek::indexer_select and deepseek::quantize_rows.
 #include "indexer/indexer.h"
 
+#include "common/choice.h"
 #include "common/operator.h"
 #include "indexer/reference.h"
 #include "topk/topk.h"
@@ -62,6 +63,12 @@ IndexerParams parameters(const Inputs& in, const char* op) {
   return p;
 }
 
+#ifdef DEEPSEEK_CUDA
+int logits_cuda(const IndexerParams& p, int64_t first, int64_t count) {
+  return hopper_wanted() && indexer_logits_hopper_takes(p) ? indexer_logits_hopper(p, first, count) : indexer_logits_cuda(p, first, count);
+}
+#endif
+
 at::Tensor logits(const at::Tensor& q, const at::Tensor& k, const at::Tensor& weights, bool causal, const c10::optional<at::Tensor>& q_scales,
                   const c10::optional<at::Tensor>& k_scales, const c10::optional<at::Tensor>& lengths) {
   constexpr const char* kOp = "deepseek::indexer_logits";
@@ -76,7 +83,7 @@ at::Tensor logits(const at::Tensor& q, const at::Tensor& k, const at::Tensor& we
   p.logits = result.data_ptr<float>();
 #ifdef DEEPSEEK_CUDA
   if (q.is_cuda()) {
-    check_launch(indexer_logits_cuda(p, 0, p.queries), kOp);
+    check_launch(logits_cuda(p, 0, p.queries), kOp);
     return result;
   }
 #endif
@@ -85,30 +92,16 @@ at::Tensor logits(const at::Tensor& q, const at::Tensor& k, const at::Tensor& we
 }
 
 #ifdef DEEPSEEK_CUDA
-// Logits of some queries at a time, at most 64 M of them.
-void select_cuda(IndexerParams p, const at::Tensor& index, const at::Tensor& count, const at::TensorOptions& floats, const char* op) {
-  const int64_t k = std::min(p.select, p.keys), chunk = std::clamp<int64_t>((int64_t{1} << 26) / (p.batch * p.keys), 1, p.queries);
-  TORCH_CHECK(k <= kTopkCudaMaximum, op, ": a list has ", k, " entries; on CUDA at most ", kTopkCudaMaximum);
-  const auto logits = at::empty({p.batch * chunk * p.keys}, floats), values = at::empty({p.batch * chunk * k}, floats);
-  const auto places = at::empty({p.batch * chunk * k}, floats.dtype(at::kLong));
-  const auto place = at::arange(p.select, index.options());
-  const auto length = p.lengths != nullptr ? at::from_blob(const_cast<int32_t*>(p.lengths), {p.batch, 1}, index.options()).clamp(0, p.keys) : at::full({p.batch, 1}, p.keys, index.options());
-  const auto seen = p.causal != 0 ? at::arange(1, p.queries + 1, index.options()) + length - p.queries : length.expand({p.batch, p.queries});
-  count.copy_(at::minimum(seen, length).clamp(0, p.select));
+// Logits of some queries at a time, at most 128 M of them.
+void select_cuda(IndexerParams p, const at::TensorOptions& floats, const char* op) {
+  const int64_t chunk = std::clamp<int64_t>((int64_t{1} << 27) / (p.batch * p.keys), 1, p.queries);
+  TORCH_CHECK(std::min(p.select, p.keys) <= kTopkCudaMaximum, op, ": a list has ", p.select, " entries; on CUDA at most ", kTopkCudaMaximum);
+  const auto logits = at::empty({p.batch * chunk * p.keys}, floats);
   p.logits = logits.data_ptr<float>();
   for (int64_t first = 0; first < p.queries; first += chunk) {
     const auto here = std::min(chunk, p.queries - first);
-    check_launch(indexer_logits_cuda(p, first, here), op);
-    TopkParams top;
-    top.rows = p.batch * here, top.columns = p.keys, top.k = k;
-    top.x = p.logits, top.values = values.data_ptr(), top.indices = places.data_ptr<int64_t>();
-    top.stream = p.stream;
-    check_launch(topk_cuda(top), op);
-    // In order of value; what is not seen comes last and goes.
-    const auto best = places.narrow(0, 0, p.batch * here * k).view({p.batch, here, k}).to(at::kInt);
-    const auto kept = place.narrow(0, 0, k) < count.narrow(1, first, here).unsqueeze(-1);
-    const auto sorted = std::get<0>(at::where(kept, best, at::full({}, p.keys, index.options())).sort(-1));
-    index.narrow(1, first, here).narrow(2, 0, k).copy_(sorted);
+    check_launch(logits_cuda(p, first, here), op);
+    check_launch(indexer_lists_cuda(p, p.logits, first, here), op);
   }
 }
 #endif
@@ -130,7 +123,7 @@ std::tuple<at::Tensor, at::Tensor> select(const at::Tensor& q_, const at::Tensor
   p.count = count.data_ptr<int32_t>();
 #ifdef DEEPSEEK_CUDA
   if (q.is_cuda()) {
-    select_cuda(p, index, count, in.weights.options(), kOp);
+    select_cuda(p, in.weights.options(), kOp);
     return {index, count};
   }
 #endif

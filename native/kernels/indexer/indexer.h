@@ -70,6 +70,11 @@ DS_CPU_DECLARE(void, quantize_e4m3, (const float* x, int64_t rows, int64_t dim, 
 #ifdef DEEPSEEK_CUDA
 // Logits only, for queries [first, first + count) of every sequence into [batch, count, keys]; a cudaError_t.
 int indexer_logits_cuda(const IndexerParams& params, int64_t first, int64_t count);
+// The same on Hopper's tensor cores: FP8 of 8, 16, 32 or 64 heads of 64 or 128, rows at multiples of 16 bytes.
+bool indexer_logits_hopper_takes(const IndexerParams& params);
+int indexer_logits_hopper(const IndexerParams& params, int64_t first, int64_t count);
+// The lists of queries [first, first + count) from their logits [batch, count, keys]; no more than 2048 entries a list.
+int indexer_lists_cuda(const IndexerParams& params, const float* logits, int64_t first, int64_t count);
 int quantize_e4m3_cuda(const float* x, int64_t rows, int64_t dim, uint8_t* codes, float* scale, void* stream);
 #endif
 

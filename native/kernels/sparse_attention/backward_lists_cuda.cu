@@ -1,6 +1,6 @@
 // Before the backward: row statistics, and the lists turned round, so that every key block knows the query blocks that see it.
 #include "backward_lists.cuh"
-#include "hopper.cuh"
+#include "common/hopper.cuh"
 
 namespace deepseek {
 namespace {

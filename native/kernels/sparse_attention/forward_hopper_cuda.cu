@@ -82,35 +82,6 @@ __device__ void produce(const SparseAttentionParams& p, const CUtensorMap* q, co
   }
 }
 
-// Running maximum and sum of the two rows that a thread holds of an accumulator.
-struct Softmax {
-  float maximum[2], sum[2];
-
-  // Scores to probabilities relative to the running maximum; returns the factors of what was summed before.
-  template <int N>
-  __device__ __forceinline__ void step(float (&s)[N], float scale, float (&factor)[2]) {
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-      float m = maximum[r];
-#pragma unroll
-      for (int j = 0; j < N; j += 4) m = fmaxf(m, fmaxf(s[j + 2 * r], s[j + 2 * r + 1]));
-      m = fmaxf(m, __shfl_xor_sync(~0u, m, 1));
-      m = fmaxf(m, __shfl_xor_sync(~0u, m, 2));
-      const float shift = m == -INFINITY ? 0.0f : m * scale;  // nothing seen yet: exp(-inf) and not exp(-inf + inf)
-      factor[r] = exp2_fast(maximum[r] * scale - shift);
-      maximum[r] = m;
-      float total = 0.0f;
-#pragma unroll
-      for (int j = 0; j < N; j += 4) {
-        s[j + 2 * r] = exp2_fast(fmaf(s[j + 2 * r], scale, -shift));
-        s[j + 2 * r + 1] = exp2_fast(fmaf(s[j + 2 * r + 1], scale, -shift));
-        total += s[j + 2 * r] + s[j + 2 * r + 1];
-      }
-      sum[r] = sum[r] * factor[r] + total;
-    }
-  }
-};
-
 template <int N>
 __device__ __forceinline__ void mask(float (&s)[N], int column, const int (&limit)[2]) {
   const int first = column + threadIdx.x % 4 * 2;

@@ -8,16 +8,6 @@ namespace deepseek::hopper {
 constexpr float kLn2 = 0.69314718055994530942f;
 constexpr float kLog2e = 1.44269504088896340736f;
 
-// Position in a ring of shared-memory slots, each with a barrier `full` and a barrier `empty`.
-template <int Slots>
-struct Ring {
-  int slot = 0;
-  uint32_t phase = 0;
-  __device__ __forceinline__ void next() {
-    if (++slot == Slots) slot = 0, phase ^= 1;
-  }
-};
-
 __device__ __forceinline__ int length_or(const int32_t* lengths, int batch, int64_t all) {
   return lengths == nullptr ? static_cast<int>(all) : min(max(lengths[batch], 0), static_cast<int>(all));
 }
@@ -112,6 +102,35 @@ __device__ __forceinline__ void store_rows(const AttentionTensor& t, int batch, 
       *reinterpret_cast<uint32_t*>(line + j * 8) = exists ? pack<T>(d[4 * j + 2 * r] * factor[r], d[4 * j + 2 * r + 1] * factor[r]) : 0u;
   }
 }
+
+// Running maximum and sum of the two rows that a thread holds of an accumulator.
+struct Softmax {
+  float maximum[2], sum[2];
+
+  // Scores to probabilities relative to the running maximum; returns the factors of what was summed before.
+  template <int N>
+  __device__ __forceinline__ void step(float (&s)[N], float scale, float (&factor)[2]) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      float m = maximum[r];
+#pragma unroll
+      for (int j = 0; j < N; j += 4) m = fmaxf(m, fmaxf(s[j + 2 * r], s[j + 2 * r + 1]));
+      m = fmaxf(m, __shfl_xor_sync(~0u, m, 1));
+      m = fmaxf(m, __shfl_xor_sync(~0u, m, 2));
+      const float shift = m == -INFINITY ? 0.0f : m * scale;  // nothing seen yet: exp(-inf) and not exp(-inf + inf)
+      factor[r] = exp2_fast(maximum[r] * scale - shift);
+      maximum[r] = m;
+      float total = 0.0f;
+#pragma unroll
+      for (int j = 0; j < N; j += 4) {
+        s[j + 2 * r] = exp2_fast(fmaf(s[j + 2 * r], scale, -shift));
+        s[j + 2 * r + 1] = exp2_fast(fmaf(s[j + 2 * r + 1], scale, -shift));
+        total += s[j + 2 * r] + s[j + 2 * r + 1];
+      }
+      sum[r] = sum[r] * factor[r] + total;
+    }
+  }
+};
 
 template <class Kernel>
 int launch_persistent(Kernel kernel, int tiles, int per_processor, int threads, int bytes, int32_t* counter, cudaStream_t stream, void** arguments) {

@@ -1,7 +1,7 @@
 // Block-sparse attention on any CUDA device, for any block size, float32, bfloat16 and float16, heads of up to 256:
 // ordinary float32 arithmetic, four threads a row. Deterministic like the Hopper kernels, which are the fast ones.
 #include "backward_lists.cuh"
-#include "hopper.cuh"
+#include "common/hopper.cuh"
 
 namespace deepseek {
 namespace {

@@ -1,27 +1,10 @@
 // Descriptions of attention tensors for the bulk tensor copy engine.
 #pragma once
 
-#include "hopper.cuh"
-#include "sparse_attention.h"
-
-#include <cudaTypedefs.h>
+#include "common/tensor_map.cuh"
+#include "sparse_attention/sparse_attention.h"
 
 namespace deepseek::hopper {
-
-inline PFN_cuTensorMapEncodeTiled_v12000 tensor_map_encoder() {
-  static const auto found = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
-#if CUDART_VERSION >= 12050
-    const auto status = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &result);
-#else
-    const auto status = cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &result);
-#endif
-    if (status != cudaSuccess || result != cudaDriverEntryPointSuccess) function = nullptr;
-    return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
-  }();
-  return found;
-}
 
 // [batch, heads, rows, dim] in boxes of box_rows x 64, swizzled over 128 bytes; what lies outside reads as 0.
 inline bool tensor_map(CUtensorMap* map, const AttentionTensor& t, int type, int64_t batch, int64_t heads, int64_t rows, int64_t dim, int box_rows) {

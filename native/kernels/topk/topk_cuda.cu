@@ -1,247 +1,87 @@
-// A block takes a row and reads it once from memory: a sample of the row gives a bound that somewhat more than k elements
-// pass; those are kept in shared memory as (order key, complement of the index), which makes them all different, and sorted.
-// Where the sample misled (fewer than k or too many pass, as with many equal elements), the block finds the k-th key by
-// three histograms over the row and takes the elements equal to it by index: slower, still exact. Shared memory fills in any
-// order, the sort makes the result the same each time.
-#include "topk/topk.h"
-
-#include "common/cuda_types.cuh"
-
-#include <cmath>
+// A block takes a row, keeps somewhat more than its k greatest, finds the k-th of these and sorts what reaches it: shared memory
+// fills in any order, the sort makes the result the same each time.
+#include "topk/topk_row.cuh"
 
 namespace deepseek {
 namespace {
 
-constexpr int kRoom = 4096;    // elements that can be kept
-constexpr int kSample = 8192;  // elements of the sample
+__device__ __forceinline__ void exchange(uint64_t& mine, uint64_t other, bool greater) { mine = (mine > other) == greater ? mine : other; }
 
-__device__ __forceinline__ uint32_t order_key(float value, bool largest) {
-  const uint32_t bits = __float_as_uint(value + 0.0f);
-  const uint32_t key = value != value ? 0xffffffffu : bits ^ (static_cast<uint32_t>(static_cast<int32_t>(bits) >> 31) | 0x80000000u);
-  return largest ? key : ~key;
-}
-
-// The float that has this key (NaN for NaN's).
-__device__ __forceinline__ float float_of(uint32_t key, bool largest) {
-  key = largest ? key : ~key;
-  return __uint_as_float(key & 0x80000000u ? key ^ 0x80000000u : ~key);
-}
-
-struct Shared {
-  uint64_t kept[kRoom];
-  uint32_t counts[2048];
-  uint32_t warps[2][32];
-  uint32_t count, digit, rest;
-};
-
-// Sum over the block; the two halves of `warps` are used in turn.
-template <int kThreads>
-__device__ __forceinline__ uint32_t count_of(uint32_t value, uint32_t* warps) {
-  value = __reduce_add_sync(0xffffffffu, value);
-  const int lane = threadIdx.x % 32;
-  if (lane == 0) warps[threadIdx.x / 32] = value;
-  __syncthreads();
-  return __reduce_add_sync(0xffffffffu, lane < kThreads / 32 ? warps[lane] : 0u);
-}
-
-// A key that at least `rank` elements of the sample reach, and not many more where the keys allow it.
-template <class T, int kThreads>
-__device__ uint32_t sampled_bound(const T* x, int64_t n, uint32_t rank, bool largest, Shared& shared) {
-  constexpr int kEach = kSample / kThreads;
-  uint32_t key[kEach];
-  // Stretches of 32 elements, evenly spaced: a warp reads one at a time.
-  const int64_t step = n / (kSample / 32);
-#pragma unroll
-  for (int i = 0; i < kEach; i++) {
-    const int64_t stretch = i * (kThreads / 32) + threadIdx.x / 32, last = n - 32, start = stretch * step < last ? stretch * step : last;
-    key[i] = order_key(to_float(x[start + threadIdx.x % 32]), largest);
-  }
-  uint32_t low = 0, high = 0xffffffffu;  // count(low) >= rank
-  for (int turn = 0; turn < 32 && low < high; turn++) {
-    const uint32_t middle = low + (high - low) / 2 + 1;
-    uint32_t count = 0;
-#pragma unroll
-    for (int i = 0; i < kEach; i++) count += key[i] >= middle;
-    count = count_of<kThreads>(count, shared.warps[turn % 2]);
-    if (count < rank) {
-      high = middle - 1;
-    } else {
-      low = middle;
-      if (count <= rank + rank / 16) break;
-    }
-  }
-  return low;
-}
-
-template <class T>
-__device__ __forceinline__ void keep(float value, uint32_t index, bool largest, Shared& shared) {
-  const uint32_t place = atomicAdd(&shared.count, 1u);
-  if (place < kRoom) shared.kept[place] = static_cast<uint64_t>(order_key(value, largest)) << 32 | (0xffffffffu - index);
-}
-
-// Keeps the elements that reach the bound; all threads then know how many there were.
-template <class T, int kThreads>
-__device__ uint32_t keep_reaching(const T* x, int64_t n, uint32_t bound, bool all, bool largest, Shared& shared) {
-  if (threadIdx.x == 0) shared.count = 0;
-  __syncthreads();
-  const float limit = float_of(bound, largest);
-  // NaN passes every comparison turned round, so it is kept and its key then decides.
-  const auto passes = [&](float value) { return all || !(largest ? value < limit : value > limit); };
-  int64_t done = 0;
-  if (reinterpret_cast<uintptr_t>(x) % 16 == 0) {
-    constexpr int kUnroll = sizeof(T) == 4 ? 2 : 4;
-    const int64_t groups = n / 8;
-    const volatile uint32_t* kept_so_far = &shared.count;
-    for (int64_t g = threadIdx.x; g < groups && *kept_so_far <= kRoom; g += kUnroll * kThreads) {
-      Raw8<T> raw[kUnroll];
-#pragma unroll
-      for (int u = 0; u < kUnroll; u++) {
-        if (g + u * kThreads < groups) raw[u] = load_once(x + (g + u * kThreads) * 8);
-      }
-#pragma unroll
-      for (int half = 0; half < kUnroll; half += 2) {
-        float value[16];
-        unpack(raw[half], reinterpret_cast<float(&)[8]>(value[0]));
-        unpack(raw[half + 1], reinterpret_cast<float(&)[8]>(value[8]));
-        uint32_t passed = 0;
-#pragma unroll
-        for (int i = 0; i < 16; i++) passed |= (passes(value[i]) ? 1u : 0u) << i;
-        if (g + half * kThreads >= groups) passed = 0;
-        if (g + (half + 1) * kThreads >= groups) passed &= 0xffu;
-        if (passed == 0) continue;
-        uint32_t place = atomicAdd(&shared.count, static_cast<uint32_t>(__popc(passed)));
-#pragma unroll
-        for (int i = 0; i < 16; i++) {
-          if ((passed >> i & 1u) == 0) continue;
-          const auto index = static_cast<uint32_t>((g + (half + i / 8) * kThreads) * 8 + i % 8);
-          if (place < kRoom) shared.kept[place] = static_cast<uint64_t>(order_key(value[i], largest)) << 32 | (0xffffffffu - index);
-          place++;
-        }
-      }
-    }
-    done = groups * 8;
-  }
-  for (int64_t c = done + threadIdx.x; c < n; c += kThreads) {
-    const float value = to_float(x[c]);
-    if (passes(value)) keep<T>(value, static_cast<uint32_t>(c), largest, shared);
-  }
-  __syncthreads();
-  return shared.count;
-}
-
-// The k-th greatest key of the row, and how many elements equal to it belong to the result.
-template <class T, int kThreads>
-__device__ uint32_t exact_threshold(const T* x, int64_t n, uint32_t k, bool largest, Shared& shared, uint32_t& equal) {
-  uint32_t prefix = 0, known = 0;
-  for (int pass = 0; pass < 3; pass++) {
-    const int shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;
-    const uint32_t digits = pass == 2 ? 1024u : 2048u;
-    for (uint32_t i = threadIdx.x; i < digits; i += kThreads) shared.counts[i] = 0;
-    __syncthreads();
-    for (int64_t start = 0; start < n; start += kThreads) {
-      const int64_t c = start + threadIdx.x;
-      const uint32_t key = c < n ? order_key(to_float(x[c]), largest) : 0u;
-      const bool counts = c < n && (key & known) == prefix;
-      const uint32_t digit = (key >> shift) & (digits - 1), mask = __ballot_sync(0xffffffffu, counts);
-      if (mask == 0) continue;
-      // A warp whose elements share the digit adds once: many equal elements are why this path is taken.
-      const uint32_t leader = __shfl_sync(0xffffffffu, digit, __ffs(static_cast<int>(mask)) - 1);
-      if (__all_sync(0xffffffffu, !counts || digit == leader)) {
-        if (threadIdx.x % 32 == 0) atomicAdd(&shared.counts[leader], static_cast<uint32_t>(__popc(mask)));
-      } else if (counts) {
-        atomicAdd(&shared.counts[digit], 1u);
-      }
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      uint32_t digit = digits - 1, above = 0;
-      while (above + shared.counts[digit] < k) above += shared.counts[digit--];
-      shared.digit = digit;
-      shared.rest = k - above;
-    }
-    __syncthreads();
-    k = shared.rest;
-    prefix |= shared.digit << shift;
-    known |= (digits - 1) << shift;
-    __syncthreads();
-  }
-  equal = k;
-  return prefix;
-}
-
-// Keeps exactly the k elements of the result.
-template <class T, int kThreads>
-__device__ void keep_exactly(const T* x, int64_t n, uint32_t k, bool largest, Shared& shared) {
-  uint32_t equal;
-  const uint32_t threshold = exact_threshold<T, kThreads>(x, n, k, largest, shared, equal);
-  if (threadIdx.x == 0) shared.count = 0;
-  __syncthreads();
-  uint32_t before = 0;  // elements equal to the threshold at lower indices
-  int turn = 0;
-  for (int64_t start = 0; start < n; start += kThreads, turn ^= 1) {
-    const int64_t c = start + threadIdx.x;
-    const float value = c < n ? to_float(x[c]) : 0.0f;
-    const uint32_t key = order_key(value, largest);
-    if (c < n && key > threshold) keep<T>(value, static_cast<uint32_t>(c), largest, shared);
-    if (before >= equal) continue;
-    const uint32_t mask = __ballot_sync(0xffffffffu, c < n && key == threshold);
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    if (lane == 0) shared.warps[turn][warp] = static_cast<uint32_t>(__popc(mask));
-    __syncthreads();
-    const uint32_t of_warp = lane < kThreads / 32 ? shared.warps[turn][lane] : 0u;
-    const uint32_t lower = __reduce_add_sync(0xffffffffu, lane < warp ? of_warp : 0u) + static_cast<uint32_t>(__popc(mask & ((1u << lane) - 1u)));
-    if ((mask >> lane & 1u) != 0 && before + lower < equal) keep<T>(value, static_cast<uint32_t>(c), largest, shared);
-    before += __reduce_add_sync(0xffffffffu, of_warp);
-  }
-  __syncthreads();
-}
-
-// Bitonic, greatest first; count is a power of two.
-template <int kThreads>
+// Bitonic, greatest first, over kEach · kThreads elements: element t · kEach + e is register e of thread t, so that most
+// exchanges stay within a thread or a warp; the others go through shared memory, laid out so that banks do not clash.
+template <int kThreads, int kEach>
 __device__ void sort(uint64_t* kept, uint32_t count) {
-  for (uint32_t size = 2; size <= count; size *= 2) {
-    for (uint32_t stride = size / 2; stride > 0; stride /= 2) {
-      for (uint32_t i = threadIdx.x; i < count / 2; i += kThreads) {
-        const uint32_t low = 2 * i - (i & (stride - 1)), high = low + stride;
-        const uint64_t a = kept[low], b = kept[high];
-        if ((a < b) == ((low & size) == 0)) {
-          kept[low] = b;
-          kept[high] = a;
-        }
-      }
-      // Up to stride 32 a warp works on elements of its own: 32 pairs are 64 elements in a row.
-      if (stride > 32 || (stride == 1 && size >= 64)) {
-        __syncthreads();
-      } else {
-        __syncwarp();
+  uint64_t value[kEach];
+  const uint32_t first = threadIdx.x * kEach;
+#pragma unroll
+  for (int e = 0; e < kEach; e++) value[e] = first + e < count ? kept[first + e] : 0;
+#pragma unroll 1
+  for (uint32_t size = 2; size <= kEach * kThreads; size *= 2) {
+#pragma unroll 1
+    for (uint32_t stride = size / 2; stride >= 32 * kEach; stride /= 2) {
+      __syncthreads();
+#pragma unroll
+      for (int e = 0; e < kEach; e++) kept[e * kThreads + threadIdx.x] = value[e];
+      __syncthreads();
+      const bool greater = ((first & stride) == 0) == ((first & size) == 0);
+#pragma unroll
+      for (int e = 0; e < kEach; e++) exchange(value[e], kept[e * kThreads + (threadIdx.x ^ (stride / kEach))], greater);
+    }
+#pragma unroll
+    for (uint32_t stride = 16 * kEach; stride >= kEach; stride /= 2) {
+      if (stride >= size) continue;
+      const bool greater = ((first & stride) == 0) == ((first & size) == 0);
+#pragma unroll
+      for (int e = 0; e < kEach; e++) exchange(value[e], __shfl_xor_sync(0xffffffffu, value[e], stride / kEach), greater);
+    }
+#pragma unroll
+    for (int stride = kEach / 2; stride > 0; stride /= 2) {
+      if (stride >= static_cast<int>(size)) continue;
+#pragma unroll
+      for (int e = 0; e < kEach; e++) {
+        if ((e & stride) != 0) continue;
+        const bool descending = ((first + e) & size) == 0;
+        const uint64_t low = value[e], high = value[e + stride];
+        const bool swap = (low < high) == descending;
+        value[e] = swap ? high : low;
+        value[e + stride] = swap ? low : high;
       }
     }
   }
   __syncthreads();
+#pragma unroll
+  for (int e = 0; e < kEach; e++) kept[first + e] = value[e];
+  __syncthreads();
 }
 
 template <class T, int kThreads>
-__global__ void __launch_bounds__(kThreads) topk_kernel(const __grid_constant__ TopkParams p, uint32_t rank) {
+__global__ void __launch_bounds__(kThreads, kThreads == 512 ? 3 : 1) topk_kernel(const __grid_constant__ TopkParams p) {
   __shared__ Shared shared;
   const int64_t n = p.columns, row = blockIdx.x;
   const auto k = static_cast<uint32_t>(p.k);
   const T* x = static_cast<const T*>(p.x) + row * n;
-  uint32_t bound = 0;
-  if (n > kRoom) {
-    bound = sampled_bound<T, kThreads>(x, n, rank, p.largest, shared);
-    __syncthreads();
-  }
-  uint32_t count = keep_reaching<T, kThreads>(x, n, bound, n <= kRoom, p.largest, shared);
-  if (count < k || count > kRoom) {
-    __syncthreads();
-    keep_exactly<T, kThreads>(x, n, k, p.largest, shared);
-    count = k;
-  }
-  uint32_t size = 2;
-  while (size < count) size *= 2;
-  for (uint32_t i = count + threadIdx.x; i < size; i += kThreads) shared.kept[i] = 0;
+  const uint32_t count = keep_greatest<T, kThreads>(x, n, k, p.largest, shared);
   __syncthreads();
-  sort<kThreads>(shared.kept, size);
+  if (count > k) {
+    uint64_t own[kRoom / kThreads];
+    take_share<kThreads>(own, count, shared);
+    const uint64_t least = greatest_rank<kThreads>(own, k, shared);
+    if (threadIdx.x == 0) shared.count = 0;
+    __syncthreads();
+#pragma unroll
+    for (int e = 0; e < kRoom / kThreads; e++) {
+      if (own[e] >= least) shared.kept[atomicAdd(&shared.count, 1u)] = own[e];
+    }
+    __syncthreads();
+  }
+  // k is 2048 at most.
+  if (k <= kThreads) {
+    sort<kThreads, 1>(shared.kept, k);
+  } else if (k <= 2 * kThreads) {
+    sort<kThreads, 2>(shared.kept, k);
+  } else {
+    sort<kThreads, 4>(shared.kept, k);
+  }
   for (uint32_t i = threadIdx.x; i < k; i += kThreads) {
     const uint32_t index = 0xffffffffu - static_cast<uint32_t>(shared.kept[i]);
     static_cast<T*>(p.values)[row * p.k + i] = x[index];
@@ -251,16 +91,12 @@ __global__ void __launch_bounds__(kThreads) topk_kernel(const __grid_constant__ 
 
 template <class T>
 void launch(const TopkParams& p) {
-  // Of the sample, k · sample / columns elements are expected among the k greatest, give or take the square root of that:
-  // five of those more leave about one miss in a million rows.
-  const double share = static_cast<double>(p.k) * kSample / static_cast<double>(p.columns);
-  const auto rank = static_cast<uint32_t>(share + 5 * std::sqrt(share) + 4);
   const auto stream = static_cast<cudaStream_t>(p.stream);
   const auto rows = static_cast<unsigned>(p.rows);
   if (p.rows <= multiprocessors()) {
-    topk_kernel<T, 1024><<<rows, 1024, 0, stream>>>(p, rank);
+    topk_kernel<T, 1024><<<rows, 1024, 0, stream>>>(p);
   } else {
-    topk_kernel<T, 512><<<rows, 512, 0, stream>>>(p, rank);
+    topk_kernel<T, 512><<<rows, 512, 0, stream>>>(p);
   }
 }
 
