@@ -67,10 +67,11 @@ public sealed class ResNet : Module
     protected override Tensor Compute(Tensor x)
     {
         using var scope = TensorScope.Open();
-        x = _pool.Forward(_stemNorm.Forward(_stem.Forward(x)).Relu()); // [N, width, H/4, W/4]
+        x = _pool.Forward(_stemNorm.Forward(_stem.Forward(x), default, relu: true)); // [N, width, H/4, W/4]
+        Tensor shortcut = default;
         foreach (var block in _blocks)
         {
-            x = block.Forward(x);
+            (x, shortcut) = block.Forward(x, shortcut);
         }
         return scope.Return(_head.Forward(_mean.Forward(x).Flatten()));
     }
@@ -105,16 +106,37 @@ internal sealed class ResNetBlock : Module
 
     public override bool IsSegment => true;
 
+    /// <summary>
+    /// From the input to the output, each as two tensors of the same numbers, one for the body and one for the shortcut, whose gradients the norms add as they
+    /// read them; a shortcut that is none is the body's tensor.
+    /// </summary>
+    internal (Tensor Body, Tensor Shortcut) Forward(Tensor body, Tensor shortcut)
+    {
+        if (Recomputes || IsObserved)
+        {
+            return (Forward(body), default);
+        }
+        using var range = EnterTrace();
+        using var scope = TensorScope.Open();
+        shortcut = shortcut.IsNone ? body : shortcut;
+        var (first, second) = _norms[^1].Fork(Body(body), _shortcut?.Forward(shortcut) ?? shortcut);
+        return (scope.Return(first), second.IsNone ? second : scope.Return(second));
+    }
+
     protected override Tensor Compute(Tensor x)
     {
         using var scope = TensorScope.Open();
-        var y = x;
-        for (var i = 0; i < _kernels.Length; i++)
+        return scope.Return(_norms[^1].Forward(Body(x), _shortcut?.Forward(x) ?? x, relu: true));
+    }
+
+    // Up to the last kernel, whose norm takes the shortcut.
+    private Tensor Body(Tensor x)
+    {
+        for (var i = 0; i < _kernels.Length - 1; i++)
         {
-            y = _norms[i].Forward(_kernels[i].Forward(y));
-            y = i < _kernels.Length - 1 ? y.Relu() : y;
+            x = _norms[i].Forward(_kernels[i].Forward(x), default, relu: true);
         }
-        return scope.Return((y + (_shortcut?.Forward(x) ?? x)).Relu());
+        return _kernels[^1].Forward(x);
     }
 
     internal static Conv2d Kernel(int inputs, int outputs, int size, int stride)

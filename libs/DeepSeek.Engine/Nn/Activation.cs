@@ -22,6 +22,8 @@ public enum ActivationKind
 /// <summary>An element-wise non-linearity.</summary>
 public sealed class Activation(ActivationKind kind) : Module
 {
+    internal bool IsPlainRelu => kind == ActivationKind.Relu && !IsObserved && !Recomputes;
+
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor x) => kind switch
     {

@@ -20,9 +20,16 @@ public sealed class Sequential : Module
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor x)
     {
-        foreach (var module in _modules)
+        for (var i = 0; i < _modules.Length; i++)
         {
-            x = module.Forward(x);
+            // A batch norm takes the ReLU behind it along, unless somebody looks at what passes between them.
+            if (_modules[i] is BatchNorm norm && i + 1 < _modules.Length && _modules[i + 1] is Activation { IsPlainRelu: true })
+            {
+                x = norm.Forward(x, default, relu: true);
+                i++;
+                continue;
+            }
+            x = _modules[i].Forward(x);
         }
         return x;
     }

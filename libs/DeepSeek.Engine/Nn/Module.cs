@@ -38,6 +38,9 @@ public abstract class Module : IDisposable
     /// <summary>Calls a hook with this module, place and value whenever a value passes; what it returns takes the value's place, unless it is <c>default</c>. Disposing removes it.</summary>
     public IDisposable OnPass(HookPlace place, ModuleHook hook) => (_hooks ??= new ModuleHooks()).Add(place, hook);
 
+    /// <summary>Counts what follows as this module's in a running trace: for passes of another form than <see cref="Forward"/>.</summary>
+    protected TraceRange EnterTrace() => Trace.Enter(this);
+
     /// <summary>What the module does; <see cref="Forward"/> calls it.</summary>
     protected abstract Tensor Compute(Tensor x);
 

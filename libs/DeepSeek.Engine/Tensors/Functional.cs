@@ -1,3 +1,5 @@
+using DeepSeek.Engine.Export;
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Precision;
 
@@ -12,9 +14,21 @@ public static partial class Functional
 
     internal static Tensor PlainLinear(Tensor x, Tensor weight, Tensor bias) => OperatorCall.To(Operators.Linear).Add(x).Add(weight).Add(bias).One();
 
-    /// <summary>Normalisation over the batch, per channel; training uses and updates the batch's own statistics.</summary>
-    public static Tensor BatchNorm(Tensor x, Tensor weight, Tensor bias, Tensor runningMean, Tensor runningVariance, bool training, double momentum, double epsilon) =>
-        OperatorCall.To(Operators.BatchNorm).Add(x).Add(weight).Add(bias).Add(runningMean).Add(runningVariance).Add(training).Add(momentum).Add(epsilon).Add(false).One();
+    /// <summary>
+    /// Normalisation over the batch, per channel, of [N, C, ..]; training uses the batch's own statistics and lets the running ones follow. A residual of
+    /// x's shape is added and ReLU applied in the same pass where that is possible (channels-last layout, float32 weights).
+    /// </summary>
+    public static Tensor BatchNorm(Tensor x, Tensor weight, Tensor bias, Tensor runningMean, Tensor runningVariance, bool training, double momentum, double epsilon, Tensor residual = default, bool relu = false)
+    {
+        if (!OperatorTrace.Recording)
+        {
+            return FusedBatchNorm.Apply(x, residual, weight, bias, runningMean, runningVariance, training, momentum, epsilon, relu);
+        }
+        using var scope = TensorScope.Open();
+        var y = OperatorCall.To(Operators.BatchNorm).Add(x).Add(weight).Add(bias).Add(runningMean).Add(runningVariance).Add(training).Add(momentum).Add(epsilon).Add(false).One();
+        y = residual.IsNone ? y : y + residual;
+        return scope.Return(relu ? y.Relu() : y);
+    }
 
     /// <summary>Normalisation over the last dimension.</summary>
     public static Tensor LayerNorm(Tensor x, long features, Tensor weight, Tensor bias, double epsilon)
