@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using DeepSeek.Engine;
 using DeepSeek.Engine.Cuda;
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Tensors;
@@ -33,6 +34,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         {
             CudaDevice.AllowTf32();
             CudaDevice.BenchmarkConvolutions();
+            FusedLinear.TuneProducts();
             CudaDevice.ResetPeaks();
         }
         return name switch

@@ -192,7 +192,9 @@ internal sealed class GptBlock : Module
     /// <summary>Whether hooks want to see the values that fusion does not make.</summary>
     internal bool IsWatched => IsObserved;
 
-    internal Tensor Branch(Tensor x) => _dropout.Forward(_narrow.Forward(_widen.Forward(x).GeluTanh())); // [N, T, 4·width] between
+    internal Tensor Branch(Tensor x) => _dropout.Forward(_widen.MayJoin(x) && _narrow.MayJoin(x)
+        ? FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, _narrow.Bias)
+        : _narrow.Forward(_widen.Forward(x).GeluTanh())); // [N, T, 4·width] between
 }
 
 internal sealed class GptAttention : Module
@@ -232,9 +234,13 @@ internal sealed class GptAttention : Module
     protected override Tensor Compute(Tensor x)
     {
         using var scope = TensorScope.Open();
+        var dropout = Training ? _weightDropout : 0;
+        if (Sparse is null && TokenSparse is null && dropout == 0 && _project.MayJoin(x))
+        {
+            return scope.Return(_dropout.Forward(_join.Forward(FusedLinear.ProjectedAttention(x, _project.Weight, _project.Bias, _heads, causal: true))));
+        }
         Span<Tensor> parts = [default, default, default];
         Project(x, parts);
-        var dropout = Training ? _weightDropout : 0;
         var y = TokenSparse is not null ? TokenSparse.Forward(x, parts[0], parts[1], parts[2], dropout)
             : Sparse is not null ? Sparse.Forward(parts[0], parts[1], parts[2], causal: true)
             : Functional.Attention(parts[0], parts[1], parts[2], causal: true, dropout: dropout);
@@ -267,5 +273,13 @@ internal sealed class InputMajorLinear : Module
         _bias = Parameter("bias", TensorHandle.Filled(0, outputs));
     }
 
-    protected override Tensor Compute(Tensor x) => Functional.Linear(x, _weight.Tensor.Transpose(0, 1), _bias.Tensor); // [.., outputs]
+    /// <summary>[outputs, inputs].</summary>
+    internal Tensor Weight => _weight.Tensor.Transpose(0, 1);
+
+    internal Tensor Bias => _bias.Tensor;
+
+    /// <summary>Whether nobody looks at this layer's values, and an operator that takes in its neighbours is faster.</summary>
+    internal bool MayJoin(Tensor x) => !IsObserved && !Recomputes && FusedLinear.Joins(x, _weight.Tensor);
+
+    protected override Tensor Compute(Tensor x) => Functional.Linear(x, Weight, Bias); // [.., outputs]
 }

@@ -36,6 +36,8 @@ public static class OperatorWork
     {
         "aten::mm" or "aten::bmm" or "aten::matmul" or "aten::mv" or "aten::dot" or "aten::vdot" or "aten::linear" or "aten::mkldnn_linear" or "aten::_scaled_mm" => Product(call, call.Tensor(0)),
         "aten::addmm" or "aten::addmm_" or "aten::baddbmm" or "aten::baddbmm_" or "aten::addmv" or "aten::addmv_" or "aten::_addmm_activation" => Product(call, call.Tensor(1)),
+        // Its first tensor is the result.
+        "deepseek::product" => call.Tensor(0) is { } made && call.Tensor(1) is { Sizes: [_, var inner] } ? 2.0 * made.Elements * inner : null,
         "aten::conv1d" or "aten::conv2d" or "aten::conv3d" or "aten::mkldnn_convolution" or "aten::cudnn_convolution" or "aten::cudnn_convolution_relu" or "aten::cudnn_convolution_add_relu"
             or "aten::_slow_conv2d_forward" or "aten::thnn_conv2d" or "aten::_conv_depthwise2d" or "aten::conv_depthwise3d" or "aten::slow_conv3d" or "aten::slow_conv3d_forward"
             or "aten::slow_conv_dilated2d" or "aten::slow_conv_dilated3d" => Convolution(Output(call), call.Tensor(1)),
@@ -159,6 +161,8 @@ public static class OperatorWork
         {
             case "aten::convolution_backward" when call.Arguments is [_, _, _, _, _, _, _, _, _, _, long[] wanted, ..]:
                 return (call.Tensor(0)?.Bytes + (wanted[1] != 0 ? call.Tensor(1)?.Bytes : 0) + (wanted[0] != 0 ? call.Tensor(2)?.Bytes : 0)) + call.Outputs.Sum(t => t.Bytes);
+            case "deepseek::product":
+                return call.Inputs.Sum(t => t.Bytes);
             case "deepseek::adamw": // parameter and two moments read and written, gradient read
                 return call.Tensor(0)?.Elements * 28; // the same for a half-precision parameter with its float32 master: 2 + 2 + 8 + 16
             case "deepseek::sgd": // parameter and momentum read and written, gradient read

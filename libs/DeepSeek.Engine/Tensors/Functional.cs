@@ -12,7 +12,8 @@ public static partial class Functional
     public static Tensor Linear(Tensor x, Tensor weight, Tensor bias = default) =>
         LinearMode.Current is { } mode ? mode.Apply(x, weight, bias) : PlainLinear(x, weight, bias);
 
-    internal static Tensor PlainLinear(Tensor x, Tensor weight, Tensor bias) => OperatorCall.To(Operators.Linear).Add(x).Add(weight).Add(bias).One();
+    internal static Tensor PlainLinear(Tensor x, Tensor weight, Tensor bias) =>
+        FusedLinear.Suits(x, weight) ? FusedLinear.Of(x, weight, bias) : OperatorCall.To(Operators.Linear).Add(x).Add(weight).Add(bias).One();
 
     /// <summary>
     /// Normalisation over the batch, per channel, of [N, C, ..]; training uses the batch's own statistics and lets the running ones follow. A residual of

@@ -166,6 +166,13 @@ internal sealed unsafe class OperatorCall
         return _results[0].Kind == ValueKind.Int ? _results[0].Bits : throw new InvalidOperationException($"The result is of kind {_results[0].Kind}, not an integer.");
     }
 
+    /// <summary>Calls an operator with a truth value as result.</summary>
+    internal bool Truth()
+    {
+        Invoke(1);
+        return _results[0].Kind == ValueKind.Bool ? _results[0].Bits != 0 : throw new InvalidOperationException($"The result is of kind {_results[0].Kind}, not a truth value.");
+    }
+
     /// <summary>Calls an operator that changes its first argument; the alias it returns is freed.</summary>
     internal void InPlace()
     {

@@ -5,6 +5,10 @@
 
 #include "common/operator.h"
 
+#ifdef DEEPSEEK_CUDA
+#include "linear/product.h"
+#endif
+
 namespace deepseek {
 namespace {
 
@@ -35,6 +39,17 @@ void rows(at::Tensor& logits, const at::Tensor& targets, at::Tensor losses, cons
   rows_by_operators(logits, targets, losses, scale);
 }
 
+// out = a·b, or that added to it.
+void product(at::Tensor& out, const at::Tensor& a, const at::Tensor& b, bool accumulates = false) {
+#ifdef DEEPSEEK_CUDA
+  if (linear::can_multiply(out) && linear::can_multiply(a) && linear::can_multiply(b)) {
+    linear::multiply({out, a, b, linear::Epilogue::kNone, at::Tensor(), at::Tensor(), accumulates});
+    return;
+  }
+#endif
+  if (accumulates) out.addmm_(a, b); else at::mm_out(out, a, b);
+}
+
 class HeadLoss : public torch::autograd::Function<HeadLoss> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& targets, int64_t chunk, bool gradients) {
@@ -48,16 +63,17 @@ class HeadLoss : public torch::autograd::Function<HeadLoss> {
     const auto scale = late ? at::ones({}, inverse.options()) : inverse;
     auto losses = at::empty({n}, x.options().dtype(wide));
     auto dx = gradients ? at::empty_like(x) : at::Tensor();
-    at::Tensor dw;
+    auto dw = gradients ? at::empty_like(weight) : at::Tensor();
     for (int64_t from = 0; from < n; from += chunk) {
       const auto count = std::min(chunk, n - from);
       const auto piece = x.narrow(0, from, count);
-      auto logits = at::mm(piece, weight.t());
+      auto logits = at::empty({count, weight.size(0)}, x.options());
+      product(logits, piece, weight.t());
       rows(logits, targets.narrow(0, from, count), losses.narrow(0, from, count), scale);
       if (!gradients) continue;
       auto part = dx.narrow(0, from, count);
-      at::mm_out(part, logits, weight);
-      dw = dw.defined() ? dw.addmm_(logits.t(), piece) : at::mm(logits.t(), piece);
+      product(part, logits, weight);
+      product(dw, logits.t(), piece, from > 0);
     }
     if (gradients) {
       context->save_for_backward({dx, dw, late ? inverse : at::Tensor()});

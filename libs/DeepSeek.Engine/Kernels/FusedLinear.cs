@@ -1,0 +1,51 @@
+using DeepSeek.Engine.Export;
+using DeepSeek.Engine.Precision;
+using DeepSeek.Engine.Tensors;
+
+namespace DeepSeek.Engine.Kernels;
+
+/// <summary>
+/// Linear layers with what surrounds them. On an NVIDIA GPU in half precision, biases and GELU are added inside the matrix products by
+/// cuBLASLt, and the biases' gradients are made on the way of other passes; elsewhere libtorch's operators do all. They are differentiated once.
+/// </summary>
+public static class FusedLinear
+{
+    private static readonly Operator s_linear = new("deepseek::linear");
+    private static readonly Operator s_geluMlp = new("deepseek::gelu_mlp");
+    private static readonly Operator s_projectedAttention = new("deepseek::projected_attention");
+    private static readonly Operator s_tuneProducts = new("deepseek::tune_products");
+
+    /// <summary>x·Wᵀ + b: x [.., in], W [out, in], b [out] or none, all of one type → [.., out].</summary>
+    public static Tensor Of(Tensor x, Tensor weight, Tensor bias = default) => OperatorCall.To(s_linear).Add(x).Add(weight).Add(bias).One();
+
+    /// <summary>
+    /// GELU(x·W₁ᵀ + b₁)·W₂ᵀ + b₂ with GELU's tanh form (Hendrycks and Gimpel, arXiv 1606.08415), a transformer's feed-forward branch:
+    /// x [.., in], W₁ [width, in], W₂ [out, width], biases or none → [.., out]. Two tensors of the inner width are kept for the backward pass.
+    /// </summary>
+    public static Tensor GeluMlp(Tensor x, Tensor wide, Tensor wideBias, Tensor narrow, Tensor narrowBias) =>
+        OperatorCall.To(s_geluMlp).Add(x).Add(wide).Add(wideBias).Add(narrow).Add(narrowBias).One();
+
+    /// <summary>
+    /// softmax(q·kᵀ/√D)·v (Vaswani et al., arXiv 1706.03762, eq. 1) with q, k and v = x·Wᵀ + b: x [N, T, in], W [3·C, in] with the rows of
+    /// queries, keys and values in this order, b [3·C] or none, heads of D = C/heads → [N, T, C]. By the attention that libtorch chooses;
+    /// where that is cuDNN's, the gradients of q, k and v are put side by side and summed for b in one pass.
+    /// </summary>
+    /// <param name="heads">Divides C.</param>
+    /// <param name="causal">Place t sees places up to t only.</param>
+    public static Tensor ProjectedAttention(Tensor x, Tensor weight, Tensor bias, int heads, bool causal) =>
+        OperatorCall.To(s_projectedAttention).Add(x).Add(weight).Add(bias).Add((long)heads).Add(causal).One();
+
+    /// <summary>
+    /// Whether the first product of a new shape tries out the algorithms that cuBLASLt proposes and keeps the fastest (some hundredths of a
+    /// second a shape, in this process); otherwise cuBLASLt's first proposal. Which one wins may change from run to run, and with it the last
+    /// bits of the results. Without CUDA it has no effect. Returns the former setting.
+    /// </summary>
+    public static bool TuneProducts(bool enabled = true) => OperatorCall.To(s_tuneProducts).Add(enabled).Truth();
+
+    /// <summary>Whether the operators of several steps are the faster way for such an input and weight, and what is asked of linear layers now (FP8, an export) allows them.</summary>
+    public static bool Joins(Tensor x, Tensor weight) => LinearMode.Current is null && Suits(x, weight);
+
+    /// <summary>Whether a layer should take <see cref="Of"/> for such an input and weight.</summary>
+    internal static bool Suits(Tensor x, Tensor weight) =>
+        x.Dtype is Dtype.BFloat16 or Dtype.Float16 && weight.Dtype == x.Dtype && x.Device.IsCuda && !OperatorTrace.Recording;
+}

@@ -1,0 +1,197 @@
+// deepseek::linear: x·Wᵀ + b; deepseek::gelu_mlp: two of them with GELU (tanh form) between; deepseek::projected_attention: one of
+// them that makes queries, keys and values, and attention. On an NVIDIA GPU, in half precision, biases and GELU are added inside the
+// products (product.h), and GELU's slope, the three gradients' way into one tensor and the biases' gradients are one pass (gradients.h).
+#include "linear/layers.h"
+
+#include <torch/version.h>
+
+#include <cmath>
+
+#ifdef DEEPSEEK_CUDA
+#include "linear/product.h"
+#endif
+
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 6)
+#define DS_CHOOSES_ATTENTION
+#include <ATen/SDPBackend.h>
+#endif
+
+namespace deepseek {
+namespace {
+
+using OptionalTensor = c10::optional<at::Tensor>;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+using namespace linear;
+
+constexpr const char* kLinear = "deepseek::linear";
+constexpr const char* kMlp = "deepseek::gelu_mlp";
+constexpr const char* kAttention = "deepseek::projected_attention";
+
+void refuse_second(const char* op) { TORCH_CHECK(!at::GradMode::is_enabled(), op, ": there is no second derivative"); }
+
+struct Linear : torch::autograd::Function<Linear> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias) {
+    const at::NoGradGuard no_grad;
+    const c10::OptionalDeviceGuard device(x.device());
+    const auto rows = rows_of(x);
+    ctx->save_for_backward({rows, weight});
+    ctx->saved_data["sizes"] = x.sizes().vec();
+    ctx->saved_data["wanted"] = wanted({x, weight, defined_or_empty(bias)});
+    return linear::forward(rows, weight, defined_or_empty(bias)).view(sizes_with(x, weight.size(0)));
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    refuse_second(kLinear);
+    const auto saved = ctx->get_saved_variables();
+    const c10::OptionalDeviceGuard device(saved[0].device());
+    const auto bits = ctx->saved_data["wanted"].toInt();
+    const auto dy = rows_of(gradients[0]);
+    return {(bits & 1) != 0 ? input_gradient(dy, saved[1]).view(ctx->saved_data["sizes"].toIntVector()) : at::Tensor(), (bits & 2) != 0 ? weight_gradient(dy, saved[0], saved[1]) : at::Tensor(),
+            (bits & 4) != 0 ? bias_gradient(dy) : at::Tensor()};
+  }
+};
+
+struct Mlp : torch::autograd::Function<Mlp> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& wide, const OptionalTensor& wide_bias, const at::Tensor& narrow, const OptionalTensor& narrow_bias) {
+    const at::NoGradGuard no_grad;
+    const c10::OptionalDeviceGuard device(x.device());
+    const auto rows = rows_of(x);
+    const auto made = forward_gelu(rows, wide, defined_or_empty(wide_bias));
+    ctx->save_for_backward({rows, wide, narrow, made.first, made.second});
+    ctx->saved_data["sizes"] = x.sizes().vec();
+    ctx->saved_data["wanted"] = wanted({x, wide, defined_or_empty(wide_bias), narrow, defined_or_empty(narrow_bias)});
+    return linear::forward(made.second, narrow, defined_or_empty(narrow_bias)).view(sizes_with(x, narrow.size(0)));
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    refuse_second(kMlp);
+    const auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &wide = saved[1], &narrow = saved[2], &kept = saved[3], &hidden = saved[4];
+    const c10::OptionalDeviceGuard device(x.device());
+    const auto bits = ctx->saved_data["wanted"].toInt();
+    const auto dy = rows_of(gradients[0]);
+    at::Tensor dx, dwide, dwide_bias, dnarrow, dnarrow_bias;
+    if ((bits & 8) != 0) dnarrow = weight_gradient(dy, hidden, narrow);
+    if ((bits & 16) != 0) dnarrow_bias = bias_gradient(dy);
+    if ((bits & 7) != 0) {
+      const auto inner = gelu_gradient(dy, narrow, kept);
+      if ((bits & 4) != 0) dwide_bias = inner.second;
+      if ((bits & 2) != 0) dwide = weight_gradient(inner.first, x, wide);
+      if ((bits & 1) != 0) dx = input_gradient(inner.first, wide).view(ctx->saved_data["sizes"].toIntVector());
+    }
+    return {dx, dwide, dwide_bias, dnarrow, dnarrow_bias};
+  }
+};
+
+struct Heads {
+  at::Tensor q, k, v;  // [N, heads, T, width]
+};
+
+Heads heads_of(const at::Tensor& joint, int64_t heads) {
+  const auto n = joint.size(0), t = joint.size(1), columns = joint.size(2) / 3;
+  const auto part = [&](int64_t i) { return joint.narrow(2, i * columns, columns).view({n, t, heads, columns / heads}).transpose(1, 2); };
+  return {part(0), part(1), part(2)};
+}
+
+at::Tensor beside(const at::Tensor& y) { return y.transpose(1, 2).reshape({y.size(0), y.size(2), y.size(1) * y.size(3)}); }
+
+// [N, T, 3·C] -> [N, T, C], by differentiable operators.
+at::Tensor attention(const at::Tensor& joint, int64_t heads, bool causal) {
+  const auto p = heads_of(joint, heads);
+#if TORCH_VERSION_MAJOR >= 2
+  return beside(at::scaled_dot_product_attention(p.q, p.k, p.v, {}, 0.0, causal));
+#else
+  auto scores = at::matmul(p.q * (1 / std::sqrt(static_cast<double>(p.q.size(3)))), p.k.transpose(2, 3));
+  if (causal) scores = scores + at::full({scores.size(2), scores.size(3)}, -INFINITY, scores.options()).triu(1);
+  return beside(at::matmul(scores.softmax(-1), p.v));
+#endif
+}
+
+#ifdef DS_CHOOSES_ATTENTION
+bool takes_cudnn(const at::Tensor& x, int64_t columns, int64_t heads, bool causal) {
+  if (!x.is_cuda() || x.numel() == 0 || (x.scalar_type() != at::kBFloat16 && x.scalar_type() != at::kHalf)) return false;
+  const auto p = heads_of(at::empty({x.size(0), x.size(1), columns}, x.options()), heads);
+  return at::_fused_sdp_choice(p.q, p.k, p.v, std::nullopt, 0.0, causal) == static_cast<int64_t>(at::SDPBackend::cudnn_attention);
+}
+
+struct Attention : torch::autograd::Function<Attention> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias, int64_t heads, bool causal) {
+    const at::NoGradGuard no_grad;
+    const c10::OptionalDeviceGuard device(x.device());
+    const auto rows = rows_of(x);
+    const auto joint = linear::forward(rows, weight, defined_or_empty(bias)).view(sizes_with(x, weight.size(0)));
+    const auto p = heads_of(joint, heads);
+    const auto made = at::_scaled_dot_product_cudnn_attention(p.q, p.k, p.v, std::nullopt, true, 0.0, causal);
+    ctx->save_for_backward({rows, weight, joint, std::get<0>(made), std::get<1>(made), std::get<6>(made), std::get<7>(made)});
+    ctx->saved_data["heads"] = heads;
+    ctx->saved_data["causal"] = causal;
+    ctx->saved_data["wanted"] = wanted({x, weight, defined_or_empty(bias)});
+    return beside(std::get<0>(made));
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    refuse_second(kAttention);
+    const auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1], &joint = saved[2], &y = saved[3];
+    const c10::OptionalDeviceGuard device(x.device());
+    const auto bits = ctx->saved_data["wanted"].toInt();
+    const auto p = heads_of(joint, ctx->saved_data["heads"].toInt());
+    const auto n = y.size(0), heads = y.size(1), t = y.size(2), width = y.size(3);
+    const auto dy = gradients[0].contiguous().view({n, t, heads, width}).transpose(1, 2);
+    const auto [dq, dk, dv] = at::_scaled_dot_product_cudnn_attention_backward(dy, p.q, p.k, p.v, y, saved[4], saved[5], saved[6], {}, {}, {}, t, t, 0.0, ctx->saved_data["causal"].toBool());
+    const auto [djoint, dbias] = joined(beside(dq), beside(dk), beside(dv));
+    const auto rows = rows_of(djoint);
+    return {(bits & 1) != 0 ? input_gradient(rows, weight).view({n, t, weight.size(1)}) : at::Tensor(), (bits & 2) != 0 ? weight_gradient(rows, x, weight) : at::Tensor(),
+            (bits & 4) != 0 ? dbias : at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+#endif
+
+at::Tensor linear_op(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias) {
+  TORCH_CHECK(x.dim() >= 1, kLinear, ": x has no dimension");
+  check(x, x.size(-1), weight, defined_or_empty(bias), kLinear);
+  return Linear::apply(x, weight, bias);
+}
+
+at::Tensor gelu_mlp(const at::Tensor& x, const at::Tensor& wide, const OptionalTensor& wide_bias, const at::Tensor& narrow, const OptionalTensor& narrow_bias) {
+  TORCH_CHECK(x.dim() >= 1, kMlp, ": x has no dimension");
+  check(x, x.size(-1), wide, defined_or_empty(wide_bias), kMlp);
+  check(x, wide.size(0), narrow, defined_or_empty(narrow_bias), kMlp);
+  return Mlp::apply(x, wide, wide_bias, narrow, narrow_bias);
+}
+
+at::Tensor projected_attention(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias, int64_t heads, bool causal) {
+  TORCH_CHECK(x.dim() == 3, kAttention, ": x ", x.sizes(), " is not [N, T, in]");
+  check(x, x.size(-1), weight, defined_or_empty(bias), kAttention);
+  TORCH_CHECK(heads > 0 && weight.size(0) % (3 * heads) == 0, kAttention, ": the weight's ", weight.size(0), " rows are not queries, keys and values of ", heads, " heads");
+#ifdef DS_CHOOSES_ATTENTION
+  if (takes_cudnn(x, weight.size(0), heads, causal)) return Attention::apply(x, weight, bias, heads, causal);
+#endif
+  return attention(Linear::apply(x, weight, bias), heads, causal);
+}
+
+// Returns the former setting.
+bool tune(bool on) {
+#ifdef DEEPSEEK_CUDA
+  return tune_products(on);
+#else
+  (void)on;
+  return false;
+#endif
+}
+
+}  // namespace
+}  // namespace deepseek
+
+TORCH_LIBRARY_FRAGMENT(deepseek, m) {
+  m.def("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
+  m.def("gelu_mlp(Tensor x, Tensor wide, Tensor? wide_bias, Tensor narrow, Tensor? narrow_bias) -> Tensor");
+  m.def("projected_attention(Tensor x, Tensor weight, Tensor? bias, int heads, bool causal) -> Tensor");
+  m.def("tune_products(bool on) -> bool", deepseek::tune);
+}
+TORCH_LIBRARY_IMPL(deepseek, CompositeImplicitAutograd, m) {
+  m.impl("linear", deepseek::linear_op);
+  m.impl("gelu_mlp", deepseek::gelu_mlp);
+  m.impl("projected_attention", deepseek::projected_attention);
+}

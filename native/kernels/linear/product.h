@@ -1,0 +1,32 @@
+// Matrix products with an epilogue on an NVIDIA GPU, by cuBLASLt: what would be a pass over memory of its own is done on the product's
+// accumulators. Algorithms are chosen by cuBLASLt's heuristic once for each shape, or timed there (tune_products).
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace deepseek::linear {
+
+enum class Epilogue : int {
+  kNone,
+  kBias,  // out = ab + vector
+  kGelu,  // kept = ab + vector, out = GELU of it by its tanh form
+};
+
+// out [m, n] = a [m, k] · b [k, n], each with unit stride in one dimension, all bfloat16 or all float16 (out may be float32).
+struct Product {
+  at::Tensor out, a, b;
+  Epilogue epilogue = Epilogue::kNone;
+  at::Tensor vector;         // [n], of out's type
+  at::Tensor kept;           // laid out as out, which is row by row then
+  bool accumulates = false;  // adds to out
+};
+
+// Whether cuBLASLt can be reached and takes such a matrix.
+bool can_multiply(const at::Tensor& matrix);
+// Multiplies on the current stream; fails where no algorithm is found.
+void multiply(const Product& product);
+// Whether the next product of a new shape is timed with each algorithm that the heuristic proposes; not while a graph is captured.
+// Returns the former setting.
+bool tune_products(bool on);
+
+}  // namespace deepseek::linear
