@@ -47,6 +47,16 @@ def inputs(channels, side):
     return [[make().requires_grad_(), make().requires_grad_(), make(), make()] for _ in range(sets)], size
 
 
+def pool():
+    """ResNet-50's max-pool: forward 1 read, 1/4 write and as many bytes as elements of it; backward the same back."""
+    x = torch.randn(BATCH, 64, 112, 112, device="cuda", dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last).requires_grad_()
+    g = torch.randn(BATCH, 64, 56, 56, device="cuda", dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    size = x.numel() * 2 * (1 + 1 / 4 + 1 / 8)
+    for name, operator in (("ours", lambda: ds.max_pool2d(x, 3, 2, 1)), ("PyTorch", lambda: F.max_pool2d(x, 3, 2, 1))):
+        times = kernels(lambda _: torch.autograd.grad(operator(), x, g))
+        print(f"max-pool, {name}: " + ", ".join(f"{kernel[kernel.find('::') + 2:][:60]} {time:.0f} us {size / time / 1e6:.2f} TB/s" for kernel, time in times.items()))
+
+
 def main():
     x = torch.empty(411041792 // 2, device="cuda", dtype=torch.bfloat16)
     y = torch.empty_like(x)
@@ -93,6 +103,7 @@ def main():
         total["ours"] += times * sum(by.values())
         total["eager"] += times * sum(eager_kernels.values())
         del sets
+    pool()
     print("ResNet-50's 53 layers, ms: " + ", ".join(f"{name} {time / 1e3:.2f}" for name, time in total.items()))
 
 

@@ -1,3 +1,5 @@
+using DeepSeek.Engine.Export;
+
 namespace DeepSeek.Engine.Tensors;
 
 public static partial class Functional
@@ -5,8 +7,13 @@ public static partial class Functional
     /// <summary>Greatest element of each window: [N, C, ..] with one to three dimensions in place of the dots.</summary>
     public static Tensor MaxPool(Tensor x, long kernel, long stride, long padding = 0)
     {
-        Span<long> lists = stackalloc long[3 * MaxSpatial];
         var n = Spatial(x);
+        if (n == 2 && !OperatorTrace.Recording)
+        {
+            // Of libtorch or, in channels-last layout on a GPU, the engine's own: the operator decides.
+            return OperatorCall.To(Operators.FusedMaxPool).Add(x).Add(kernel).Add(stride).Add(padding).One();
+        }
+        Span<long> lists = stackalloc long[3 * MaxSpatial];
         return OperatorCall.To(Operators.MaxPools[n - 1]).Add(x).Add(Same(lists, 0, n, kernel)).Add(Same(lists, 1, n, stride)).Add(Same(lists, 2, n, padding)).One();
     }
 

@@ -11,6 +11,7 @@ internal static partial class Operators
     internal static readonly Operator[] ConvolutionsTransposed = [new("conv_transpose1d"), new("conv_transpose2d", "input"), new("conv_transpose3d", "input")];
     internal static readonly Operator Cos = new("cos");
     internal static readonly Operator Expand = new("expand");
+    internal static readonly Operator FusedMaxPool = new("deepseek::max_pool2d");
     internal static readonly Operator GroupNorm = new("group_norm");
     internal static readonly Operator KlDivergence = new("kl_div");
     internal static readonly Operator L1 = new("l1_loss");

@@ -12,6 +12,7 @@ struct Settings {
   bool training;
   double momentum, epsilon;
   bool relu;
+  bool records;  // a backward pass may follow
 };
 
 struct Inputs {
@@ -107,7 +108,7 @@ BatchNormParams params_of(const at::Tensor& x, const at::Tensor& weight, const a
 
 float* floats_or_null(const at::Tensor& tensor) { return tensor.defined() && !tensor.is_meta() ? tensor.data_ptr<float>() : nullptr; }
 
-Forward forward(const Inputs& in, const Settings& s, bool keeps_mask) {
+Forward forward(const Inputs& in, const Settings& s) {
   const auto& x = in.x;
   const c10::OptionalDeviceGuard device(x.device());
   auto p = params_of(x, in.weight, in.bias, s);
@@ -116,7 +117,7 @@ Forward forward(const Inputs& in, const Settings& s, bool keeps_mask) {
   out.y = at::empty_like(x);
   out.mean = s.training ? at::empty({p.columns}, floats) : in.running_mean;
   out.spread = s.training ? at::empty({p.columns}, floats) : in.running_variance;
-  if (keeps_mask && s.relu && in.residual.defined()) out.mask = at::empty({p.rows, (p.columns + 7) / 8}, floats.dtype(at::kByte));
+  if (s.records && s.relu && in.residual.defined()) out.mask = at::empty({p.rows, (p.columns + 7) / 8}, floats.dtype(at::kByte));
   if (x.is_meta()) return out;
   const auto residual = in.residual.defined() ? laid_out_as(in.residual, x) : in.residual;
   p.residual = data_or_null(residual);
@@ -195,6 +196,15 @@ Gradients backward(const at::Tensor& first, const at::Tensor& second, const at::
   return out;
 }
 
+// Asked before autograd::Function switches recording off for its forward pass.
+bool records(const Inputs& in) {
+  if (!at::GradMode::is_enabled()) return false;
+  for (const auto* tensor : {&in.x, &in.residual, &in.weight, &in.bias}) {
+    if (tensor->defined() && tensor->requires_grad()) return true;
+  }
+  return false;
+}
+
 bool wants(const at::Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); }
 
 // `kFork`: two outputs in the same memory, each with a gradient of its own; the backward pass adds them as it reads them.
@@ -205,7 +215,7 @@ struct BatchNorm : torch::autograd::Function<BatchNorm<kFork>> {
     const at::AutoDispatchBelowADInplaceOrView below;
     const auto in = inputs_of(x, residual, weight, bias, mean, variance);
     const Wanted wanted{wants(in.x), wants(in.residual), wants(in.weight), wants(in.bias)};
-    const auto out = deepseek::forward(in, s, wanted.x || wanted.residual || wanted.weight || wanted.bias);
+    const auto out = deepseek::forward(in, s);
     ctx->saved_data["training"] = s.training;
     ctx->saved_data["epsilon"] = s.epsilon;
     ctx->saved_data["relu"] = s.relu;
@@ -218,7 +228,7 @@ struct BatchNorm : torch::autograd::Function<BatchNorm<kFork>> {
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list gradients) {
     const auto saved = ctx->get_saved_variables();
-    const Settings s{ctx->saved_data["training"].toBool(), 0, ctx->saved_data["epsilon"].toDouble(), ctx->saved_data["relu"].toBool()};
+    const Settings s{ctx->saved_data["training"].toBool(), 0, ctx->saved_data["epsilon"].toDouble(), ctx->saved_data["relu"].toBool(), false};
     const auto bits = ctx->saved_data["wanted"].toInt();
     const auto out = deepseek::backward(gradients[0], kFork ? gradients[1] : at::Tensor(), saved[0], saved[1], saved[2], Forward{at::Tensor(), saved[3], saved[4], saved[5]},
                                         ctx->saved_data["residual"].toBool(), s, Wanted{(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0});
@@ -229,15 +239,15 @@ struct BatchNorm : torch::autograd::Function<BatchNorm<kFork>> {
 at::Tensor batch_norm(const at::Tensor& x, const OptionalTensor& residual, const OptionalTensor& weight, const OptionalTensor& bias, const OptionalTensor& mean, const OptionalTensor& variance,
                       bool training, double momentum, double epsilon, bool relu) {
   const auto in = inputs_of(x, residual, weight, bias, mean, variance);
-  const Settings s{training, momentum, epsilon, relu};
+  const Settings s{training, momentum, epsilon, relu, false};
   check(in, s);
-  return fused(in) ? forward(in, s, false).y : composite(in, s);
+  return fused(in) ? forward(in, s).y : composite(in, s);
 }
 
 at::Tensor batch_norm_autograd(const at::Tensor& x, const OptionalTensor& residual, const OptionalTensor& weight, const OptionalTensor& bias, const OptionalTensor& mean, const OptionalTensor& variance,
                                bool training, double momentum, double epsilon, bool relu) {
   const auto in = inputs_of(x, residual, weight, bias, mean, variance);
-  const Settings s{training, momentum, epsilon, relu};
+  const Settings s{training, momentum, epsilon, relu, records(in)};
   check(in, s);
   return fused(in) ? BatchNorm<false>::apply(x, residual, weight, bias, mean, variance, s)[0] : composite(in, s);
 }
@@ -251,7 +261,7 @@ std::tuple<at::Tensor, at::Tensor> batch_norm_fork(const at::Tensor& x, const Op
 std::tuple<at::Tensor, at::Tensor> batch_norm_fork_autograd(const at::Tensor& x, const OptionalTensor& residual, const OptionalTensor& weight, const OptionalTensor& bias, const OptionalTensor& mean, const OptionalTensor& variance,
                                                             bool training, double momentum, double epsilon, bool relu) {
   const auto in = inputs_of(x, residual, weight, bias, mean, variance);
-  const Settings s{training, momentum, epsilon, relu};
+  const Settings s{training, momentum, epsilon, relu, records(in)};
   check(in, s);
   if (fused(in)) {
     const auto out = BatchNorm<true>::apply(x, residual, weight, bias, mean, variance, s);
