@@ -31,6 +31,12 @@ public abstract class JobContext
     /// <summary>As above, with numbers for the job's progress event; the newest value of each name is sent.</summary>
     public abstract void Report(double progress, string message, IReadOnlyDictionary<string, double> metrics);
 
+    /// <summary>
+    /// Sends now what was reported since the last heartbeat, so that whoever watches the job does not hear of its end first. Best effort: returns
+    /// after two seconds at most.
+    /// </summary>
+    public virtual Task FlushAsync() => Task.CompletedTask;
+
     /// <summary>Adds <c>JobCompleted</c> to the outbox; the caller saves it together with the result.</summary>
     public abstract void Complete(DbContext db, string resultUri);
 

@@ -69,6 +69,7 @@ internal sealed partial class JobRunner(
                 return;
             }
             EndLease? end = null;
+            var held = true;
             try
             {
                 await using var scope = scopes.CreateAsyncScope();
@@ -84,14 +85,25 @@ internal sealed partial class JobRunner(
                     {
                         job.RequestYield();
                     }
-                    end = await new LeaseRun(scope.ServiceProvider, handler, client, offer, job, options, clock, logger).RunAsync();
+                    // Scheduling knows of the end as soon as the handler has stored it: the next offer must not wait for the last heartbeat.
+                    end = await new LeaseRun(scope.ServiceProvider, handler, client, offer, job, options, clock, logger).RunAsync(LetGo);
                 }
             }
             finally
             {
                 lease.Job = null;
-                _slots.Release();
+                LetGo();
             }
+
+            void LetGo()
+            {
+                if (held)
+                {
+                    held = false;
+                    _slots.Release();
+                }
+            }
+
             if (end is not null)
             {
                 await TellEndAsync(offer, end);
@@ -148,7 +160,7 @@ internal sealed partial class JobRunner(
         try
         {
             await using var scope = scopes.CreateAsyncScope();
-            using var timeout = new CancellationTokenSource(_stopping ? TimeSpan.FromSeconds(1) : EndTimeout, clock);
+            using var timeout = new CancellationTokenSource(_stopping ? TimeSpan.FromSeconds(options.GiveBackSeconds) : EndTimeout, clock);
             await scope.ServiceProvider.GetRequiredService<LeaseClient>().EndAsync(offer, end, timeout.Token);
             return true;
         }

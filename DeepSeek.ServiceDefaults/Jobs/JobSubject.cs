@@ -34,6 +34,9 @@ public abstract class JobSubject
 
     /// <summary>Why there is no result, for people.</summary>
     public string? Error { get; set; }
+
+    /// <summary>What the job of a refused subject fails with, at every attempt.</summary>
+    public virtual string? Refusal => Error;
     public required DateTimeOffset CreatedAt { get; init; }
     public DateTimeOffset? EndedAt { get; set; }
 

@@ -65,7 +65,7 @@ public static class JobSubjects
                 job.Complete(db, row.ResultUri);
                 break;
             case SubjectState.Refused when row.Attempt < job.Attempt:
-                job.Fail(db, row.Error!, retryable: false);
+                job.Fail(db, row.Refusal!, retryable: false);
                 break;
             default:
                 job.Drop();
@@ -83,14 +83,18 @@ public static class JobSubjects
     /// <param name="state">Succeeded, Failed, or Refused with <paramref name="set"/> giving the error.</param>
     /// <param name="set">The result's columns.</param>
     /// <param name="tell">Adds messages, <see cref="JobContext.Complete"/> or <see cref="JobContext.Fail"/> among them.</param>
-    public static Task<bool> EndAsync<T>(
+    public static async Task<bool> EndAsync<T>(
         this DbContext db, JobContext job, SubjectState state, DateTimeOffset now, Action<UpdateSettersBuilder<T>> set, Action tell)
-        where T : JobSubject =>
-        db.LeaveAsync<T>(job, state, columns =>
+        where T : JobSubject
+    {
+        // The streams of the job's events close with its end.
+        await job.FlushAsync();
+        return await db.LeaveAsync<T>(job, state, columns =>
         {
             columns.SetProperty(row => row.EndedAt, now);
             set(columns);
         }, tell);
+    }
 
     /// <summary>Gives the row back to the queue for another attempt; drops the attempt when the row does not carry its lease.</summary>
     /// <param name="also">Further columns to set.</param>

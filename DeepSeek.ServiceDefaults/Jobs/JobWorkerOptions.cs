@@ -22,4 +22,10 @@ public sealed class JobWorkerOptions
     /// <summary>Seconds that running jobs have to checkpoint when the process is told to stop. Default 3.5, 0.1 to 600.</summary>
     [Range(0.1, 600)]
     public double YieldSeconds { get; set; } = 3.5;
+
+    /// <summary>
+    /// Seconds that Scheduling has to take back a lease when the process is told to stop; after that it runs out by itself. Default 1, 0.1 to 60.
+    /// </summary>
+    [Range(0.1, 60)]
+    public double GiveBackSeconds { get; set; } = 1;
 }

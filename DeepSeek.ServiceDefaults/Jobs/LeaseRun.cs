@@ -14,14 +14,17 @@ internal sealed partial class LeaseRun(
     private static readonly TimeSpan NewsPause = TimeSpan.FromMilliseconds(500);
 
     /// <summary>How the lease ended, for Scheduling to be told; null when it is no longer this worker's.</summary>
-    public async Task<EndLease?> RunAsync()
+    /// <param name="handlerEnded">Called once the work itself is over; what follows only tells of it.</param>
+    public async Task<EndLease?> RunAsync(Action handlerEnded)
     {
         using var activity = Source.StartActivity($"job {offer.Kind}");
         activity?.SetTag("deepseek.job.id", offer.JobId).SetTag("deepseek.job.attempt", offer.Attempt);
         LogStarted(logger, offer.Kind, offer.JobId, offer.Attempt);
+        job.Beat = SendBeatAsync;
         using var finished = new CancellationTokenSource();
         var beating = BeatAsync(finished.Token);
         var end = await RunHandlerAsync();
+        handlerEnded();
         await finished.CancelAsync();
         await beating;
         if (end is null)

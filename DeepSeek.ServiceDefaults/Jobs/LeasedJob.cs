@@ -9,6 +9,7 @@ internal sealed class LeasedJob : JobContext
     /// <summary>Lines kept while Scheduling is away; older ones go first.</summary>
     private const int MaxUnsentLines = 10_000;
     private const int LinesPerBeat = 1_000;
+    private static readonly TimeSpan FlushAtMost = TimeSpan.FromSeconds(2);
 
     private readonly Lock _gate = new();
 
@@ -37,6 +38,9 @@ internal sealed class LeasedJob : JobContext
 
     public bool Dropped { get; private set; }
 
+    /// <summary>Sends one heartbeat; set by whoever keeps the lease.</summary>
+    public Func<Task> Beat { get; set; } = () => Task.CompletedTask;
+
     /// <summary>Something was reported since the last beat that arrived.</summary>
     public bool HasNews
     {
@@ -47,6 +51,14 @@ internal sealed class LeasedJob : JobContext
 
     public override void Report(double progress, string message, IReadOnlyDictionary<string, double> metrics) =>
         Report(progress, message, metrics, []);
+
+    public override async Task FlushAsync()
+    {
+        if (HasNews && !Lost)
+        {
+            await Beat().WaitAsync(FlushAtMost).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
 
     public override void Complete(DbContext db, string resultUri)
     {

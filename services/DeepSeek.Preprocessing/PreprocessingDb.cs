@@ -14,8 +14,8 @@ public sealed class PreprocessingDb(DbContextOptions<PreprocessingDb> options) :
         e.ToTable("datasets");
         e.Property(d => d.Id).ValueGeneratedNever();
         e.Property(d => d.State).HasConversion(
-            state => ((DatasetState)state).ToString().ToLowerInvariant(),
-            text => (SubjectState)Enum.Parse<DatasetState>(text, ignoreCase: true));
+            state => state == SubjectState.Refused ? "refused" : ((DatasetState)state).ToString().ToLowerInvariant(),
+            text => text == "refused" ? SubjectState.Refused : (SubjectState)Enum.Parse<DatasetState>(text, ignoreCase: true));
         e.Property(d => d.Error).HasColumnName("problem_detail");
         e.Property(d => d.Spec).HasColumnType("jsonb");
         e.Property(d => d.Version).IsConcurrencyToken();

@@ -21,6 +21,14 @@ public sealed class Peers : StubServer
 
     public ConcurrentQueue<Heartbeat> Beats { get; } = new();
 
+    /// <summary>While set, no upload of a blob begins.</summary>
+    public TaskCompletionSource? Gate { get; set; }
+
+    /// <summary>Uploads of blobs that have come, those at the gate included.</summary>
+    public int Uploads => Volatile.Read(ref _uploads);
+
+    private int _uploads;
+
     public JobDirective Directive { get; set; } = JobDirective.Continue;
 
     public static Task<Peers> StartAsync() => StartedAsync(new Peers());
@@ -49,6 +57,8 @@ public sealed class Peers : StubServer
         Server.MapMethods("/api/v1/blobs/{sha256}", ["HEAD"], (string sha256) => File.Exists(PathOf(sha256)) ? Results.Ok() : Results.NotFound());
         Server.MapPut("/api/v1/blobs/{sha256}", async (string sha256, HttpRequest request) =>
         {
+            Interlocked.Increment(ref _uploads);
+            await (Gate?.Task ?? Task.CompletedTask).WaitAsync(request.HttpContext.RequestAborted);
             var temporary = PathOf(Guid.NewGuid().ToString("N"));
             await using (var file = File.Create(temporary))
             {

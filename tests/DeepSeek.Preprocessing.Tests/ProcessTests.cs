@@ -37,10 +37,12 @@ public sealed class ProcessTests : IAsyncLifetime
         var content = new MemoryStream();
         BigCsv.Write(content, 20 << 20);
         var (id, jobId) = await ServiceFixture.UploadAsync(client, Spec, ("big.csv", content.ToArray()));
+        _resources.Peers.Gate = new TaskCompletionSource();
         await ServiceFixture.RunAsync(bus, jobId, id);
-        await Eventually.True(() => _resources.Peers.Beats.Any(b => b.Progress > 0.1), TimeSpan.FromSeconds(120), "the job is in its middle");
+        await Eventually.True(() => _resources.Peers.Uploads > 0, TimeSpan.FromSeconds(120), "the job is in its middle");
         Assert.NotEmpty(Directory.EnumerateDirectories(Scratch));
         await service.KillAsync();
+        _resources.Peers.Gate = null;
         Directory.CreateDirectory(Path.Combine(Spool, Guid.NewGuid().ToString("N")));
         Assert.NotEmpty(Directory.EnumerateDirectories(Scratch));
 

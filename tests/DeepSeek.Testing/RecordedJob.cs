@@ -13,6 +13,9 @@ public sealed class RecordedJob : JobContext
     /// <summary>With which the handler failed the job for good or for another attempt.</summary>
     public (string Error, bool Retryable)? Failure { get; private set; }
 
+    /// <summary>What the handler's flush does.</summary>
+    public Func<Task> Flushing { get; init; } = () => Task.CompletedTask;
+
     public override CancellationToken YieldToken => CancellationToken.None;
     public override bool CancelRequested => false;
     public override bool Lost => false;
@@ -24,6 +27,8 @@ public sealed class RecordedJob : JobContext
     public override void Report(double progress, string message, IReadOnlyDictionary<string, double> metrics)
     {
     }
+
+    public override Task FlushAsync() => Flushing();
 
     public override void Complete(DbContext db, string resultUri) => ResultUri = resultUri;
 

@@ -23,11 +23,15 @@ public sealed class TestBus : IAsyncDisposable
     {
         var messages = _received.GetOrAdd(typeof(T), _ => new());
         await _bus.ConnectReceiveEndpoint(queue ?? $"test-{typeof(T).Name}-{Guid.NewGuid():N}", endpoint =>
+        {
+            // One at a time: a test that has seen a message may say what came before it.
+            endpoint.ConcurrentMessageLimit = 1;
             endpoint.Handler<T>(context =>
             {
                 messages.Enqueue(new Envelope<T>(context.MessageId!.Value, context.Message, context.Headers.Get<string>("MT-Activity-Id")));
                 return Task.CompletedTask;
-            })).Ready;
+            });
+        }).Ready;
         return this;
     }
 

@@ -33,6 +33,10 @@ public sealed class TestDatabase : IAsyncLifetime
         async () => await ScalarAsync<long>($"select count(*) from inbox_messages where message_id in ({string.Join(", ", messages.Select(id => $"'{id}'"))})") == messages.Length,
         what: "the messages were handled");
 
+    /// <summary>Waits until the broker has confirmed all that the service has published so far: the fence before counting messages.</summary>
+    public Task ToldAsync() => Eventually.True(
+        async () => await ScalarAsync<long>("select count(*) from outbox_messages where attempts = 0") == 0, what: "the outbox is empty");
+
     /// <summary>All rows of all tables as text, to look for what must not be there.</summary>
     public async Task<string> DumpAsync() => (await ScalarAsync<string>("""
         select string_agg(query_to_xml(format('select * from %I', tablename), true, false, '')::text, '') from pg_tables where schemaname = 'public'

@@ -37,8 +37,10 @@ internal sealed partial class SchemaInference(DatasetSpec spec, MaskingKey key)
         var (classes, classRows) = task == LearningTask.Classification ? Classes(targetScan, target) : ([], []);
         if (columns.All(c => !c.IsFeature))
         {
-            throw new DataFault("columns", "no column is left to learn from: "
-                + string.Join("; ", columns.Where(c => c.Role != ColumnRole.Target).Take(10).Select(c => $"'{DataFault.Shown(c.Name)}' {c.Reason ?? c.Role.ToString().ToLowerInvariant()}")) + ".");
+            var others = columns.Where(c => c.Role != ColumnRole.Target).Take(10).Select(c => $"'{DataFault.Shown(c.Name)}' {c.Reason ?? c.Role.ToString().ToLowerInvariant()}").ToList();
+            throw new DataFault("columns", others.Count == 0
+                ? $"no column is left to learn from: '{DataFault.Shown(target.Name)}', the target, is the only one."
+                : $"no column is left to learn from: {string.Join("; ", others)}.");
         }
         if (columns.FirstOrDefault(c => c.IsFeature && ReservedNames.Contains(c.Name)) is { } reserved)
         {

@@ -5,6 +5,12 @@ namespace DeepSeek.Preprocessing.Datasets;
 /// <summary>A dataset's state as clients read it: what other subjects call succeeded is ready here.</summary>
 public enum DatasetState { Queued = 0, Running = 1, Ready = 2, Failed = 3, Cancelled = 4 }
 
+internal static class DatasetStates
+{
+    /// <summary>Data that cannot be prepared has failed, to a client; only a retry of the job makes a difference.</summary>
+    public static DatasetState Shown(this SubjectState state) => state == SubjectState.Refused ? DatasetState.Failed : (DatasetState)state;
+}
+
 /// <summary>A dataset from upload on. Holds no cell of the data but, in the profile, masked statistics.</summary>
 public sealed class Dataset : JobSubject
 {
@@ -38,6 +44,8 @@ public sealed class Dataset : JobSubject
 
     /// <summary>Grows with every change; the ETag.</summary>
     public long Version { get; set; } = 1;
+
+    public override string? Refusal => $"{ProblemField}: {Error}";
 
     public override string ResultUri => $"/api/v1/datasets/{Id}";
 }

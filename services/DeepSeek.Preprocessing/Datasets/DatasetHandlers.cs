@@ -30,7 +30,7 @@ internal static class DatasetHandlers
             var wanted = Enum.TryParse<DatasetState>(state, ignoreCase: true, out var parsed) && Enum.IsDefined(parsed) && !char.IsAsciiDigit(state[0])
                 ? (SubjectState)parsed
                 : throw Problems.Invalid("state", "must be queued, running, ready, failed or cancelled.");
-            datasets = datasets.Where(d => d.State == wanted);
+            datasets = datasets.Where(d => d.State == wanted || (wanted == SubjectState.Failed && d.State == SubjectState.Refused));
         }
         return TypedResults.Ok(await datasets.ToPageAsync(d => d.Id, page, DatasetView.Row, d => d.Id, DatasetView.Of, cancellationToken));
     }
@@ -83,6 +83,6 @@ internal static class DatasetHandlers
     private static Dataset Ready(Dataset dataset) => dataset.State == SubjectState.Succeeded
         ? dataset
         : throw Problems.Conflict(dataset.Error is { } problem
-            ? $"The dataset is {((DatasetState)dataset.State).ToString().ToLowerInvariant()}: {problem}"
-            : $"The dataset is {((DatasetState)dataset.State).ToString().ToLowerInvariant()}; job {dataset.JobId} tells when it is ready.");
+            ? $"The dataset is {dataset.State.Shown().ToString().ToLowerInvariant()}: {problem}"
+            : $"The dataset is {dataset.State.Shown().ToString().ToLowerInvariant()}; job {dataset.JobId} tells when it is ready.");
 }

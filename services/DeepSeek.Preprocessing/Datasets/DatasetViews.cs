@@ -58,7 +58,7 @@ internal sealed record DatasetView
         Id = dataset.Id,
         Name = dataset.Name,
         Owner = dataset.Owner,
-        State = (DatasetState)dataset.State,
+        State = dataset.State.Shown(),
         JobId = dataset.JobId,
         Source = new DatasetSource(dataset.SourceName, dataset.SourceSha256, dataset.SourceBytes),
         Spec = JsonDocument.Parse(dataset.Spec).RootElement,

@@ -132,7 +132,7 @@ internal sealed partial class PrepareHandler(
 
     private async Task RefuseAsync(JobContext job, Guid id, DataFault fault)
     {
-        var stored = await db.EndAsync<Dataset>(job, SubjectState.Failed, clock.GetUtcNow(), row => row
+        var stored = await db.EndAsync<Dataset>(job, SubjectState.Refused, clock.GetUtcNow(), row => row
             .SetProperty(d => d.ProblemField, fault.Field)
             .SetProperty(d => d.Error, fault.Detail)
             .Changed(clock), () => job.Fail(db, fault.Message, retryable: false));

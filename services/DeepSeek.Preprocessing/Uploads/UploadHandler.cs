@@ -67,7 +67,7 @@ internal sealed partial class UploadHandler(PreprocessingDb db, Spool spool, IOp
     }
 
     private static Accepted<DatasetAccepted> Accepted(Dataset dataset) =>
-        TypedResults.Accepted($"/api/v1/datasets/{dataset.Id}", new DatasetAccepted(dataset.Id, dataset.JobId, (DatasetState)dataset.State));
+        TypedResults.Accepted($"/api/v1/datasets/{dataset.Id}", new DatasetAccepted(dataset.Id, dataset.JobId, dataset.State.Shown()));
 
     private static string? RequestKey(HttpContext http, DatasetSpec spec) =>
         http.RequestKey(JobKinds.Prepare, JsonSerializer.Serialize(spec, PlatformJson.Options));

@@ -94,6 +94,22 @@ public sealed class JobSubjectTests(SampleFixture fixture) : IClassFixture<Sampl
     }
 
     [Fact]
+    public async Task End_StoresNothingBeforeTheLastReportWasSent()
+    {
+        var id = await AddAsync(SubjectState.Queued, attempt: 0);
+        SubjectState? then = null;
+        var job = new RecordedJob
+        {
+            JobId = Guid.NewGuid(), SubjectId = id, LeaseId = Guid.NewGuid(), Attempt = 1, Flushing = async () => then = (await ReadAsync(id)).State,
+        };
+        await fixture.Service.WithDbAsync(db => db.TakeAsync<Errand>(job, Token));
+
+        Assert.True(await EndAsync(job, "done"));
+
+        Assert.Equal((SubjectState.Running, SubjectState.Succeeded), (then, (await ReadAsync(id)).State));
+    }
+
+    [Fact]
     public async Task Yield_ThenEndUnderTheSameLease_StoresNothing()
     {
         var id = await AddAsync(SubjectState.Queued, attempt: 0);
