@@ -36,6 +36,7 @@ public static class ServiceDefaultsExtensions
     {
         app.UseExceptionHandler();
         app.UseStatusCodePages();
+        app.UseBoundedBodies();
         app.UseAuthentication();
         afterAuthentication?.Invoke(app);
         app.UseAuthorization();

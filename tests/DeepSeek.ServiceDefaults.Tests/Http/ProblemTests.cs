@@ -1,7 +1,9 @@
 using System.Net;
 using System.Net.Http.Json;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
+using DeepSeek.ServiceDefaults.Identity;
 using DeepSeek.ServiceDefaults.Tests.Sample;
 
 namespace DeepSeek.ServiceDefaults.Tests.Http;
@@ -75,6 +77,34 @@ public sealed class ProblemTests(SampleFixture sample) : IClassFixture<SampleFix
         using var response = await client.SendAsync(request, Token);
         Assert.Equal(HttpStatusCode.RequestEntityTooLarge, response.StatusCode);
         Assert.Equal("application/problem+json", response.Content.Headers.ContentType?.MediaType);
+    }
+
+    /// <summary>As a client that reads nothing before all is sent, which is more than any buffer on the way holds.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Body_OverTheLimitAndSentToItsEnd_IsToldSo(bool announced)
+    {
+        const int chunk = 1 << 20, chunks = 16;
+        using var client = new TcpClient();
+        await client.ConnectAsync(sample.Service.Address.Host, sample.Service.Address.Port, Token);
+        var stream = client.GetStream();
+        async Task SendAsync(string text) => await stream.WriteAsync(Encoding.ASCII.GetBytes(text), Token);
+
+        await SendAsync($"POST /small HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{IdentityTokens.Header}: {TestIdentity.Token(Roles.Reader)}\r\n"
+            + (announced ? $"Content-Length: {chunk * chunks}\r\n\r\n" : "Transfer-Encoding: chunked\r\n\r\n"));
+        for (var i = 0; i < chunks; i++)
+        {
+            await SendAsync(announced ? "" : $"{chunk:x}\r\n");
+            await stream.WriteAsync(new byte[chunk], Token);
+            await SendAsync(announced ? "" : "\r\n");
+        }
+
+        await SendAsync(announced ? "" : "0\r\n\r\n");
+        var response = await new StreamReader(stream).ReadToEndAsync(Token);
+
+        Assert.StartsWith("HTTP/1.1 413 ", response);
+        Assert.Contains("larger than this endpoint accepts", response);
     }
 
     [Theory]

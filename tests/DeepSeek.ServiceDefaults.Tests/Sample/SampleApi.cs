@@ -1,6 +1,7 @@
 using System.Security.Claims;
 using System.Text.Json;
 using DeepSeek.ServiceDefaults.Tests.Sample.Messages;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 
@@ -24,6 +25,9 @@ public sealed record Style
 
 public static class SampleApi
 {
+    /// <summary>Most bytes that <c>POST /small</c> reads.</summary>
+    public const int SmallLimit = 1000;
+
     public static void MapSampleApi(this IEndpointRouteBuilder routes)
     {
         routes.MapPost("/notes", WriteAsync).RequireAuthorization(Policies.Operator);
@@ -36,6 +40,11 @@ public static class SampleApi
             Extensions = new Dictionary<string, object?> { ["limit"] = 5 },
         });
         routes.MapGet("/fault", IResult () => throw new InvalidOperationException("secret path /etc/passwd"));
+        routes.MapPost("/small", async (HttpContext http) =>
+        {
+            http.Features.GetRequiredFeature<IHttpMaxRequestBodySizeFeature>().MaxRequestBodySize = SmallLimit;
+            await http.Request.Body.CopyToAsync(Stream.Null);
+        });
         routes.MapPut("/tagged", (HttpContext http) => { ETags.Require(http, 3); return "changed"; });
     }
 
