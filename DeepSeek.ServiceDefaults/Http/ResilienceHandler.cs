@@ -25,11 +25,11 @@ internal sealed class ResiliencePipelines
                 .Handle<HttpRequestException>()
                 .HandleResult(response => response.StatusCode is HttpStatusCode.BadGateway or HttpStatusCode.GatewayTimeout),
         };
-        Once = new ResiliencePipelineBuilder<HttpResponseMessage>()
+        Once = new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = options.Time }
             .AddRetry(Retry(options, unsentOnly: true)).AddCircuitBreaker(breaker).Build();
-        Repeatable = new ResiliencePipelineBuilder<HttpResponseMessage>()
+        Repeatable = new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = options.Time }
             .AddRetry(Retry(options, unsentOnly: false)).AddCircuitBreaker(breaker).AddTimeout(options.AttemptTimeout).Build();
-        OnceTimed = new ResiliencePipelineBuilder<HttpResponseMessage>()
+        OnceTimed = new ResiliencePipelineBuilder<HttpResponseMessage> { TimeProvider = options.Time }
             .AddRetry(Retry(options, unsentOnly: true)).AddCircuitBreaker(breaker).AddTimeout(options.AttemptTimeout).Build();
     }
 

@@ -48,4 +48,7 @@ public sealed class ServiceClientOptions
 
     /// <summary>Attempts after the first, for idempotent requests. Default 4 (about 6 s in all).</summary>
     public int Retries { get; set; } = 4;
+
+    /// <summary>By which timeouts and pauses are measured.</summary>
+    public TimeProvider Time { get; set; } = TimeProvider.System;
 }

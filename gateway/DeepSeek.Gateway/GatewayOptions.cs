@@ -35,6 +35,10 @@ public sealed class GatewayOptions
     [Range(typeof(TimeSpan), "00:00:00.050", "00:00:02")]
     public TimeSpan KeyRefresh { get; set; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>How long a request waits for Redis before it goes on without: 750 ms by default, 50 ms to 1 minute.</summary>
+    [Range(typeof(TimeSpan), "00:00:00.050", "00:01:00")]
+    public TimeSpan CachePatience { get; set; } = TimeSpan.FromMilliseconds(750);
+
     /// <summary>How long the merged OpenAPI document is kept. Default 30 s, 0 to 1 h.</summary>
     [Range(typeof(TimeSpan), "00:00:00", "01:00:00")]
     public TimeSpan OpenApiLife { get; set; } = TimeSpan.FromSeconds(30);

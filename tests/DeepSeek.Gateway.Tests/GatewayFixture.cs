@@ -10,9 +10,8 @@ namespace DeepSeek.Gateway.Tests;
 /// <summary>A gateway before one stub upstream that stands for all services.</summary>
 public class GatewayFixture : ServiceFactory<Program>
 {
-    public GatewayFixture() : base(ResourceNames.Gateway)
-    {
-    }
+    // Redis is there, however long the machine takes to say so.
+    public GatewayFixture() : base(ResourceNames.Gateway) => With("Gateway:CachePatience", "00:00:30");
 
     public Upstream Upstream { get; } = new();
     public string AdminKey { get; private set; } = "";

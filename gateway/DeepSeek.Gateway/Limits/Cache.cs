@@ -1,12 +1,12 @@
 using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Options;
 using StackExchange.Redis;
 
 namespace DeepSeek.Gateway.Limits;
 
 /// <summary>Redis, with a bound on how long a request may wait for it.</summary>
-internal sealed class Cache(string connectionString) : IDisposable
+internal sealed class Cache(string connectionString, TimeSpan patience) : IDisposable
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(750);
     private readonly Lazy<Task<ConnectionMultiplexer>> _connection = new(() => ConnectionMultiplexer.ConnectAsync(Configure(connectionString)));
 
     /// <summary>Runs one command; <see cref="CacheAwayException"/> when Redis does not answer in time.</summary>
@@ -14,8 +14,8 @@ internal sealed class Cache(string connectionString) : IDisposable
     {
         try
         {
-            var connection = await _connection.Value.WaitAsync(s_patience, cancellationToken);
-            return await command(connection.GetDatabase()).WaitAsync(s_patience, cancellationToken);
+            var connection = await _connection.Value.WaitAsync(patience, cancellationToken);
+            return await command(connection.GetDatabase()).WaitAsync(patience, cancellationToken);
         }
         catch (Exception exception) when (exception is RedisException or TimeoutException or InvalidOperationException)
         {
@@ -67,7 +67,7 @@ internal static class CacheExtensions
     {
         var connectionString = builder.Configuration.GetConnectionString(name)
             ?? throw new InvalidOperationException($"Set ConnectionStrings__{name}; the application host injects it with WithReference.");
-        builder.Services.AddSingleton(new Cache(connectionString));
+        builder.Services.AddSingleton(services => new Cache(connectionString, services.GetRequiredService<IOptions<GatewayOptions>>().Value.CachePatience));
         builder.Services.AddHealthChecks().AddCheck<CacheHealthCheck>(name);
     }
 }

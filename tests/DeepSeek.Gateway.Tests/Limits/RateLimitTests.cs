@@ -82,6 +82,6 @@ public sealed class WithoutRedisTests(WithoutRedisTests.Fixture gateway) : IClas
 
     public sealed class Fixture : GatewayFixture
     {
-        public Fixture() => With("ConnectionStrings:cache", "127.0.0.1:9,password=none");
+        public Fixture() => With("ConnectionStrings:cache", "127.0.0.1:9,password=none").With("Gateway:CachePatience", "00:00:00.750");
     }
 }

@@ -80,9 +80,21 @@ public sealed class ServiceClientTests : IAsyncDisposable
     [Fact]
     public async Task Call_ThatHangs_EndsAtTheAttemptsTimeout()
     {
-        var client = Client(options => (options.AttemptTimeout, options.Retries) = (TimeSpan.FromMilliseconds(200), 1),
-            await PeerAsync(_ => 0));
-        await Assert.ThrowsAsync<Polly.Timeout.TimeoutRejectedException>(() => client.GetAsync("/things", Token));
+        var (time, timeout) = (new ManualTime(), TimeSpan.FromHours(1));
+        var client = Client(options => (options.AttemptTimeout, options.Retries, options.Time) = (timeout, 1, time), await PeerAsync(_ => 0));
+
+        var call = client.GetAsync("/things", Token);
+        await Eventually.True(() => _seen.Count == 1);
+        time.Advance(timeout);
+        await Eventually.True(() =>
+        {
+            time.Advance(TimeSpan.FromSeconds(1)); // the pause before the next attempt is random
+            return _seen.Count == 2;
+        });
+        Assert.False(call.IsCompleted);
+        time.Advance(timeout);
+
+        await Assert.ThrowsAsync<Polly.Timeout.TimeoutRejectedException>(() => call);
         Assert.Equal(2, _seen.Count);
     }
 

@@ -210,7 +210,17 @@ public sealed class OutboxTests : IAsyncLifetime
                 return false;
             }
         });
-        await Eventually.True(async () => await service.EchoesAsync() == 2, TimeSpan.FromSeconds(60));
+        await Eventually.True(async () =>
+        {
+            try
+            {
+                return await service.EchoesAsync() == 2;
+            }
+            catch (Exception exception) when (Transients.Includes(exception))
+            {
+                return false;
+            }
+        }, TimeSpan.FromSeconds(60));
     }
 
     private static Task<Guid> PublishAsync(SampleService service, string text) => service.WithDbAsync(async db =>

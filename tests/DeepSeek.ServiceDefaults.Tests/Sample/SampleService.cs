@@ -18,6 +18,8 @@ public sealed class SampleService : IAsyncDisposable
             ["ConnectionStrings:messaging"] = vhost.ConnectionString,
             ["Identity:SigningKey"] = TestIdentity.SigningKey,
             [DataDirectories.Variable] = _data.Path,
+            // What the broker never confirms, because it has closed the channel, is waited for that long.
+            ["Outbox:PublishTimeout"] = "00:00:02",
         });
         builder.AddServiceDefaults("sample");
         builder.AddServiceDatabase<SampleDb>("sampledb");
