@@ -14,13 +14,13 @@ public static class JobsApi
     {
         var jobs = app.MapGroup("/api/v1/jobs").RequireAuthorization(Policies.Reader).WithTags("Jobs");
         jobs.MapGet("/", List);
-        jobs.MapGet("/{id:guid}", Get);
-        jobs.MapGet("/{id:guid}/attempts", Attempts);
-        jobs.MapGet("/{id:guid}/logs", Logs);
-        jobs.MapGet("/{id:guid}/events", JobEventStream.WriteAsync);
-        jobs.MapPost("/{id:guid}/cancel", Cancel).RequireAuthorization(Policies.Operator);
-        jobs.MapPost("/{id:guid}/retry", Retry).RequireAuthorization(Policies.Operator);
-        jobs.MapPatch("/{id:guid}", Prioritise).RequireAuthorization(Policies.Operator);
+        jobs.MapGet("/{id:guid}", Get).AwaitsTheJob();
+        jobs.MapGet("/{id:guid}/attempts", Attempts).AwaitsTheJob();
+        jobs.MapGet("/{id:guid}/logs", Logs).AwaitsTheJob();
+        jobs.MapGet("/{id:guid}/events", JobEventStream.WriteAsync).AwaitsTheJob();
+        jobs.MapPost("/{id:guid}/cancel", Cancel).RequireAuthorization(Policies.Operator).AwaitsTheJob();
+        jobs.MapPost("/{id:guid}/retry", Retry).RequireAuthorization(Policies.Operator).AwaitsTheJob();
+        jobs.MapPatch("/{id:guid}", Prioritise).RequireAuthorization(Policies.Operator).AwaitsTheJob();
     }
 
     private static async Task<Ok<Page<JobView>>> List(

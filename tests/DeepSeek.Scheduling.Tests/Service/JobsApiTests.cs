@@ -52,6 +52,30 @@ public sealed class JobsApiTests(SchedulingFixture fixture) : IClassFixture<Sche
     }
 
     [Fact]
+    public async Task Job_WhoseSubmissionIsUnderWay_IsWaitedFor()
+    {
+        var id = Guid.CreateVersion7();
+        var (read, events, cancelled) = (_client.GetAsync($"/api/v1/jobs/{id}"), ReadEventsAsync(id), _client.PostAsync($"/api/v1/jobs/{id}/cancel", null));
+        await PageAsync("");
+        Assert.DoesNotContain(true, new Task[] { read, events, cancelled }.Select(asked => asked.IsCompleted));
+
+        await fixture.Bus.PublishAsync(new SubmitJob
+        {
+            JobId = id, Kind = _kind, SubjectId = Guid.NewGuid(), Name = "late", Owner = "ada", SubmittedAt = DateTimeOffset.UtcNow,
+        });
+
+        Assert.Equal((HttpStatusCode.OK, HttpStatusCode.OK), ((await read).StatusCode, (await cancelled).StatusCode));
+        Assert.Equal(["state", "state"], (await events).Select(entry => entry.Type));
+    }
+
+    [Fact]
+    public async Task Get_UnknownJobOfLongAgo_Is404()
+    {
+        using var response = await _client.GetAsync($"/api/v1/jobs/{Guid.CreateVersion7(DateTimeOffset.UtcNow.AddHours(-1))}");
+        Assert.Equal(HttpStatusCode.NotFound, response.StatusCode);
+    }
+
+    [Fact]
     public async Task List_Filters_ReturnTheMatchingPageByPage()
     {
         var ids = new List<Guid>();
