@@ -2,6 +2,7 @@ using System.Globalization;
 using DeepSeek.Preprocessing.Columns;
 using DeepSeek.Preprocessing.Datasets;
 using DeepSeek.Preprocessing.Splitting;
+using DeepSeek.Testing;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -24,7 +25,7 @@ public sealed class SplitTests
                 Assert.True(Math.Abs(test - (0.2 * counts[c])) <= 1.0001, $"class of {counts[c]} has {test} test rows");
                 Assert.Contains(SplitPart.Train, parts);
             }
-        }).QuickCheckThrowOnFailure();
+        }).Holds();
     }
 
     [Fact]

@@ -10,7 +10,8 @@ namespace DeepSeek.Training.Tests;
 /// <summary>The service as a process that is killed or told to stop while its trainer runs.</summary>
 public sealed class ServiceKilledTests(ServiceKilledTests.Fixture platform) : IClassFixture<ServiceKilledTests.Fixture>, IAsyncLifetime
 {
-    private readonly ServiceProcess _service = platform.Training.AsProcess("DeepSeek.Training");
+    private readonly ServiceProcess _service = platform.Training.AsProcess("DeepSeek.Training")
+        .With("Worker:YieldSeconds", "60").With("Worker:GiveBackSeconds", "30");
 
     public sealed class Fixture : TrainingPlatform
     {
@@ -27,6 +28,7 @@ public sealed class ServiceKilledTests(ServiceKilledTests.Fixture platform) : IC
         await _service.KillAsync();
 
         await Eventually.True(() => TrainerProcesses.Of(accepted.Id).Count == 0);
+        await platform.Scheduling.Database.RunOutAsync(accepted.JobId);
         await _service.StartAsync();
         var run = await platform.RunAsync(accepted.Id, SubjectState.Succeeded, runs);
         Assert.Equal(await platform.UndisturbedAsync(runs), TrainingPlatform.ShaOf(run, "weights.safetensors"));

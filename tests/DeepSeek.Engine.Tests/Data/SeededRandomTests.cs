@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Data;
+using DeepSeek.Testing;
 using FsCheck.Fluent;
 
 namespace DeepSeek.Engine.Tests.Data;
@@ -16,20 +17,20 @@ public sealed class SeededRandomTests
     }
 
     [Fact]
-    public void Below_AnyBound_StaysBelow() => FsCheck.Check.QuickThrowOnFailure(Prop.ForAll<long, int>((seed, bound) =>
+    public void Below_AnyBound_StaysBelow() => Prop.ForAll<long, int>((seed, bound) =>
     {
         var random = new SeededRandom(seed);
         var limit = Math.Abs(bound % 1000) + 1;
         return Enumerable.Range(0, 50).All(_ => random.Below(limit) is var drawn && drawn >= 0 && drawn < limit);
-    }));
+    }).Holds();
 
     [Fact]
-    public void Shuffle_AnyLength_Permutes() => FsCheck.Check.QuickThrowOnFailure(Prop.ForAll<long, byte>((seed, length) =>
+    public void Shuffle_AnyLength_Permutes() => Prop.ForAll<long, byte>((seed, length) =>
     {
         var entries = Enumerable.Range(0, length).ToArray();
         new SeededRandom(seed).Shuffle<int>(entries);
         return entries.Order().SequenceEqual(Enumerable.Range(0, length));
-    }));
+    }).Holds();
 
     [Fact]
     public void Shuffle_ThreeEntries_FavoursNoOrder()

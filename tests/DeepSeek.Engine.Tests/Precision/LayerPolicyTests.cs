@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Precision;
+using DeepSeek.Testing;
 using FsCheck.Fluent;
 
 namespace DeepSeek.Engine.Tests.Precision;
@@ -13,17 +14,17 @@ public sealed class LayerPolicyTests
 
     [Fact]
     public void Decide_AnyCourse_MovesAtMostLogarithmicallyOften() =>
-        FsCheck.Check.One(FsCheck.Config.QuickThrowOnFailure.WithMaxTest(500), Prop.ForAll(Gen.Choose(0, 3).ListOf().ToArbitrary(), kinds =>
+        Prop.ForAll(Gen.Choose(0, 3).ListOf().ToArbitrary(), kinds =>
         {
             var policy = new LayerPolicy(s_options, LayerPrecision.Half);
             var moves = kinds.Count(k => policy.Decide(Kind(k), LayerPrecision.Float8) is not null);
             // A return doubles the looks that the next lowering needs, and there are two levels to climb.
             return moves <= 2 * Math.Log2(kinds.Count + 2) + 4;
-        }));
+        }).Holds(500);
 
     [Fact]
     public void Decide_AnyCourse_LowersOnlyAfterEnoughGoodLooks() =>
-        FsCheck.Check.One(FsCheck.Config.QuickThrowOnFailure.WithMaxTest(500), Prop.ForAll(Gen.Choose(0, 3).ListOf().ToArbitrary(), kinds =>
+        Prop.ForAll(Gen.Choose(0, 3).ListOf().ToArbitrary(), kinds =>
         {
             var policy = new LayerPolicy(s_options, LayerPrecision.Half);
             var (good, needed) = (0, s_options.Patience);
@@ -41,7 +42,7 @@ public sealed class LayerPolicyTests
                 good = moved ? 0 : good;
             }
             return true;
-        }));
+        }).Holds(500);
 
     [Fact]
     public void Decide_AlternatingRanges_ComesToRest()

@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Profiling;
+using DeepSeek.Testing;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -11,12 +12,12 @@ public sealed class TraceTreeTests
 
     [Fact]
     public void SelfTimes_OfAnyNesting_AddUpToTheRoots() =>
-        FsCheck.Check.QuickThrowOnFailure(Prop.ForAll(Gen.Choose(0, 9).ArrayOf().ToArbitrary(), choices =>
+        Prop.ForAll(Gen.Choose(0, 9).ArrayOf().ToArbitrary(), choices =>
         {
             var events = Nested(choices);
             var tree = new TraceTree(events, 0, 1000);
             return tree.Self.Sum() == events.Where(e => e.Parent < 0).Sum(e => e.HostTime) && tree.Self.All(s => s >= 0);
-        }));
+        }).Holds();
 
     [Fact]
     public void Module_OfABackwardNode_IsThatOfItsForwardOperator()

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using DeepSeek.Inference.Protocol;
+using DeepSeek.Testing;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -10,16 +11,16 @@ namespace DeepSeek.Inference.Tests.Protocol;
 public sealed class InferResponseTests
 {
     [Fact]
-    public void Doubles_WrittenAndReadAgain_AreBitEqual() => Check.QuickThrowOnFailure(Prop.ForAll<double[]>(values =>
+    public void Doubles_WrittenAndReadAgain_AreBitEqual() => Prop.ForAll<double[]>(values =>
     {
         var written = Write(new Tensor("y", DataType.Fp64, [values.Length], MemoryMarshal.AsBytes(values.AsSpan()).ToArray()));
         var request = $$"""{"inputs": [{"name": "y", "datatype": "FP64", "shape": [{{values.Length}}], "data": {{written}}}]}""";
         var read = JsonInferRequest.Read(System.Text.Encoding.UTF8.GetBytes(request), default).Inputs[0];
         return MemoryMarshal.Cast<byte, double>(read.Data.Span).SequenceEqual(values);
-    }));
+    }).Holds();
 
     [Fact]
-    public void Floats_WrittenAndReadAgain_AreBitEqual() => Check.QuickThrowOnFailure(Prop.ForAll<int[]>(bits =>
+    public void Floats_WrittenAndReadAgain_AreBitEqual() => Prop.ForAll<int[]>(bits =>
     {
         // Every bit pattern of a float but NaN's, whose payload JSON cannot carry.
         var values = bits.Select(BitConverter.Int32BitsToSingle).Select(v => float.IsNaN(v) ? 0 : v).ToArray();
@@ -27,7 +28,7 @@ public sealed class InferResponseTests
         var request = $$"""{"inputs": [{"name": "y", "datatype": "FP32", "shape": [{{values.Length}}], "data": {{written}}}]}""";
         var read = JsonInferRequest.Read(System.Text.Encoding.UTF8.GetBytes(request), default).Inputs[0];
         return MemoryMarshal.AsBytes(values.AsSpan()).SequenceEqual(read.Data.Span);
-    }));
+    }).Holds();
 
     [Fact]
     public void Floats_NotFinite_AreStrings() => Assert.Equal(

@@ -1,12 +1,13 @@
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Scheduling.Jobs;
 using DeepSeek.Scheduling.Planning;
+using DeepSeek.Testing;
 using FsCheck;
 using FsCheck.Fluent;
 
 namespace DeepSeek.Scheduling.Tests.Planning;
 
-/// <summary>Random histories of submissions, workers, faults and time; FsCheck prints the seed and the shrunk history of a failure.</summary>
+/// <summary>Random histories of submissions, workers, faults and time; FsCheck prints the shrunk history of a failure.</summary>
 public sealed class PlannerProperties
 {
     private static readonly string[] Kinds = ["train", "prepare"];
@@ -176,7 +177,7 @@ public sealed class PlannerProperties
     });
 
     private static void Check(Func<Step[], bool> holds) =>
-        FsCheck.Check.One(Config.QuickThrowOnFailure.WithMaxTest(300).WithEndSize(60), Prop.ForAll(Histories, holds));
+        Prop.ForAll(Histories, holds).Holds(300, size: 60);
 
     private static void Apply(World world, Step step)
     {

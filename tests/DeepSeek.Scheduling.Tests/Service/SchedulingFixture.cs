@@ -8,13 +8,9 @@ using DeepSeek.Testing;
 namespace DeepSeek.Scheduling.Tests.Service;
 
 /// <summary>The service with leases that a busy test machine keeps; retries follow at once.</summary>
-public class SchedulingFixture : ServiceFactory<SchedulingDb>
+public sealed class SchedulingFixture : ServiceFactory<SchedulingDb>
 {
-    public SchedulingFixture() : this(leaseSeconds: 60, acceptSeconds: 60)
-    {
-    }
-
-    protected SchedulingFixture(int leaseSeconds, int acceptSeconds) : base("scheduling") => this.WithTimes(leaseSeconds, acceptSeconds);
+    public SchedulingFixture() : base("scheduling") => this.WithTimes(leaseSeconds: 60, acceptSeconds: 60);
 
     public TestBus Bus { get; private set; } = null!;
 
@@ -32,9 +28,6 @@ public class SchedulingFixture : ServiceFactory<SchedulingDb>
         await base.DisposeAsync();
     }
 }
-
-/// <summary>The service with leases and offers that are over soon.</summary>
-public sealed class ImpatientFixture() : SchedulingFixture(leaseSeconds: 5, acceptSeconds: 2);
 
 internal static class SchedulingTestExtensions
 {

@@ -8,7 +8,7 @@ using DeepSeek.Testing;
 namespace DeepSeek.Scheduling.Tests.Service;
 
 /// <summary>Offers that nobody takes, workers that fall silent, and what they say too late.</summary>
-public sealed class WorkerLossTests(ImpatientFixture fixture) : IClassFixture<ImpatientFixture>
+public sealed class WorkerLossTests(SchedulingFixture fixture) : IClassFixture<SchedulingFixture>
 {
     private readonly string _kind = SchedulingTestExtensions.NewKind();
     private readonly HttpClient _client = fixture.ClientOf(Roles.Operator, "ada");
@@ -20,6 +20,7 @@ public sealed class WorkerLossTests(ImpatientFixture fixture) : IClassFixture<Im
         var worker = await WorkerAsync();
         var id = await fixture.Bus.SubmitAsync(_kind);
         var lost = await worker.OfferAsync(id);
+        await fixture.Database.RunOutAsync(id);
 
         var again = await worker.TakeAsync(id, after: lost);
 
@@ -34,6 +35,7 @@ public sealed class WorkerLossTests(ImpatientFixture fixture) : IClassFixture<Im
         var worker = await WorkerAsync();
         var id = await fixture.Bus.SubmitAsync(_kind);
         var first = await worker.TakeAsync(id);
+        await fixture.Database.RunOutAsync(id);
 
         var second = await worker.TakeAsync(id, after: first);
 
@@ -51,7 +53,10 @@ public sealed class WorkerLossTests(ImpatientFixture fixture) : IClassFixture<Im
     {
         var worker = await WorkerAsync();
         var id = await fixture.Bus.SubmitAsync(_kind, maxAttempts: 2);
-        await worker.TakeAsync(id, after: await worker.TakeAsync(id));
+        var first = await worker.TakeAsync(id);
+        await fixture.Database.RunOutAsync(id);
+        await worker.TakeAsync(id, after: first);
+        await fixture.Database.RunOutAsync(id);
 
         var failed = await _client.JobAsync(id, JobState.Failed);
 
@@ -66,6 +71,7 @@ public sealed class WorkerLossTests(ImpatientFixture fixture) : IClassFixture<Im
         var worker = await WorkerAsync();
         var id = await fixture.Bus.SubmitAsync(_kind);
         var stale = await worker.TakeAsync(id);
+        await fixture.Database.RunOutAsync(id);
         var current = await worker.TakeAsync(id, after: stale);
 
         Guid[] ignored = [await worker.FailAsync(stale, "late failure", retryable: false), await worker.YieldAsync(stale), await worker.CancelledAsync(stale)];

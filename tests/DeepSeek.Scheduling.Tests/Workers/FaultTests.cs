@@ -1,7 +1,3 @@
-using System.Net.Http.Headers;
-using System.Net.Http.Json;
-using System.Text;
-using System.Text.Json;
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Scheduling.Tests.Service;
 using DeepSeek.ServiceDefaults;
@@ -9,40 +5,13 @@ using DeepSeek.Testing;
 
 namespace DeepSeek.Scheduling.Tests.Workers;
 
-/// <summary>Processes killed, connections cut and replicas doubled while jobs flow: each ends once.</summary>
-public sealed class FaultTests : IAsyncLifetime
+/// <summary>Connections cut, replicas doubled and Scheduling away while jobs flow: each ends once.</summary>
+public sealed class FaultTests : Faults
 {
-    private readonly string _kind = SchedulingTestExtensions.NewKind();
-    private readonly TestDatabase _database = new();
-    private readonly TestVhost _vhost = new();
-    private TestBus _bus = null!;
-
-    public async ValueTask InitializeAsync()
-    {
-        await _database.InitializeAsync();
-        await _vhost.InitializeAsync();
-        _bus = await TestBus.StartAsync(_vhost.ConnectionString);
-        await _bus.ListenAsync<JobEnded>();
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _bus.DisposeAsync();
-        await _vhost.DisposeAsync();
-        await _database.DisposeAsync();
-    }
-
-    private ServiceProcess Scheduling(int leaseSeconds, int acceptSeconds) =>
-        SchedulingTestExtensions.Times(leaseSeconds, acceptSeconds).Aggregate(
-            new ServiceProcess("DeepSeek.Scheduling")
-                .With("ConnectionStrings:schedulingdb", _database.ConnectionString)
-                .With("ConnectionStrings:messaging", _vhost.ConnectionString),
-            (process, time) => process.With(time.Key, time.Value));
-
     [Fact]
     public async Task Scheduling_DownWhenTheHandlerCompletes_JobSucceedsOnceItIsBack()
     {
-        await using var scheduling = Scheduling(leaseSeconds: 5, acceptSeconds: 5);
+        await using var scheduling = Scheduling(leaseSeconds: 60, acceptSeconds: 60);
         await scheduling.StartAsync();
         var release = new TaskCompletionSource();
         var saved = new TaskCompletionSource();
@@ -55,10 +24,11 @@ public sealed class FaultTests : IAsyncLifetime
                 saved.SetResult();
             },
         };
-        await using var worker = await WorkerHost.StartAsync(_kind, script, _vhost, scheduling.Address);
+        await using var worker = await WorkerHost.StartAsync(Kind, script, Vhost, scheduling.Address);
         using var client = scheduling.ClientOf(Roles.Reader);
-        var id = await _bus.SubmitAsync(_kind, maxAttempts: 1);
+        var id = await Bus.SubmitAsync(Kind, maxAttempts: 1);
         await client.JobAsync(id, JobState.Running);
+        await StartedAsync(script);
         await scheduling.KillAsync();
         release.SetResult();
         await saved.Task.WaitAsync(Eventually.Deadline);
@@ -74,7 +44,7 @@ public sealed class FaultTests : IAsyncLifetime
     [Fact]
     public async Task Scheduling_DownForLongerThanALease_LosesNoAttempt()
     {
-        await using var scheduling = Scheduling(leaseSeconds: 3, acceptSeconds: 5);
+        await using var scheduling = Scheduling(leaseSeconds: 60, acceptSeconds: 60);
         await scheduling.StartAsync();
         var release = new TaskCompletionSource();
         var script = new Script
@@ -85,12 +55,13 @@ public sealed class FaultTests : IAsyncLifetime
                 await Script.CompleteAsync(job, db);
             },
         };
-        await using var worker = await WorkerHost.StartAsync(_kind, script, _vhost, scheduling.Address);
+        await using var worker = await WorkerHost.StartAsync(Kind, script, Vhost, scheduling.Address);
         using var client = scheduling.ClientOf(Roles.Reader);
-        var id = await _bus.SubmitAsync(_kind, maxAttempts: 1);
+        var id = await Bus.SubmitAsync(Kind, maxAttempts: 1);
         await client.JobAsync(id, JobState.Running);
+        await StartedAsync(script);
         await scheduling.KillAsync();
-        await Eventually.True(async () => await _database.ScalarAsync<bool>($"select lease_until < now() from jobs where id = '{id}'"));
+        await Database.MakeItAnHourAsync();
 
         await scheduling.StartAsync();
         release.SetResult();
@@ -100,47 +71,23 @@ public sealed class FaultTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Scheduling_KilledAgainAndAgain_EveryJobEndsOnce()
-    {
-        await using var scheduling = Scheduling(leaseSeconds: 5, acceptSeconds: 2);
-        await scheduling.StartAsync();
-        await using var worker = await WorkerHost.StartAsync(_kind, QuickScript(), _vhost, scheduling.Address, slots: 2);
-        var ids = new List<Guid>();
-        for (var round = 0; round < 3; round++)
-        {
-            for (var i = 0; i < 6; i++)
-            {
-                ids.Add(await _bus.SubmitAsync(_kind, maxAttempts: 5));
-            }
-            var enough = (round * 6) + 2;
-            await Eventually.True(() => _bus.Received<JobEnded>().Count >= enough, TimeSpan.FromSeconds(60));
-            await scheduling.KillAsync();
-            await scheduling.StartAsync();
-        }
-
-        var ended = await EndedAsync(ids);
-
-        Assert.All(ended, message => Assert.Equal(JobState.Succeeded, message.State));
-    }
-
-    [Fact]
     public async Task Connections_CutAgainAndAgain_EveryJobEndsOnce()
     {
-        await using var scheduling = Scheduling(leaseSeconds: 5, acceptSeconds: 2);
+        await using var scheduling = Scheduling(leaseSeconds: 5, acceptSeconds: 5);
         await scheduling.StartAsync();
-        await using var worker = await WorkerHost.StartAsync(_kind, QuickScript(), _vhost, scheduling.Address, slots: 2);
+        await using var worker = await WorkerHost.StartAsync(Kind, QuickScript(), Vhost, scheduling.Address, slots: 2);
         var ids = new List<Guid>();
         for (var round = 0; round < 3; round++)
         {
             for (var i = 0; i < 6; i++)
             {
-                ids.Add(await _bus.SubmitAsync(_kind, maxAttempts: 5));
+                ids.Add(await Bus.SubmitAsync(Kind, maxAttempts: 5));
             }
             var enough = (round * 6) + 2;
-            await Eventually.True(() => _bus.Received<JobEnded>().Count >= enough, TimeSpan.FromSeconds(60));
-            await _database.ScalarAsync<object>(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()");
-            await CutBrokerConnectionsAsync();
+            await Eventually.True(() => Bus.Received<JobEnded>().Count >= enough, TimeSpan.FromSeconds(60));
+            await Database.ScalarAsync<object>(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = currentDatabase() and pid <> pg_backend_pid()");
+            await Vhost.CloseConnectionsAsync();
         }
 
         var ended = await EndedAsync(ids);
@@ -172,11 +119,11 @@ public sealed class FaultTests : IAsyncLifetime
                 }
             },
         };
-        await using var worker = await WorkerHost.StartAsync(_kind, script, _vhost, first.Address, slots: 3);
+        await using var worker = await WorkerHost.StartAsync(Kind, script, Vhost, first.Address, slots: 3);
         var ids = new List<Guid>();
         for (var i = 0; i < 30; i++)
         {
-            ids.Add(await _bus.SubmitAsync(_kind));
+            ids.Add(await Bus.SubmitAsync(Kind));
         }
 
         await EndedAsync(ids);
@@ -184,34 +131,5 @@ public sealed class FaultTests : IAsyncLifetime
         Assert.Equal(ids.Order(), script.Runs.Select(run => run.JobId).Order());
         Assert.All(script.Runs, run => Assert.Equal(1, run.Attempt));
         Assert.InRange(most, 1, 3);
-    }
-
-    private static Script QuickScript() => new() { Work = (job, db, _) => Script.CompleteAsync(job, db) };
-
-    private ServiceFactory<SchedulingDb> Replica() => new ServiceFactory<SchedulingDb>("scheduling")
-        .WithTimes(leaseSeconds: 60, acceptSeconds: 60)
-        .With("ConnectionStrings:schedulingdb", _database.ConnectionString)
-        .With("ConnectionStrings:messaging", _vhost.ConnectionString);
-
-    /// <summary>Waits until every job's end was told and checks that each was told once (a redelivery keeps its message id).</summary>
-    private async Task<IReadOnlyList<JobEnded>> EndedAsync(IReadOnlyCollection<Guid> ids)
-    {
-        await Eventually.True(
-            () => ids.All(id => _bus.Received<JobEnded>().Any(message => message.Message.JobId == id)), TimeSpan.FromSeconds(120), "every job ended");
-        var messages = _bus.Received<JobEnded>().DistinctBy(message => message.MessageId).Select(message => message.Message).ToList();
-        Assert.Equal(ids.Order(), messages.Select(message => message.JobId).Order());
-        return messages;
-    }
-
-    private async Task CutBrokerConnectionsAsync()
-    {
-        using var management = new HttpClient { BaseAddress = TestServers.RabbitMqManagement };
-        management.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue(
-            "Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(Uri.UnescapeDataString(TestServers.RabbitMq.UserInfo))));
-        var vhost = new Uri(_vhost.ConnectionString).AbsolutePath[1..];
-        foreach (var connection in (await management.GetFromJsonAsync<JsonElement[]>($"api/vhosts/{vhost}/connections"))!)
-        {
-            await management.DeleteAsync($"api/connections/{Uri.EscapeDataString(connection.GetProperty("name").GetString()!)}");
-        }
     }
 }

@@ -107,7 +107,7 @@ public sealed class JobWorkerTests(SchedulingFixture fixture) : IClassFixture<Sc
     {
         var release = new TaskCompletionSource();
         var script = new Script { Work = (_, _, _) => release.Task };
-        await using var leaving = await StartAsync(script);
+        await using var leaving = await WorkerHost.StartAsync(_kind, script, fixture.Vhost, fixture.Address, yieldSeconds: 0.5);
         var id = await fixture.Bus.SubmitAsync(_kind, maxAttempts: 1);
         await Eventually.True(() => script.Runs.Count == 1);
         await leaving.StopAsync();

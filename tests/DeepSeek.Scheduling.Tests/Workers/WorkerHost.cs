@@ -45,7 +45,7 @@ internal sealed class WorkerHost : IAsyncDisposable
     private readonly TestDatabase _database = new();
     private WebApplication? _app;
 
-    public static async Task<WorkerHost> StartAsync(string kind, Script script, TestVhost vhost, Uri scheduling, int slots = 1)
+    public static async Task<WorkerHost> StartAsync(string kind, Script script, TestVhost vhost, Uri scheduling, int slots = 1, double yieldSeconds = 30)
     {
         var host = new WorkerHost();
         await host._database.InitializeAsync();
@@ -57,6 +57,8 @@ internal sealed class WorkerHost : IAsyncDisposable
         builder.Configuration[$"Worker:{kind}:Slots"] = $"{slots}";
         builder.Configuration["Worker:SeenSeconds"] = "1";
         builder.Configuration["Worker:BeatSeconds"] = "0.2";
+        builder.Configuration["Worker:YieldSeconds"] = FormattableString.Invariant($"{yieldSeconds}");
+        builder.Configuration["Worker:GiveBackSeconds"] = "30";
         builder.WebHost.UseUrls("http://127.0.0.1:0");
         builder.AddServiceDefaults("worker");
         builder.AddServiceDatabase<WorkerDb>("workerdb");

@@ -40,7 +40,7 @@ public class TrainingPlatform : IAsyncLifetime
         await Registry.InitializeAsync();
         await Training.InitializeAsync();
         var messaging = Scheduling.Vhost.ConnectionString;
-        Scheduling.With("Scheduling:LeaseSeconds", "8").With("Scheduling:AcceptSeconds", "5").With("Scheduling:RetryBaseSeconds", "0.1").Start();
+        Scheduling.With("Scheduling:LeaseSeconds", "60").With("Scheduling:AcceptSeconds", "15").With("Scheduling:RetryBaseSeconds", "0.1").Start();
         Registry.With("ConnectionStrings:messaging", messaging).Start();
         _datasets = await DatasetServer.StartAsync();
         _datasets.Add(_dataset);
@@ -130,13 +130,13 @@ public class TrainingPlatform : IAsyncLifetime
         return run.State == until ? run : null;
     }, TimeSpan.FromSeconds(180), $"run {id} is {until}");
 
-    public Task<JobView> JobAsync(Guid id, Func<JobView, bool> until, string what) => Eventually.NotNull(async () =>
+    public Task<JobView> JobAsync(Guid id, Func<JobView, Task<bool>> until, string what) => Eventually.NotNull(async () =>
     {
         using var response = await Jobs.GetAsync($"/api/v1/jobs/{id}");
-        return response.IsSuccessStatusCode && await response.Content.ReadFromJsonAsync<JobView>(PlatformJson.Options) is { } job && until(job) ? job : null;
+        return response.IsSuccessStatusCode && await response.Content.ReadFromJsonAsync<JobView>(PlatformJson.Options) is { } job && await until(job) ? job : null;
     }, TimeSpan.FromSeconds(120), what);
 
-    public Task<JobView> JobAsync(Guid id, JobState until) => JobAsync(id, job => job.State == until, $"job {id} is {until}");
+    public Task<JobView> JobAsync(Guid id, JobState until) => JobAsync(id, job => Task.FromResult(job.State == until), $"job {id} is {until}");
 
     public string FolderOf(Guid run) => Path.Combine(Training.DataFolder, "training", "runs", run.ToString());
 

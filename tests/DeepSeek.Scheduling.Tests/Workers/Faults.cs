@@ -1,0 +1,56 @@
+using DeepSeek.Contracts.Jobs;
+using DeepSeek.Scheduling.Tests.Service;
+using DeepSeek.Testing;
+
+namespace DeepSeek.Scheduling.Tests.Workers;
+
+/// <summary>Scheduling as a process, or several, with a database and a broker of its own: what is done to it while jobs flow.</summary>
+public abstract class Faults : IAsyncLifetime
+{
+    protected string Kind { get; } = SchedulingTestExtensions.NewKind();
+    protected TestDatabase Database { get; } = new();
+    protected TestVhost Vhost { get; } = new();
+    protected TestBus Bus { get; private set; } = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        await Database.InitializeAsync();
+        await Vhost.InitializeAsync();
+        Bus = await TestBus.StartAsync(Vhost.ConnectionString);
+        await Bus.ListenAsync<JobEnded>();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Bus.DisposeAsync();
+        await Vhost.DisposeAsync();
+        await Database.DisposeAsync();
+    }
+
+    protected ServiceProcess Scheduling(int leaseSeconds, int acceptSeconds) =>
+        SchedulingTestExtensions.Times(leaseSeconds, acceptSeconds).Aggregate(
+            new ServiceProcess("DeepSeek.Scheduling")
+                .With("ConnectionStrings:schedulingdb", Database.ConnectionString)
+                .With("ConnectionStrings:messaging", Vhost.ConnectionString),
+            (process, time) => process.With(time.Key, time.Value));
+
+    /// <summary>A job runs, to Scheduling, before the worker has its reply: only the handler tells that it came.</summary>
+    protected static Task StartedAsync(Script script) => Eventually.True(() => script.Runs.Count == 1);
+
+    protected static Script QuickScript() => new() { Work = (job, db, _) => Script.CompleteAsync(job, db) };
+
+    protected ServiceFactory<SchedulingDb> Replica() => new ServiceFactory<SchedulingDb>("scheduling")
+        .WithTimes(leaseSeconds: 60, acceptSeconds: 60)
+        .With("ConnectionStrings:schedulingdb", Database.ConnectionString)
+        .With("ConnectionStrings:messaging", Vhost.ConnectionString);
+
+    /// <summary>Waits until every job's end was told and checks that each was told once (a redelivery keeps its message id).</summary>
+    protected async Task<IReadOnlyList<JobEnded>> EndedAsync(IReadOnlyCollection<Guid> ids)
+    {
+        await Eventually.True(
+            () => ids.All(id => Bus.Received<JobEnded>().Any(message => message.Message.JobId == id)), TimeSpan.FromSeconds(120), "every job ended");
+        var messages = Bus.Received<JobEnded>().DistinctBy(message => message.MessageId).Select(message => message.Message).ToList();
+        Assert.Equal(ids.Order(), messages.Select(message => message.JobId).Order());
+        return messages;
+    }
+}
