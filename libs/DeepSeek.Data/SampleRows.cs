@@ -45,12 +45,15 @@ public static class SampleRows
         _ => throw new FormatException($"{Shown(value)} is not a {type switch { "boolean" => "boolean (true, false or null)", "dateTime" => "date-time (ISO 8601 text, seconds since 1970, or null)", _ => "finite number or null" }}."),
     };
 
-    /// <summary>A value as the text its column's tensor takes: text, numbers and booleans as written, null as "".</summary>
+    /// <summary>
+    /// A value as the text its column's tensor takes: text without blanks and tabs around it, as cells are prepared; numbers and booleans as written;
+    /// null as "".
+    /// </summary>
     /// <exception cref="FormatException">The value is an object or a list.</exception>
     public static string ToText(JsonElement value) => value.ValueKind switch
     {
         JsonValueKind.Null or JsonValueKind.Undefined => "",
-        JsonValueKind.String => value.GetString()!,
+        JsonValueKind.String => value.GetString()!.Trim(' ', '\t'),
         JsonValueKind.Number => value.GetRawText(),
         JsonValueKind.True => "true",
         JsonValueKind.False => "false",

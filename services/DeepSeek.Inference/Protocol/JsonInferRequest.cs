@@ -24,7 +24,7 @@ internal static class JsonInferRequest
         }
         catch (JsonException fault)
         {
-            throw JsonText.Fault(fault, json.Span, reader.BytesConsumed);
+            throw JsonText.Fault(fault, json.Span, reader.BytesConsumed, "the strings \"NaN\", \"Infinity\", \"-Infinity\", or binary tensor data");
         }
     }
 

@@ -19,14 +19,14 @@ internal static class JsonText
         "'" + (value.Length > MaxQuoted ? value[..MaxQuoted] + "…" : value) + "'";
 
     /// <summary>Says what is wrong with the JSON; a bare NaN or Infinity gets the remedy.</summary>
-    public static InferenceException Fault(JsonException fault, ReadOnlySpan<byte> json, long consumed)
+    /// <param name="instead">What to send in place of NaN and Infinity.</param>
+    public static InferenceException Fault(JsonException fault, ReadOnlySpan<byte> json, long consumed, string instead)
     {
         var rest = json[(int)Math.Clamp(consumed, 0, json.Length)..].TrimStart(" \t\r\n,:["u8);
         var signless = rest.StartsWith("-"u8) ? rest[1..] : rest;
         if (signless.StartsWith("NaN"u8) || signless.StartsWith("Infinity"u8) || signless.StartsWith("nan"u8) || signless.StartsWith("inf"u8))
         {
-            return InferenceException.BadRequest(
-                "The body is not JSON: JSON has no NaN or Infinity. Send the strings \"NaN\", \"Infinity\", \"-Infinity\", or binary tensor data.");
+            return InferenceException.BadRequest($"The body is not JSON: JSON has no NaN or Infinity. Send {instead}.");
         }
 
         return InferenceException.BadRequest($"The body is not JSON: {fault.Message}");

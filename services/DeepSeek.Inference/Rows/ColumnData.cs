@@ -149,8 +149,11 @@ internal abstract class ColumnData(RowColumn column)
                         return "it must be valid Unicode text.";
                     }
 
-                    BinaryPrimitives.WriteUInt32LittleEndian(span, (uint)length);
-                    Bytes.Advance(Tensor.LengthPrefix + length);
+                    // Preparation takes cells without the blanks around them, so a category never has any.
+                    var text = span.Slice(Tensor.LengthPrefix, length).Trim(" \t"u8);
+                    text.CopyTo(span[Tensor.LengthPrefix..]);
+                    BinaryPrimitives.WriteUInt32LittleEndian(span, (uint)text.Length);
+                    Bytes.Advance(Tensor.LengthPrefix + text.Length);
                     return null;
                 default:
                     return "it must be a category (text), or null when it is not known.";

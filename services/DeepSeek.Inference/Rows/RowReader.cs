@@ -20,7 +20,7 @@ internal static class RowReader
         }
         catch (JsonException fault)
         {
-            throw JsonText.Fault(fault, body.Span, reader.BytesConsumed);
+            throw JsonText.Fault(fault, body.Span, reader.BytesConsumed, "null for a number that is not known");
         }
     }
 

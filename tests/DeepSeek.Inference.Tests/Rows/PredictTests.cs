@@ -35,6 +35,19 @@ public sealed class PredictTests(InferenceFixture service) : IClassFixture<Infer
     }
 
     [Fact]
+    public async Task Category_WithBlanksAround_IsTheOneWithout()
+    {
+        var name = await service.DeployAsync(Models.Classifier(bias: -5));
+
+        var reply = await (await service.PredictAsync(name, """
+            {"rows": [{"age": 40, "member": true, "since": null, "city": "Paris"}, {"age": 40, "member": true, "since": null, "city": " \tParis "},
+                      {"age": 40, "member": true, "since": null, "city": "Par is"}, {"age": 40, "member": true, "since": null, "city": "  "}]}
+            """)).JsonAsync();
+
+        Assert.Equal(["yes", "yes", "no", "no"], reply.GetProperty("predictions").EnumerateArray().Select(p => p.GetProperty("label").GetString()));
+    }
+
+    [Fact]
     public async Task Row_WithoutAFiniteProbability_HasNoLabel()
     {
         var name = await service.DeployAsync(Models.Classifier(bias: -5));
@@ -108,7 +121,7 @@ public sealed class PredictTests(InferenceFixture service) : IClassFixture<Infer
     }
 
     [Theory]
-    [InlineData("{\"rows\": [{\"age\": NaN}]}", "NaN")]
+    [InlineData("{\"rows\": [{\"age\": NaN}]}", "JSON has no NaN or Infinity. Send null")]
     [InlineData("{\"rows\": ", "not JSON")]
     [InlineData("", "not JSON")]
     public async Task Body_ThatIsNoJson_Is400(string body, string reason)
