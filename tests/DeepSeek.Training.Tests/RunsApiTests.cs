@@ -24,7 +24,7 @@ public sealed class RunsApiTests(TrainingPlatform platform) : IClassFixture<Trai
     [InlineData("""{"precision":"fp8"}""", "precision")]
     [InlineData("""{"device":"cpu","capture":"on"}""", "capture")]
     [InlineData("""{"checkpointing":"sometimes"}""", "checkpointing")]
-    [InlineData("""{"model":{"family":"tabularMlp","depth":3}}""", "depth")]
+    [InlineData("""{"model":{"family":"tabularMlp","depth":3}}""", "model.depth")]
     [InlineData("""{"model":{"family":"convNet"}}""", "model.family")]
     [InlineData("""{"classWeights":{"middle":2}}""", "classWeights.middle")]
     public async Task Post_BadSpec_Is400ThatNamesTheField(string change, string field)
@@ -38,14 +38,21 @@ public sealed class RunsApiTests(TrainingPlatform platform) : IClassFixture<Trai
     }
 
     [Theory]
-    [InlineData("")]
-    [InlineData("null")]
-    [InlineData("[]")]
-    [InlineData("{\"specVersion\":1")]
-    public async Task Post_NoSpec_Is400(string body)
+    [InlineData("", "body")]
+    [InlineData("null", "body")]
+    [InlineData("[]", "body")]
+    [InlineData("{}", "modelName")]
+    [InlineData("{\"specVersion\":1", "body")]
+    [InlineData("{\"specVersion\":1,\"epochs\":\"many\"}", "epochs")]
+    public async Task Post_NoSpec_Is400ThatNamesWhatIsMissing(string body, string field)
     {
         using var response = await PostAsync(body);
+
         Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        var problem = await response.Content.ReadFromJsonAsync<JsonElement>();
+        Assert.Contains(problem.GetProperty("errors").EnumerateObject(), error => error.Name == field);
+        Assert.DoesNotContain("DeepSeek.", problem.GetRawText());
+        Assert.DoesNotContain("System.", problem.GetRawText());
     }
 
     [Fact]

@@ -17,12 +17,16 @@ public static class RunSpecJson
     /// <summary>Writes a spec as UTF-8 JSON.</summary>
     public static byte[] Write(RunSpec spec) => JsonSerializer.SerializeToUtf8Bytes(spec, Options);
 
+    /// <summary>Reads a spec without validating it; null for the JSON null.</summary>
+    /// <exception cref="JsonException">Not the JSON of a spec.</exception>
+    public static RunSpec? Parse(ReadOnlySpan<byte> utf8) => JsonSerializer.Deserialize<RunSpec>(utf8, Options);
+
     /// <summary>Reads and validates a spec; null when there are faults, then keyed by field path ("" for text that is no JSON).</summary>
     public static RunSpec? Read(ReadOnlySpan<byte> utf8, out IReadOnlyDictionary<string, string[]> faults)
     {
         try
         {
-            var spec = JsonSerializer.Deserialize<RunSpec>(utf8, Options);
+            var spec = Parse(utf8);
             faults = spec is null ? Fault("", "Write an object, not null.") : RunSpecValidator.Validate(spec);
             return faults.Count == 0 ? spec : null;
         }

@@ -1,7 +1,9 @@
 using System.Text;
+using System.Text.Json;
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Contracts.Training;
 using DeepSeek.ServiceDefaults;
+using DeepSeek.ServiceDefaults.Http;
 using DeepSeek.ServiceDefaults.Identity;
 using DeepSeek.ServiceDefaults.Jobs;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -17,7 +19,12 @@ public static class RunSubmission
     public static async Task<Accepted<RunAccepted>> PostAsync(
         HttpContext http, TrainingDb db, DatasetClient datasets, TimeProvider clock, CancellationToken cancellationToken)
     {
-        var spec = RunSpecJson.Read(await ReadBodyAsync(http.Request, cancellationToken), out var faults) ?? throw Problems.Invalid(faults);
+        var spec = Parse(await ReadBodyAsync(http.Request, cancellationToken));
+        var faults = RunSpecValidator.Validate(spec);
+        if (faults.Count > 0)
+        {
+            throw Problems.Invalid(faults);
+        }
         var content = Encoding.UTF8.GetString(RunSpecJson.Write(spec));
         var key = http.RequestKey(JobKinds.Train, content);
         if (await db.FindRepeatedAsync<Run>(key, cancellationToken) is { } earlier)
@@ -49,6 +56,18 @@ public static class RunSubmission
 
     private static Accepted<RunAccepted> Accepted(Run run) =>
         TypedResults.Accepted(run.ResultUri, new RunAccepted(run.Id, run.JobId, run.State));
+
+    private static RunSpec Parse(byte[] body)
+    {
+        try
+        {
+            return RunSpecJson.Parse(body) ?? throw Problems.Invalid("body", "must be an object, not null.");
+        }
+        catch (JsonException fault)
+        {
+            throw JsonFaults.ToProblem(fault);
+        }
+    }
 
     private static async Task<byte[]> ReadBodyAsync(HttpRequest request, CancellationToken cancellationToken)
     {
