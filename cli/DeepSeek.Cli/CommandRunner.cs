@@ -50,7 +50,7 @@ internal static class CommandRunner
         Login login;
         try
         {
-            login = Login.Resolve(arguments.GetValue(GlobalOptions.Gateway), arguments.GetValue(GlobalOptions.Key));
+            login = GlobalOptions.LoginOf(arguments);
         }
         catch (UsageException fault)
         {

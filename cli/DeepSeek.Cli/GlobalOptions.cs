@@ -10,12 +10,17 @@ internal static class GlobalOptions
 
     public static readonly Option<Uri?> Gateway = new("--gateway")
     {
-        Description = "Gateway address; default: the one logged in to, else http://localhost:5080 ($DEEPSEEK_GATEWAY).",
+        Description = "Gateway address; default: $DEEPSEEK_GATEWAY, else the one logged in to, else that of the platform running on this machine, else http://localhost:5080.",
         Recursive = true,
         CustomParser = ParseAddress,
     };
 
-    public static readonly Option<string?> Key = new("--key") { Description = "API key; default: the one logged in with ($DEEPSEEK_API_KEY).", Recursive = true };
+    public static readonly Option<string?> Key = new("--key") { Description = "API key; default: $DEEPSEEK_API_KEY, else the one logged in with, else the first admin key of the platform running on this machine.", Recursive = true };
+
+    public static readonly Option<bool> Local = new("--local") { Description = "Use the platform running on this machine, whatever the environment and the login say.", Recursive = true };
+
+    /// <summary>The login that these options, the environment, the store and this machine give.</summary>
+    public static Login LoginOf(ParseResult arguments) => Login.Resolve(arguments.GetValue(Gateway), arguments.GetValue(Key), arguments.GetValue(Local));
 
     private static Uri? ParseAddress(ArgumentResult result)
     {

@@ -15,8 +15,11 @@ internal static class LocalPlatform
     /// <summary>The key it printed at its first start.</summary>
     public static string AdminKeyPath => Path.Combine(DataFolder, "gateway", "admin.key");
 
-    /// <summary>That key, if this user may read it.</summary>
-    public static string? AdminKey() => Read(AdminKeyPath, bytes => Encoding.UTF8.GetString(bytes).Trim() is { Length: > 0 } key ? key : null);
+    /// <summary>That key, if this user may read it and the address is that platform's: no other server is shown it.</summary>
+    public static string? AdminKeyFor(Uri address) =>
+        Gateway() is { } own && address.IsLoopback && (address.Scheme, address.Port) == (own.Scheme, own.Port) ? AdminKey() : null;
+
+    private static string? AdminKey() => Read(AdminKeyPath, bytes => Encoding.UTF8.GetString(bytes).Trim() is { Length: > 0 } key ? key : null);
 
     /// <summary>Where its gateway is, whose port may be any; null when none runs. A host that was killed leaves its file: its process tells.</summary>
     public static Uri? Gateway() => Read(Path.Combine(DataFolder, "host", "endpoints.json"), bytes =>

@@ -19,9 +19,18 @@ internal sealed record Login(Uri Gateway, string? Key)
         Uri.TryCreate(text, UriKind.Absolute, out var address) && address.Scheme is ("http" or "https") ? address : null;
 
     /// <summary>The login in force; each part from the first place that has it.</summary>
+    /// <param name="gateway">Address from the command line.</param>
+    /// <param name="key">Key from the command line.</param>
+    /// <param name="local">True for this machine's own platform, whatever the environment and the stored login say.</param>
     /// <exception cref="UsageException">An environment variable holds no address, or the key is none.</exception>
-    public static Login Resolve(Uri? gateway, string? key)
+    public static Login Resolve(Uri? gateway, string? key, bool local)
     {
+        if (local)
+        {
+            var own = gateway ?? LocalPlatform.Gateway() ?? s_default;
+            return new Login(own, key ?? LocalPlatform.AdminKeyFor(own));
+        }
+
         var stored = Read();
         var address = gateway
             ?? (Environment.GetEnvironmentVariable(GatewayVariable) is { Length: > 0 } text ? AddressOf(text) : null)
@@ -36,7 +45,7 @@ internal sealed record Login(Uri Gateway, string? Key)
             throw new UsageException($"The API key (--key, ${KeyVariable} or the stored login) holds blanks, line breaks or letters that no key has. Keys begin with dsk_.");
         }
 
-        return new Login(address, key ?? (address.IsLoopback ? LocalPlatform.AdminKey() : null));
+        return new Login(address, key ?? LocalPlatform.AdminKeyFor(address));
     }
 
     /// <summary>Keeps this login for later commands.</summary>

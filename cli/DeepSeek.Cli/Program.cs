@@ -7,6 +7,7 @@ var root = new RootCommand("Train, compress, serve, explain and govern models on
     GlobalOptions.Json,
     GlobalOptions.Gateway,
     GlobalOptions.Key,
+    GlobalOptions.Local,
 };
 LoginCommands.AddTo(root);
 DatasetCommands.AddTo(root);

@@ -324,14 +324,40 @@ public sealed class CommandLineTests : IAsyncLifetime
         _gateway.Answers["/api/v1/me"] = (200, """{"name":"ada","role":"operator"}""");
         using var ended = Process.Start("true");
         await ended.WaitForExitAsync();
-        Directory.CreateDirectory(Path.Combine(_cli.Home, "host"));
-        await File.WriteAllTextAsync(
-            Path.Combine(_cli.Home, "host", "endpoints.json"), JsonSerializer.Serialize(new { pid = lives ? Environment.ProcessId : ended.Id, endpoints = new { gateway = _gateway.Address } }));
+        await RunsHereAsync(lives ? Environment.ProcessId : ended.Id);
 
         var (exitCode, _, error) = await _cli.RunAsync("whoami", "--key", StubGateway.Key);
 
         Assert.Equal(lives, !_gateway.Keys.IsEmpty);
         Assert.True(lives == (exitCode == 0), error);
+    }
+
+    [Fact]
+    public async Task FirstAdminKey_IsShownToItsOwnPlatformOnly()
+    {
+        _gateway.Answers["/api/v1/me"] = (200, """{"name":"admin","role":"admin"}""");
+        await RunsHereAsync(Environment.ProcessId);
+        await using var other = await StubGateway.StartAsync();
+
+        Assert.Equal(0, (await _cli.RunAsync("whoami")).ExitCode);
+        Assert.Equal(4, (await _cli.RunAsync("whoami", "--gateway", other.Address.AbsoluteUri)).ExitCode);
+
+        Assert.DoesNotContain(other.Keys, key => key.Contains(StubGateway.Key, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Local_IsThisMachinesPlatform_WhateverTheLoginSays()
+    {
+        await using var elsewhere = await StubGateway.StartAsync();
+        elsewhere.Answers["/api/v1/me"] = (200, """{"name":"ada","role":"operator"}""");
+        _gateway.Answers["/api/v1/me"] = (200, """{"name":"admin","role":"admin"}""");
+        await RunsHereAsync(Environment.ProcessId);
+        Assert.Equal(0, (await _cli.RunAsync("login", "--key", StubGateway.Key, "--gateway", elsewhere.Address.AbsoluteUri)).ExitCode);
+        _cli.Variables["DEEPSEEK_GATEWAY"] = elsewhere.Address.AbsoluteUri;
+
+        var (_, output, _) = await _cli.RunAsync("whoami", "--local", "--json");
+
+        Assert.Equal("admin", JsonElement.Parse(output).GetProperty("name").GetString());
     }
 
     [Fact]
@@ -344,6 +370,16 @@ public sealed class CommandLineTests : IAsyncLifetime
 
         Assert.Equal(3, exitCode);
         Assert.Contains("./run", error, StringComparison.Ordinal);
+    }
+
+    /// <summary>Leaves in the data folder what a platform behind the stub gateway would.</summary>
+    private async Task RunsHereAsync(int host)
+    {
+        Directory.CreateDirectory(Path.Combine(_cli.Home, "host"));
+        await File.WriteAllTextAsync(
+            Path.Combine(_cli.Home, "host", "endpoints.json"), JsonSerializer.Serialize(new { pid = host, endpoints = new { gateway = _gateway.Address } }));
+        Directory.CreateDirectory(Path.Combine(_cli.Home, "gateway"));
+        await File.WriteAllTextAsync(Path.Combine(_cli.Home, "gateway", "admin.key"), StubGateway.Key);
     }
 
     private Task<(int ExitCode, string Output, string Error)> RunAsync(params string[] arguments) =>

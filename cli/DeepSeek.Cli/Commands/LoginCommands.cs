@@ -10,7 +10,7 @@ internal static class LoginCommands
         var login = new Command("login", "Check a key and keep it for later commands.");
         login.RunsGuarded(async (arguments, cancelled) =>
         {
-            var resolved = Login.Resolve(arguments.GetValue(GlobalOptions.Gateway), arguments.GetValue(GlobalOptions.Key));
+            var resolved = GlobalOptions.LoginOf(arguments);
             if (resolved.Key is null)
             {
                 Console.Error.WriteLine($"Give a key: deepseek login --gateway {resolved.Gateway} --key dsk_… (the platform printed the first one when it first started).");

@@ -15,7 +15,7 @@ internal static class QuickstartCommand
         var command = new Command("quickstart", "Run the whole path once on real data: prepare, train, register, compress, approve, deploy, predict, explain.") { images, wait, data, output };
         command.RunsGuarded(async (arguments, cancelled) =>
         {
-            Uri Gateway() => Login.Resolve(arguments.GetValue(GlobalOptions.Gateway), arguments.GetValue(GlobalOptions.Key)).Gateway;
+            Uri Gateway() => GlobalOptions.LoginOf(arguments).Gateway;
             using (var patience = CancellationTokenSource.CreateLinkedTokenSource(cancelled))
             {
                 patience.CancelAfter(TimeSpan.FromSeconds(arguments.GetValue(wait)));
