@@ -15,7 +15,7 @@ public sealed class InferenceFixture : ServiceFactory<Program>
     private HttpClient? _operator;
 
     public InferenceFixture()
-        : base("inference") => With("Inference:PollSeconds", "600").With("Logging:LogLevel:Default", "Error");
+        : base("inference") => With("Inference:PollSeconds", "600").With("Inference:ChangeWaitSeconds", "60").With("Inference:LoadWaitSeconds", "60").With("Logging:LogLevel:Default", "Error");
 
     internal RegistryPeer Registry => _registry!;
 

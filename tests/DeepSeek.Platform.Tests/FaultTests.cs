@@ -32,6 +32,7 @@ public sealed class FaultTests(PlatformHost platform)
         var pipeline = new Pipeline(client, $"fault-{victim}", seed);
         using var limit = new CancellationTokenSource(s_limit);
         var running = pipeline.RunAsync(limit.Token);
+        int[] killed = [];
         if (victim == "trainer")
         {
             await KillTrainerAsync(limit.Token);
@@ -39,10 +40,9 @@ public sealed class FaultTests(PlatformHost platform)
         else
         {
             await Task.WhenAny(running, Task.Delay(TimeSpan.FromSeconds(new Random(seed).NextDouble() * withinSeconds), limit.Token));
-            foreach (var pid in await platform.ProcessesAsync(victim))
-            {
-                Kill(pid);
-            }
+            killed = await platform.ProcessesAsync(victim);
+            Assert.NotEmpty(killed);
+            Array.ForEach(killed, Kill);
         }
 
         try
@@ -54,7 +54,7 @@ public sealed class FaultTests(PlatformHost platform)
             throw new InvalidOperationException($"The pipeline broke after {victim} was killed (seed {seed}): {fault.Message}\n{platform.LastLines()}", fault);
         }
 
-        await platform.HealthyAsync();
+        await platform.HealthyAsync(killed);
         foreach (var job in pipeline.Jobs)
         {
             var ends = 0;

@@ -85,9 +85,11 @@ public sealed partial class PlatformHost : IAsyncLifetime
     public async Task<int[]> ProcessesAsync(string resource) =>
         [.. (await ResourcesAsync()).Where(r => r.GetProperty("name").GetString() == resource).Select(r => r.GetProperty("pid")).Where(pid => pid.ValueKind == JsonValueKind.Number).Select(pid => pid.GetInt32())];
 
-    /// <summary>Waits until every resource is healthy (again).</summary>
-    public Task HealthyAsync() => Eventually.True(
-        async () => (await ResourcesAsync()).All(r => !r.TryGetProperty("pid", out var pid) || pid.ValueKind == JsonValueKind.Null || r.GetProperty("health").GetString() == "Healthy"),
+    /// <summary>Waits until every process runs and is healthy (again), and none of <paramref name="gone"/> is among them.</summary>
+    public Task HealthyAsync(params int[] gone) => Eventually.True(
+        async () => (await ResourcesAsync()).Where(r => r.GetProperty("commands").GetArrayLength() > 0).All(r =>
+            r.GetProperty("pid") is { ValueKind: JsonValueKind.Number } pid && !gone.Contains(pid.GetInt32())
+            && (r.GetProperty("state").GetString(), r.GetProperty("health").GetString()) == ("Running", "Healthy")),
         TimeSpan.FromMinutes(2));
 
     /// <summary>Runs the command line client against this platform.</summary>

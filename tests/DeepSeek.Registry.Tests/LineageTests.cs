@@ -45,6 +45,8 @@ public sealed class LineageTests : IAsyncLifetime
         await Bus.PublishAsync(other);
         await Bus.ReceiveAsync<ModelVersionRegistered>(m => m.SourceId == other.RunId);
         await _registry.Database.HandledAsync(messageId, again);
+        await Bus.ReceiveAsync<ModelVersionRegistered>(m => m.SourceId == trained.RunId);
+        await _registry.Database.ToldAsync();
 
         var versions = (await _registry.GetAsync<Page<VersionView>>("/api/v1/models/m/versions")).Items;
         Assert.Equal(2, versions.Count);

@@ -68,7 +68,7 @@ public sealed class LifecycleTests : IDisposable
         await app.ResourceNotifications.WaitForResourceAsync("strict", KnownResourceStates.FailedToStart, Eventually.Token);
 
         Assert.Equal(KnownResourceStates.FailedToStart, app.State("broken"));
-        Assert.Equal(KnownResourceStates.Waiting, app.State("patient"));
+        await app.ResourceNotifications.WaitForResourceAsync("patient", KnownResourceStates.Waiting, Eventually.Token);
         await app.ResourceCommands.ExecuteCommandAsync("patient", KnownResourceCommands.StartCommand, Eventually.Token);
         await app.ResourceNotifications.WaitForResourceAsync("patient", KnownResourceStates.Running, Eventually.Token);
     }
@@ -88,7 +88,7 @@ public sealed class LifecycleTests : IDisposable
 
         await app.ResourceNotifications.WaitForResourceAsync("third", KnownResourceStates.Running, Eventually.Token);
         await app.ResourceNotifications.WaitForResourceAsync("first", state => state.Snapshot.HealthReports is [{ Description: "closed" }], Eventually.Token);
-        Assert.Equal(KnownResourceStates.Waiting, app.State("second"));
+        await app.ResourceNotifications.WaitForResourceAsync("second", KnownResourceStates.Waiting, Eventually.Token);
         healthy = true;
         await app.ResourceNotifications.WaitForResourceAsync("first", state => state.Snapshot.ResourceReadyEvent is not null, Eventually.Token);
         Assert.Equal(KnownResourceStates.Waiting, app.State("second"));
@@ -108,7 +108,7 @@ public sealed class LifecycleTests : IDisposable
         await app.ResourceNotifications.WaitForResourceAsync("crashing", state => state.Snapshot.ExitCode == 137, Eventually.Token);
         await Eventually.True(() => File.ReadAllLines(crashes).Length == 3, "the third start");
 
-        Assert.Equal(KnownResourceStates.Finished, app.State("ending"));
+        await app.ResourceNotifications.WaitForResourceAsync("ending", KnownResourceStates.Finished, Eventually.Token);
     }
 
     [Fact]
@@ -149,17 +149,17 @@ public sealed class LifecycleTests : IDisposable
     [Fact]
     public async Task Stop_AsksFirst_AndKillsWhatDoesNotListen_DependentsFirst()
     {
-        var builder = Builder("--LocalHost:StopTimeoutSeconds", "1");
+        var builder = Builder("--LocalHost:StopTimeoutSeconds", "3");
         var order = Path.Combine(_data.Path, "order");
-        var store = builder.AddShell("store", $"trap 'echo store >> {order}; exit 0' TERM; while :; do sleep 0.05; done");
+        var store = builder.AddShell("store", $"trap 'echo store >> {order}; exit 0' TERM; sleep 600 & wait");
         builder.AddShell("deaf", $"trap '' TERM; while :; do sleep 0.05; done").WaitForStart(store);
-        builder.AddShell("polite", $"trap 'echo polite >> {order}; exit 0' TERM; while :; do sleep 0.05; done").WaitForStart(store);
+        builder.AddShell("polite", $"trap 'echo polite >> {order}; exit 0' TERM; sleep 600 & wait").WaitForStart(store);
         var app = await StartAsync(builder);
         await app.ResourceNotifications.WaitForResourceAsync("deaf", KnownResourceStates.Running, Eventually.Token);
         await app.ResourceNotifications.WaitForResourceAsync("polite", KnownResourceStates.Running, Eventually.Token);
         int[] pids = [app.ProcessId("store"), app.ProcessId("deaf"), app.ProcessId("polite")];
-        // The traps are set once the loops run.
-        await Eventually.True(() => pids.All(pid => Processes.Descendants(pid).Count > 0), "the loops");
+        // The traps are set once there are children. A shell in a wait hears the signal at once.
+        await Eventually.True(() => pids.All(pid => Processes.Descendants(pid).Count > 0), "the children");
 
         await app.StopAsync(Eventually.Token);
 
