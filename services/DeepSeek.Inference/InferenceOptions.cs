@@ -23,6 +23,10 @@ public sealed class InferenceOptions
     [Range(0, 60)]
     public int ChangeWaitSeconds { get; set; } = 10;
 
+    /// <summary>Seconds a reader of a deployment waits to hear where its alias points, before what was known last is told; default 2, 1 to 60.</summary>
+    [Range(1, 60)]
+    public int ResolveWaitSeconds { get; set; } = 2;
+
     /// <summary>Seconds a request waits for a deployment that this replica is still loading; default 10, 0 to 60.</summary>
     [Range(0, 60)]
     public int LoadWaitSeconds { get; set; } = 10;

@@ -5,13 +5,13 @@ namespace DeepSeek.Testing;
 
 /// <summary>Loopback ports that stay this process's own, also while nobody listens on them: a service that is killed comes back on its port.</summary>
 /// <remarks>
-/// Below the range from which the kernel serves port 0 and outgoing connections, so no stranger takes a port between two lives; test
+/// Below the range from which the kernel serves port 0 and outgoing connections and above the host's, so no stranger takes a port between two lives; test
 /// processes keep apart by a locked file for each port.
 /// </remarks>
 public static class TestPort
 {
-    private const int First = 20_000;
-    private const int Count = 8_000;
+    private const int First = 32_000;
+    private const int Count = 700;
     private static readonly string s_locks = Directory.CreateDirectory(Path.Combine(Path.GetTempPath(), "deepseek-test-ports")).FullName;
     private static readonly List<FileStream> s_held = [];
 

@@ -1,15 +1,13 @@
 using DeepSeek.Inference.Data;
 using DeepSeek.ServiceDefaults;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Options;
 
 namespace DeepSeek.Inference.Deployments;
 
 /// <summary>Deployments as the API tells of them: of this replica what it holds now, of the others what they have said last.</summary>
-internal sealed class DeploymentReader(InferenceDb db, DeploymentTable table, RegistryClient registry, ReconcileSignal signal, TimeProvider time)
+internal sealed class DeploymentReader(InferenceDb db, DeploymentTable table, RegistryClient registry, ReconcileSignal signal, IOptions<InferenceOptions> options, TimeProvider time)
 {
-    /// <summary>How long a reader waits to hear where an alias points; then what was known last is told.</summary>
-    private static readonly TimeSpan ResolveWithin = TimeSpan.FromSeconds(2);
-
     private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(50);
 
     public async Task<Page<DeploymentDocument>> ListAsync(PageRequest page, CancellationToken cancellationToken)
@@ -26,7 +24,7 @@ internal sealed class DeploymentReader(InferenceDb db, DeploymentTable table, Re
         var known = deployment.VersionId;
         var target = deployment.Version?.Version;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(ResolveWithin);
+        limit.CancelAfter(TimeSpan.FromSeconds(options.Value.ResolveWaitSeconds));
         try
         {
             if (await registry.ResolveAsync(deployment.Model, deployment.Ref, limit.Token) is { } found && found.VersionId != known)

@@ -29,6 +29,8 @@ public sealed class ReplicaTests : IAsyncLifetime
             .With(DataDirectories.Variable, folder.Path)
             .With("services:registry:http:0", _registry.Address.AbsoluteUri)
             .With("Inference:ChangeWaitSeconds", "2")
+            .With("Inference:ResolveWaitSeconds", "60")
+            .With("Inference:LoadWaitSeconds", "60")
             .With("Inference:PollSeconds", "1"))];
         await Task.WhenAll(_replicas.Select(replica => replica.StartAsync()));
         _clients = [.. _replicas.Select(replica => replica.ClientOf(Roles.Operator))];
