@@ -85,8 +85,7 @@ public sealed class FaultTests : Faults
             }
             var enough = (round * 6) + 2;
             await Eventually.True(() => Bus.Received<JobEnded>().Count >= enough, TimeSpan.FromSeconds(60));
-            await Database.ScalarAsync<object>(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = currentDatabase() and pid <> pg_backend_pid()");
+            await Database.TerminateConnectionsAsync();
             await Vhost.CloseConnectionsAsync();
         }
 
