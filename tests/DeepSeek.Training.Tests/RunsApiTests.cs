@@ -42,7 +42,7 @@ public sealed class RunsApiTests(TrainingPlatform platform) : IClassFixture<Trai
     [InlineData("null", "body")]
     [InlineData("[]", "body")]
     [InlineData("{}", "modelName")]
-    [InlineData("{\"specVersion\":1", "body")]
+    [InlineData("{\"specVersion\":1", "specVersion")]
     [InlineData("{\"specVersion\":1,\"epochs\":\"many\"}", "epochs")]
     public async Task Post_NoSpec_Is400ThatNamesWhatIsMissing(string body, string field)
     {
