@@ -39,9 +39,10 @@ public sealed class PredictTests(InferenceFixture service) : IClassFixture<Infer
     {
         var name = await service.DeployAsync(Models.Classifier(bias: -5));
 
+        // logit = -5 + 3, and 3 more for Paris.
         var reply = await (await service.PredictAsync(name, """
-            {"rows": [{"age": 40, "member": true, "since": null, "city": "Paris"}, {"age": 40, "member": true, "since": null, "city": " \tParis "},
-                      {"age": 40, "member": true, "since": null, "city": "Par is"}, {"age": 40, "member": true, "since": null, "city": "  "}]}
+            {"rows": [{"age": 30, "member": false, "since": null, "city": "Paris"}, {"age": 30, "member": false, "since": null, "city": " \tParis "},
+                      {"age": 30, "member": false, "since": null, "city": "Par is"}, {"age": 30, "member": false, "since": null, "city": "  "}]}
             """)).JsonAsync();
 
         Assert.Equal(["yes", "yes", "no", "no"], reply.GetProperty("predictions").EnumerateArray().Select(p => p.GetProperty("label").GetString()));
