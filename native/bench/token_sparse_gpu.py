@@ -5,7 +5,7 @@ indexer  FP8 logits, 2048 queries at the end of 65 536 keys, 64 heads of 128; be
 gather   4096 queries at the end of 65 536 keys, 2048 keys each, 128 heads of 128 over one key head (multi-query), bfloat16, against
          dense attention over 63 488 keys without a mask: as many pairs as under a causal mask.
 gqa      the same with 32 heads over 8 key heads.
-whole    rows to FP8, indexer (64 heads of 128), selection, attention, for the geometry of `gather`.
+whole    indexer (64 heads of 128, FP8 rows given), selection and attention, for the geometry of `gather`.
 topk     exact top-k against torch.topk.
 decode   one query of each of 16 sequences of 65 536 keys.
 Graph replay, four input sets in turn, L2 flushed before every run, candidates interleaved; prints p50 [p10, p90].
