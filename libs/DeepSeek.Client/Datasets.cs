@@ -15,8 +15,11 @@ public sealed record DatasetSpec
 
     public string? Target { get; init; }
 
-    /// <summary><c>classification</c> or <c>regression</c>; inferred from the target by default.</summary>
+    /// <summary><c>classification</c> or <c>regression</c>, inferred from the target by default; <c>languageModeling</c> learns the target's texts.</summary>
     public string? Task { get; init; }
+
+    /// <summary>Of language modelling.</summary>
+    public DatasetTextSpec? Text { get; init; }
 
     /// <summary>Overrides of inferred columns, by name.</summary>
     public IReadOnlyDictionary<string, DatasetColumn>? Columns { get; init; }
@@ -60,6 +63,10 @@ public sealed record DatasetPrivacySpec(bool? Detect = null, IReadOnlyDictionary
 
 /// <summary>How a CSV file is written; members left null are found out or take the usual.</summary>
 public sealed record DatasetCsvSpec(string? Delimiter = null, string? Quote = null, bool? Header = null, string? Encoding = null);
+
+/// <summary>How texts become rows.</summary>
+/// <param name="Context">Tokens of a row, 8 to 32768.</param>
+public sealed record DatasetTextSpec(int? Context = null);
 
 /// <summary>What stands for a missing value: <c>median</c>, <c>mean</c> or <c>constant</c> in numbers; <c>mode</c> or <c>constant</c> in categories.</summary>
 public sealed record DatasetMissingSpec(string? Numeric = null, string? Categorical = null);

@@ -59,6 +59,28 @@ public sealed record PredictionReply(IReadOnlyList<string> PredictionIds, string
 /// <summary>A class with its probabilities, or a number.</summary>
 public sealed record PredictedRow(string? Label = null, IReadOnlyDictionary<string, double?>? Probabilities = null, double? Prediction = null);
 
+/// <summary>What a language model is to write; members left null take the platform's defaults.</summary>
+public sealed record GenerationSpec
+{
+    /// <summary>Text to go on from; empty begins a document.</summary>
+    public string Prompt { get; init; } = "";
+
+    /// <summary>Tokens at most, 1 to 4096 (128).</summary>
+    public int? MaxTokens { get; init; }
+
+    /// <summary>0 takes the most probable token each time, 1 draws as the model says (1).</summary>
+    public double? Temperature { get; init; }
+
+    /// <summary>Draws among so many most probable tokens; 0 among all (0).</summary>
+    public int? TopK { get; init; }
+
+    /// <summary>Equal seeds give equal texts.</summary>
+    public long? Seed { get; init; }
+}
+
+/// <summary>What it wrote, without the prompt; it finished with the <c>document</c> or at the <c>length</c> that was asked for.</summary>
+public sealed record GenerationReply(string PredictionId, string Model, int Version, string Text, int Tokens, string FinishReason, long Seed);
+
 /// <summary>Deployments: <c>/api/v1/deployments</c>.</summary>
 public sealed class DeploymentsClient
 {
@@ -102,6 +124,10 @@ public sealed class DeploymentsClient
     /// <summary>Predicts raw rows given as JSON objects.</summary>
     public Task<PredictionReply> PredictAsync(string name, IReadOnlyList<JsonElement> rows, CancellationToken cancellationToken = default) =>
         _api.SendAsync<PredictionReply>(HttpMethod.Post, $"{Path(name)}/predict", new { rows }, cancellationToken);
+
+    /// <summary>Has a language model write on behind a prompt.</summary>
+    public Task<GenerationReply> GenerateAsync(string name, GenerationSpec spec, CancellationToken cancellationToken = default) =>
+        _api.SendAsync<GenerationReply>(HttpMethod.Post, $"{Path(name)}/generate", spec, cancellationToken);
 
     private static string Path(string name) => $"api/v1/deployments/{Uri.EscapeDataString(name)}";
 }

@@ -1,4 +1,5 @@
 using DeepSeek.Inference.Deployments;
+using DeepSeek.Inference.Generation;
 using DeepSeek.Inference.Predictions;
 using DeepSeek.Inference.Rows;
 using DeepSeek.ServiceDefaults;
@@ -19,6 +20,8 @@ internal static class InferenceApi
         deployments.MapPost("/{name}/predict", PredictHandler.PredictAsync).WithName("Predict")
             .Accepts<PredictRequest>("application/json").Produces<PredictReply>()
             .WithSummary("Predictions for raw rows, typed by the model's own schema");
+        deployments.MapPost("/{name}/generate", GenerateHandler.GenerateAsync).WithName("Generate")
+            .WithSummary("Text that a language model writes behind a prompt, token by token");
 
         var predictions = app.MapGroup("/api/v1/predictions").WithTags("Predictions").RequireAuthorization(Policies.Reader);
         predictions.MapGet("/{id}", PredictionHandlers.GetAsync).WithName("GetPrediction").WithSummary("Which version answered, when and what");

@@ -116,6 +116,10 @@ internal sealed record ComputePlan(
         {
             hindrance = "the adaptive optimiser decides between steps, which a recording would repeat for ever";
         }
+        else if (LanguageNet.WarmsUp(spec.Model))
+        {
+            hindrance = "the indexers' warm-up makes the first steps differ from the others; a warmup of 0 can be captured";
+        }
         else if (spec.Checkpointing != Checkpointing.Off && Draws(spec.Model))
         {
             hindrance = "checkpointing sets the random generator back for the second forward pass, which a recording cannot hold; a model without dropout can be captured";
@@ -135,7 +139,7 @@ internal sealed record ComputePlan(
 
     // Families without random numbers in their forward pass, and those whose dropout is set to none.
     private static bool Draws(ModelSpec model) => model.Family is not (ModelFamily.ResNet18 or ModelFamily.ResNet50)
-        && (model.Family == ModelFamily.EfficientNetB0 || model.Dropout != 0);
+        && (model.Family switch { ModelFamily.EfficientNetB0 => true, ModelFamily.Gpt => model.Dropout > 0, _ => model.Dropout != 0 });
 
     internal static string Name(RunPrecision precision) => precision.ToString().ToLowerInvariant();
 }

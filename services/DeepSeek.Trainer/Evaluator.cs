@@ -4,14 +4,13 @@ using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Trainer;
 
-/// <summary>Measures the net on a split, outside training, in float32 as it will be served.</summary>
-internal sealed class Evaluator(TrainingPlan plan, Module net, PipelineTransform transform, Objective objective, TargetStatistics statistics)
+/// <summary>Measures a net that has one output a row: of tables and images.</summary>
+internal sealed class Evaluator(TrainingPlan plan, Module net, PipelineTransform transform, Objective objective, TargetStatistics statistics) : IEvaluator
 {
     private const int BatchRows = 512;
 
-    /// <summary>loss and the task's metrics.</summary>
-    /// <exception cref="BadInputException">The net's output for a row is no finite number: nothing can be measured, and nobody could use the net.</exception>
-    internal SortedDictionary<string, double> Measure(ShardSet split)
+    /// <inheritdoc/>
+    public SortedDictionary<string, double> Measure(ShardSet split)
     {
         var outputs = plan.Outputs;
         var logits = new float[split.Rows * outputs];
@@ -31,7 +30,7 @@ internal sealed class Evaluator(TrainingPlan plan, Module net, PipelineTransform
                     break;
                 }
                 var output = net.Forward(transform.Apply(batch.Features)); // [N, outputs]
-                loss += objective.Loss(output, transform.Target(batch.Target)).Item() * batch.Rows;
+                loss += objective.Measure(output, transform.Target(batch.Target)).Item() * batch.Rows;
                 output.Read(logits.AsSpan(row * outputs, batch.Rows * outputs));
                 if (split.Classes > 0)
                 {

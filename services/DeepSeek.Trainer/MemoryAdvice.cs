@@ -58,14 +58,9 @@ internal sealed class MemoryAdvice(TrainingPlan plan, ComputePlan compute, Modul
     private Tensor Loss(int rows, Dtype? dtype)
     {
         long[] shape = [rows, .. plan.Train.FeatureShape];
-        using var features = TensorHandle.Zeros(Dtype.Float32, shape);
-        using var target = TensorHandle.Zeros(plan.Dataset.IsClassification ? Dtype.Int64 : Dtype.Float32, rows);
+        using var features = TensorHandle.Zeros(plan.Dataset.IsText ? Dtype.Int64 : Dtype.Float32, shape);
+        using var target = TensorHandle.Zeros(plan.Train.TargetType, rows);
         var (x, y) = (features.Tensor.To(compute.Device), target.Tensor.To(compute.Device));
-        if (dtype is not { } half)
-        {
-            return objective.Loss(net.Forward(x), y);
-        }
-        using var autocast = Autocast.Enter(compute.Device.Type, half);
-        return objective.Loss(net.Forward(x).To(Dtype.Float32), y);
+        return objective.Loss(net, x, y, compute.Device.Type, dtype);
     }
 }

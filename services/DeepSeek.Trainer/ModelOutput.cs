@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using DeepSeek.Contracts.Training;
+using DeepSeek.Data;
 using DeepSeek.Engine;
 using DeepSeek.Engine.Export;
 using DeepSeek.Engine.Nn;
@@ -11,7 +12,13 @@ using DeepSeek.Onnx;
 namespace DeepSeek.Trainer;
 
 /// <summary>Writes what a run leaves: model.onnx, weights.safetensors, metrics.jsonl and, last, model.json. Equal runs give equal bytes.</summary>
-internal sealed class ModelOutput(TrainingPlan plan, WorkFolder folder, Module net, TargetStatistics statistics, RunState state)
+/// <param name="plan">What was run.</param>
+/// <param name="folder">Where to.</param>
+/// <param name="net">What was trained.</param>
+/// <param name="exported">What becomes model.onnx: the same weights, under dense attention where training's is sparse.</param>
+/// <param name="statistics">Of the target.</param>
+/// <param name="state">How the training went.</param>
+internal sealed class ModelOutput(TrainingPlan plan, WorkFolder folder, Module net, Module exported, TargetStatistics statistics, RunState state)
 {
     private const string MetadataKey = "deepseek.model";
     private static readonly JsonSerializerOptions s_indented = new(TrainerEvents.Json) { WriteIndented = true, Converters = { new JsonStringEnumConverter(JsonNamingPolicy.CamelCase) } };
@@ -46,10 +53,24 @@ internal sealed class ModelOutput(TrainingPlan plan, WorkFolder folder, Module n
             DatasetId = dataset.Id,
             DatasetManifestSha256 = plan.DatasetSha256,
         }, TrainerEvents.Json);
+        var entries = new Dictionary<string, string> { [MetadataKey] = metadata };
+        if (dataset.IsText)
+        {
+            return NetExport.Join(plan.Pipeline, LanguageExport.Write(exported, dataset.Classes, entries));
+        }
         var output = new NetOutput { Classes = dataset.Classes, Scale = (float)statistics.Deviation, Offset = (float)statistics.Mean };
-        var trained = NetExport.Write(net, plan.Train.FeatureShape, output, new Dictionary<string, string> { [MetadataKey] = metadata });
+        var trained = NetExport.Write(exported, plan.Train.FeatureShape, output, entries);
         return NetExport.Join(plan.Pipeline, trained);
     }
+
+    private object Language() => new
+    {
+        Tokens = new { Kind = "bytes", ByteTokens.Vocabulary, ByteTokens.Separator, ByteTokens.Padding },
+        Context = plan.Dataset.FeatureShape[0],
+        Attention = plan.Spec.Model.Attention ?? new AttentionSpec(),
+        // What training's sparse attention saves is not saved by model.onnx: ONNX has no operator for it.
+        ExportedAttention = AttentionKind.Dense,
+    };
 
     private object Description(IReadOnlyDictionary<string, double> test, string testSplit, string onnxSha256, string weightsSha256) => new
     {
@@ -73,8 +94,9 @@ internal sealed class ModelOutput(TrainingPlan plan, WorkFolder folder, Module n
             state.Step,
             BestEpoch = state.BestEpoch < 0 ? (int?)null : state.BestEpoch + 1,
             state.Threads,
-            Target = plan.Dataset.IsClassification ? null : new { statistics.Mean, statistics.Deviation },
+            Target = plan.Dataset.Classes.Count > 0 ? null : new { statistics.Mean, statistics.Deviation },
         },
+        Language = plan.Dataset.IsText ? Language() : null,
         MetricsSplit = testSplit,
         Metrics = test,
         Provenance = new

@@ -13,6 +13,7 @@ internal static class NetFactory
         ModelFamily.TabularMlp => Tabular(plan),
         ModelFamily.ConvNet => Convolutional(plan),
         ModelFamily.EfficientNetB0 => new EfficientNet(EfficientConfig(plan)),
+        ModelFamily.Gpt => new Gpt(LanguageNet.Config(plan)),
         _ => new ResNet(ResidualConfig(plan)),
     };
 
@@ -42,6 +43,7 @@ internal static class NetFactory
         ModelFamily.TabularMlp => TabularConfig(plan),
         ModelFamily.ConvNet => ConvolutionalConfig(plan),
         ModelFamily.EfficientNetB0 => EfficientConfig(plan),
+        ModelFamily.Gpt => LanguageNet.Config(plan),
         _ => ResidualConfig(plan),
     };
 

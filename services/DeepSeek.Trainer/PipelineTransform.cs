@@ -7,7 +7,7 @@ using Onnx;
 namespace DeepSeek.Trainer;
 
 /// <summary>
-/// Turns stored features into the net's input. Tables are stored as the pipeline's output already; images are stored raw, and the
+/// Turns stored features into the net's input. Tables and tokens are stored as the pipeline's output already; images are stored raw, and the
 /// pipeline's element-wise nodes (Cast, Add, Sub, Mul, Div, Identity) are run here, so that training sees what serving will see.
 /// </summary>
 internal sealed class PipelineTransform : IDisposable
@@ -23,10 +23,11 @@ internal sealed class PipelineTransform : IDisposable
     private readonly int _output = -1;
 
     private readonly Device _device;
+    private readonly bool _tokens;
 
     internal PipelineTransform(DatasetManifest dataset, ModelProto pipeline, Device device)
     {
-        _device = device;
+        (_device, _tokens) = (device, dataset.IsText);
         _values = [];
         if (!dataset.IsImage)
         {
@@ -62,13 +63,13 @@ internal sealed class PipelineTransform : IDisposable
     /// <summary>Targets where the net computes.</summary>
     internal Tensor Target(Tensor stored) => _device.IsCuda ? stored.To(_device) : stored;
 
-    /// <summary>Stored features → float32 features of the same rows, where the net computes.</summary>
+    /// <summary>Stored features → float32 features (int64 tokens) of the same rows, where the net computes.</summary>
     internal Tensor Apply(Tensor stored)
     {
         stored = _device.IsCuda ? stored.To(_device) : stored;
         if (_output < 0)
         {
-            return stored;
+            return _tokens ? stored.To(Dtype.Int64) : stored;
         }
         _values[_input] = stored;
         foreach (var step in _steps)

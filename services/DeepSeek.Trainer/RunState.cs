@@ -41,7 +41,7 @@ internal sealed record RunState
     /// <summary>Notes a value of the watched metric; true when it is the best so far.</summary>
     internal bool Improves(MetricName metric, double value)
     {
-        var downwards = metric is MetricName.Loss or MetricName.LogLoss or MetricName.Rmse or MetricName.Mae;
+        var downwards = metric is MetricName.Loss or MetricName.LogLoss or MetricName.Rmse or MetricName.Mae or MetricName.Perplexity or MetricName.BitsPerByte;
         if (Best is { } best && (downwards ? value >= best : value <= best))
         {
             return false;

@@ -30,8 +30,8 @@ internal sealed class TrainerEvents(TextWriter output)
         Lasting = lasting.GroupBy(h => h.Kind).ToDictionary(g => JsonNamingPolicy.CamelCase.ConvertName(g.Key.ToString()), g => g.Sum(h => h.Bytes)),
     });
 
-    internal void Progress(int epoch, long step, double loss, IReadOnlyDictionary<string, double> metrics, double progress) =>
-        Write(new { Event = "progress", Epoch = epoch, Step = step, Loss = loss, Metrics = metrics, Progress = progress });
+    internal void Progress(int epoch, long step, double loss, IReadOnlyDictionary<string, double> metrics, double progress, double? tokensPerSecond) =>
+        Write(new { Event = "progress", Epoch = epoch, Step = step, Loss = loss, Metrics = metrics, Progress = progress, TokensPerSecond = tokensPerSecond });
 
     internal void Checkpoint(long step) => Write(new { Event = "checkpoint", Step = step });
 

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using DeepSeek.Contracts.Training;
 using DeepSeek.Data;
 using DeepSeek.Engine.Data;
+using DeepSeek.Engine.Tensors;
 using DeepSeek.Onnx;
 using Onnx;
 
@@ -23,7 +24,7 @@ internal sealed record TrainingPlan
     internal int BatchesPerEpoch => BatchLoader.BatchesPerEpoch(Train.Rows, Spec.BatchSize, LeastRows);
     internal int StepsPerEpoch => (BatchesPerEpoch + Spec.GradientAccumulation - 1) / Spec.GradientAccumulation;
     internal long TotalSteps => (long)StepsPerEpoch * Spec.Epochs;
-    internal int Outputs => Dataset.IsClassification ? Dataset.Classes.Count : 1;
+    internal int Outputs => Dataset.Classes is { Count: > 0 and var classes } ? classes : 1;
 
     /// <summary>Batch normalisation cannot train on a single row.</summary>
     internal const int LeastRows = 2;
@@ -34,7 +35,7 @@ internal sealed record TrainingPlan
         var spec = RunSpecJson.Read(specBytes, out var faults) ?? throw new BadInputException(faults);
         var datasetBytes = folder.Read(folder.Dataset);
         var dataset = DatasetManifest.Parse(datasetBytes);
-        Refuse(RunSpecValidator.ValidateAgainst(spec, dataset.Kind, dataset.Task, [.. dataset.Classes]));
+        Refuse(RunSpecValidator.ValidateAgainst(spec, dataset.Kind, dataset.Task, [.. dataset.Classes], dataset.FeatureShape));
         Check(dataset);
         var pipelineBytes = folder.Read(folder.Pipeline);
         var plan = new TrainingPlan
@@ -62,13 +63,17 @@ internal sealed record TrainingPlan
 
     private static void Check(DatasetManifest dataset)
     {
+        if (dataset.IsText && dataset.Classes.Count != ByteTokens.Vocabulary)
+        {
+            throw new BadInputException("dataset", $"The dataset has {dataset.Classes.Count} tokens; bytes and the separator are {ByteTokens.Vocabulary}. Prepare it again.");
+        }
         if (dataset.IsClassification && dataset.Classes.Count < 2)
         {
             throw new BadInputException("dataset", "Classification needs at least two classes.");
         }
         if (dataset.FeatureShape.Count != (dataset.IsImage ? 3 : 1))
         {
-            throw new BadInputException("dataset", $"Features of shape [{string.Join(", ", dataset.FeatureShape)}] are not {(dataset.IsImage ? "[C, H, W]" : "[F]")}.");
+            throw new BadInputException("dataset", $"Features of shape [{string.Join(", ", dataset.FeatureShape)}] are not {(dataset.IsImage ? "[C, H, W]" : dataset.IsText ? "[T]" : "[F]")}.");
         }
     }
 
@@ -82,6 +87,7 @@ internal sealed record TrainingPlan
 
     private static ShardSet? Split(WorkFolder folder, DatasetManifest dataset, string name) =>
         dataset.Splits.TryGetValue(name, out var split) && split.Rows > 0
-            ? new ShardSet([.. split.Shards.Select(s => new ShardFile(folder.Shard(s.Sha256), s.Rows))], dataset.FeatureShape, dataset.Classes.Count, dataset.IsImage)
+            ? new ShardSet([.. split.Shards.Select(s => new ShardFile(folder.Shard(s.Sha256), s.Rows))], dataset.FeatureShape, dataset.Classes.Count,
+                dataset.IsImage ? Dtype.UInt8 : dataset.IsText ? Dtype.Int16 : Dtype.Float32)
             : null;
 }

@@ -11,6 +11,7 @@ using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Storage;
 using DeepSeek.Engine.Tensors;
+using DeepSeek.Models;
 using Trace = DeepSeek.Engine.Profiling.Trace;
 
 namespace DeepSeek.Trainer;
@@ -27,6 +28,9 @@ internal sealed class TrainingRun : IDisposable
 
     // Multiplications of a forward pass; about a millisecond on one core.
     private const double SmallStep = 4e7;
+
+    // A gpt's are spread over some dozens of operators a block, for each of which threads would be woken.
+    private const double SmallTokenStep = 10 * SmallStep;
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromSeconds(1);
     private static readonly Dictionary<string, double> s_noMetrics = [];
 
@@ -42,7 +46,7 @@ internal sealed class TrainingRun : IDisposable
     private readonly Module _net;
     private readonly Optimizer _optimizer;
     private readonly AdaptiveOptimizer? _adaptive;
-    private readonly Evaluator _evaluator;
+    private readonly IEvaluator _evaluator;
     private readonly ComputePlan _compute;
     private readonly TrainingStep _step;
     private readonly LossMeter _meter;
@@ -56,6 +60,8 @@ internal sealed class TrainingRun : IDisposable
     private bool _captured;
     private bool _hindered;
     private long _lastProgress = Stopwatch.GetTimestamp();
+    private long _tokens;
+    private TimeSpan _stepping;
 
     internal TrainingRun(TrainingPlan plan, ComputePlan compute, WorkFolder folder, TrainerEvents events, StopSignal stop)
     {
@@ -83,7 +89,7 @@ internal sealed class TrainingRun : IDisposable
         _advice = new MemoryAdvice(plan, compute, _net, _optimizer, _objective);
         _adaptive = _optimizer as AdaptiveOptimizer;
         _trace = new StepTrace(_spec.Trace, folder, events, _net.Device);
-        _evaluator = new Evaluator(plan, _net, _transform, _objective, _statistics);
+        _evaluator = _net is Gpt gpt ? new LanguageEvaluator(gpt, _transform) : new Evaluator(plan, _net, _transform, _objective, _statistics);
         if (saved is { Content: var content })
         {
             using (content)
@@ -107,9 +113,20 @@ internal sealed class TrainingRun : IDisposable
         {
             return TrainerExit.Yielded;
         }
-        var test = (_plan.Test ?? _plan.Validation) is { } split ? _evaluator.Measure(split) : [];
+        var split = _plan.Test ?? _plan.Validation;
+        var test = split is null ? [] : _evaluator.Measure(split);
+        using var dense = LanguageNet.Dense(_net);
+        if (dense is not null && split is not null)
+        {
+            // What is exported, and so served, attends to everything: its numbers stand beside those of the net as it was trained.
+            foreach (var (name, value) in new LanguageEvaluator(dense, _transform).Measure(split))
+            {
+                test[$"dense.{name}"] = value;
+            }
+        }
         _net.To(Device.Cpu);
-        new ModelOutput(_plan, _folder, _net, _statistics, _state).Write(test, _plan.Test is null ? "validation" : "test");
+        dense?.To(Device.Cpu);
+        new ModelOutput(_plan, _folder, _net, dense ?? _net, _statistics, _state).Write(test, _plan.Test is null ? "validation" : "test");
         _events.Done(test);
         return TrainerExit.Done;
     }
@@ -176,6 +193,8 @@ internal sealed class TrainingRun : IDisposable
     {
         var rate = _adaptive?.LearningRate ?? NetFactory.Rate(_spec, _state.Step, _plan.TotalSteps);
         _step.Rate(rate);
+        LanguageNet.BeforeStep(_net, _spec, _state.Step, _plan.TotalSteps);
+        var started = Stopwatch.GetTimestamp();
         var phases = _step.Phases = _measured ? null : new MemoryPhases(_compute.Device);
         var batches = 0;
         while (batches < _spec.GradientAccumulation && _state.Batch < _plan.BatchesPerEpoch)
@@ -195,6 +214,7 @@ internal sealed class TrainingRun : IDisposable
             {
                 _meter.Add(loss, batch.Rows);
             }
+            _tokens += _plan.Dataset.IsText ? batch.Rows * _plan.Train.FeaturesPerRow : 0;
             _state.Batch++;
             batches++;
         }
@@ -203,6 +223,7 @@ internal sealed class TrainingRun : IDisposable
             _step.Update(batches);
         }
         _state.Step++;
+        _stepping += Stopwatch.GetElapsedTime(started);
         if (phases is not null)
         {
             _measured = true;
@@ -241,9 +262,17 @@ internal sealed class TrainingRun : IDisposable
             .Narrow(3, random.Below(2 * ShiftPixels + 1), width); // [N, C, H, W]
     }
 
+    /// <summary>Waits for the steps that the device still works on; that is their time, too.</summary>
+    private void FlushLosses()
+    {
+        var started = Stopwatch.GetTimestamp();
+        _meter.Flush();
+        _stepping += Stopwatch.GetElapsedTime(started);
+    }
+
     private void EndEpoch()
     {
-        _meter.Flush();
+        FlushLosses();
         using var average = _optimizer.UseAverage();
         using var phase = Trace.Phase("evaluation");
         var validation = _plan.Validation is { } split ? _evaluator.Measure(split) : [];
@@ -276,8 +305,11 @@ internal sealed class TrainingRun : IDisposable
     private void Report(IReadOnlyDictionary<string, double> metrics)
     {
         _lastProgress = Stopwatch.GetTimestamp();
-        _meter.Flush();
-        _events.Progress(_state.Epoch + 1, _state.Step, _state.LossSum / Math.Max(1, _state.LossRows), metrics, (double)_state.Step / _plan.TotalSteps);
+        FlushLosses();
+        // Since the last report, of the steps alone.
+        double? rate = _tokens > 0 && _stepping > TimeSpan.Zero ? _tokens / _stepping.TotalSeconds : null;
+        (_tokens, _stepping) = (0, TimeSpan.Zero);
+        _events.Progress(_state.Epoch + 1, _state.Step, _state.LossSum / Math.Max(1, _state.LossRows), metrics, (double)_state.Step / _plan.TotalSteps, rate);
     }
 
     private void Finish()
@@ -353,6 +385,10 @@ internal sealed class TrainingRun : IDisposable
     private static int Threads(TrainingPlan plan)
     {
         if (plan.Spec.Model.Family == ModelFamily.TabularMlp && NetFactory.TabularMultiplications(plan) < SmallStep)
+        {
+            return 1;
+        }
+        if (plan.Dataset.IsText && LanguageNet.Multiplications(plan) < SmallTokenStep)
         {
             return 1;
         }

@@ -83,15 +83,7 @@ internal sealed class TrainingStep : IDisposable
     }
 
     /// <summary>The loss in the plan's precision.</summary>
-    internal Tensor Loss(Tensor features, Tensor target)
-    {
-        if (_compute.Autocast is not { } dtype)
-        {
-            return _objective.Loss(_net.Forward(features), target);
-        }
-        using var autocast = Autocast.Enter(_compute.Device.Type, dtype);
-        return _objective.Loss(_net.Forward(features).To(Dtype.Float32), target);
-    }
+    internal Tensor Loss(Tensor features, Tensor target) => _objective.Loss(_net, features, target, _compute.Device.Type, _compute.Autocast);
 
     /// <summary>Updates the weights from the gradients of so many batches.</summary>
     internal void Update(int batches)

@@ -48,6 +48,34 @@ internal static class Models
         return OnnxModels.ToBytes(g.ToModel());
     }
 
+    /// <summary>
+    /// A language model of 8 tokens' sight, after its training's form: behind a letter comes the next one with e² to 1 against each other
+    /// token, behind "d" the separator, which "a" follows.
+    /// </summary>
+    public static byte[] Language()
+    {
+        const int tokens = 257, separator = 256;
+        var classes = string.Join(",", Enumerable.Range(0, tokens).Select(t => $"\"{(t is >= 'a' and <= 'z' ? ((char)t).ToString() : $"t{t}")}\""));
+        var card = $$"""{"task":"languageModeling","kind":"text","classes":[{{classes}}],"featureShape":[8],"inputs":[{"name":"story","type":"text","datatype":"INT64","shape":[-1,-1]}]}""";
+        var g = new OnnxGraph("language").Metadata("deepseek.model", card);
+        var story = g.Input("story", OnnxType.Int64, "N", "T");
+        var zero = g.Scalar("zero", 0L);
+        var length = g.Node("ReduceSum", [g.Node("Cast", [g.Node("GreaterOrEqual", [story, zero])], OnnxAttribute.Of("to", (long)OnnxType.Int64)), g.Initializer(OnnxTensors.Of("axes", [1L], 1))]);
+        var last = g.Node("GatherElements", [g.Node("Max", [story, zero]), g.Node("Sub", [length, g.Scalar("one", 1L)])], OnnxAttribute.Of("axis", 1));
+        var table = new float[tokens * tokens];
+        for (var t = 0; t < tokens; t++)
+        {
+            table[(t * tokens) + (t == separator ? 'a' : t == 'd' ? separator : Math.Min(t + 1, separator))] = 2;
+        }
+        var logits = g.Node("Gather", [g.Initializer(OnnxTensors.Of("table", table, tokens, tokens)), g.Node("Squeeze", [last, g.Initializer(OnnxTensors.Of("axis", [1L], 1))])], OnnxAttribute.Of("axis", 0));
+        g.NodeTo("probabilities", "Softmax", [logits], OnnxAttribute.Of("axis", 1));
+        var names = g.Initializer(OnnxTensors.Of("names", [.. Enumerable.Range(0, tokens).Select(t => t is >= 'a' and <= 'z' ? ((char)t).ToString() : $"t{t}")], tokens));
+        g.NodeTo("label", "Gather", [names, g.Node("ArgMax", [logits], OnnxAttribute.Of("axis", 1), OnnxAttribute.Of("keepdims", 0))], OnnxAttribute.Of("axis", 0));
+        g.Output("label", OnnxType.String, "N");
+        g.Output("probabilities", OnnxType.Float, "N", tokens);
+        return OnnxModels.ToBytes(g.ToModel());
+    }
+
     /// <summary>prediction [N, 1] = scale · x for numeric x [N, 1].</summary>
     public static byte[] Regressor(float scale)
     {

@@ -32,10 +32,11 @@ internal static class DatasetCommands
         var name = new Option<string?>("--name") { Description = "Name of the dataset; default: the first file's." };
         var format = new Option<string?>("--format") { Description = "csv, jsonl, parquet, idx or imageZip; default: by the file's ending." };
         var target = new Option<string?>("--target") { Description = "Column to learn." };
-        var task = new Option<string?>("--task") { Description = "classification or regression; default: by the target's type." };
+        var task = new Option<string?>("--task") { Description = "classification or regression, default by the target's type; languageModeling to learn the target's texts." };
+        var length = new Option<int?>("--context") { Description = "Tokens of a row, for languageModeling; default 256." };
         var seed = new Option<int?>("--seed") { Description = "Seed of the split." };
         var noWait = new Option<bool>("--no-wait") { Description = "Return once the data is uploaded." };
-        var command = new Command("create", "Upload data and have it prepared.") { files, spec, name, format, target, task, seed, noWait };
+        var command = new Command("create", "Upload data and have it prepared.") { files, spec, name, format, target, task, length, seed, noWait };
         command.Runs(async context =>
         {
             var paths = context.Arguments.GetRequiredValue(files);
@@ -52,6 +53,7 @@ internal static class DatasetCommands
                 Format = context.Arguments.GetValue(format) ?? (given?.Format is { Length: > 0 } f ? f : FormatOf(paths[0])),
                 Target = context.Arguments.GetValue(target) ?? given?.Target,
                 Task = context.Arguments.GetValue(task) ?? given?.Task,
+                Text = context.Arguments.GetValue(length) is { } tokens ? new DatasetTextSpec(tokens) : given?.Text,
                 Split = split == new DatasetSplitSpec() ? null : split,
             };
             var dataset = await context.Print.UploadAsync(wanted.Name, paths.Sum(path => path.Length), progress =>

@@ -5,7 +5,7 @@ using DeepSeek.Client;
 
 namespace DeepSeek.Cli.Commands;
 
-/// <summary><c>deepseek deploy</c>, <c>deployments</c> and <c>predict</c>.</summary>
+/// <summary><c>deepseek deploy</c>, <c>deployments</c>, <c>predict</c> and <c>generate</c>.</summary>
 internal static class DeployCommands
 {
     private static readonly Argument<string> s_name = new("name") { Description = "Deployment name." };
@@ -25,6 +25,7 @@ internal static class DeployCommands
         root.Add(Deploy());
         root.Add(new Command("deployments", "What is served.") { list, delete });
         root.Add(Predict());
+        root.Add(Generate());
     }
 
     private static Command Deploy()
@@ -80,6 +81,33 @@ internal static class DeployCommands
             await context.Print.ListAsync(
                 reply.PredictionIds.Zip(reply.Predictions).ToAsyncEnumerable(),
                 ("prediction", p => (object?)p.Second.Label ?? p.Second.Prediction), ("probability", p => p.Second.Label is { } label ? p.Second.Probabilities?.GetValueOrDefault(label) : null), ("id", p => p.First));
+        });
+        return command;
+    }
+
+    private static Command Generate()
+    {
+        var prompt = new Option<string>("--prompt") { Description = "Text to go on from; default: the beginning of a document.", DefaultValueFactory = _ => "" };
+        var tokens = new Option<int?>("--max-tokens") { Description = "Tokens at most; default 128." };
+        var temperature = new Option<double?>("--temperature") { Description = "0 takes the most probable token each time; default 1." };
+        var top = new Option<int?>("--top-k") { Description = "Draw among so many most probable tokens; default: all." };
+        var seed = new Option<long?>("--seed") { Description = "Equal seeds give equal texts." };
+        var command = new Command("generate", "Have a language model write on.") { s_name, prompt, tokens, temperature, top, seed };
+        command.Runs(async context =>
+        {
+            var text = context.Arguments.GetRequiredValue(prompt);
+            var reply = await context.Client.Deployments.GenerateAsync(
+                context.Arguments.GetRequiredValue(s_name),
+                new GenerationSpec
+                {
+                    Prompt = text,
+                    MaxTokens = context.Arguments.GetValue(tokens),
+                    Temperature = context.Arguments.GetValue(temperature),
+                    TopK = context.Arguments.GetValue(top),
+                    Seed = context.Arguments.GetValue(seed),
+                },
+                context.Cancelled);
+            context.Print.Item(reply, ("text", text + reply.Text), ("tokens", reply.Tokens), ("finished", reply.FinishReason), ("seed", reply.Seed), ("id", reply.PredictionId));
         });
         return command;
     }

@@ -83,8 +83,20 @@ public sealed record ModelSpec
     /// <summary>Which architecture.</summary>
     public required ModelFamily Family { get; init; }
 
-    /// <summary>tabularMlp: width of the residual stream, 1 to 8192 (128). convNet: width of the hidden layer before the classes (128).</summary>
+    /// <summary>tabularMlp, gpt: width of the residual stream, 1 to 8192 (128). convNet: width of the hidden layer before the classes (128).</summary>
     public int? Width { get; init; }
+
+    /// <summary>gpt: blocks, 1 to 96 (4).</summary>
+    public int? Layers { get; init; }
+
+    /// <summary>gpt: attention heads, a divisor of the width (4).</summary>
+    public int? Heads { get; init; }
+
+    /// <summary>gpt: tokens it sees; those of the dataset's rows, which is the default.</summary>
+    public int? Context { get; init; }
+
+    /// <summary>gpt: what each token attends to (dense).</summary>
+    public AttentionSpec? Attention { get; init; }
 
     /// <summary>tabularMlp: residual blocks, 0 to 64 (2).</summary>
     public int? Blocks { get; init; }
@@ -101,11 +113,17 @@ public sealed record ModelSpec
     /// <summary>Image families: adds random shifts by up to two pixels while training (false).</summary>
     public bool? Augment { get; init; }
 
-    /// <summary>Share of hidden values dropped while training, 0 to below 1 (0.1 tabularMlp, 0.25 convNet, 0.2 efficientNetB0; resNets have none).</summary>
+    /// <summary>Share of hidden values dropped while training, 0 to below 1 (0.1 tabularMlp, 0.25 convNet, 0.2 efficientNetB0, 0 gpt; resNets have none).</summary>
     public double? Dropout { get; init; }
 
     /// <summary>tabularMlp, convNet: non-linearity (relu).</summary>
     public ActivationName? Activation { get; init; }
+
+    /// <summary>Default width of a gpt.</summary>
+    public const int GptWidth = 128;
+
+    /// <summary>Default heads of a gpt.</summary>
+    public const int GptHeads = 4;
 }
 
 /// <summary>Optimiser and its constants.</summary>
@@ -187,6 +205,8 @@ public enum ModelFamily
     [JsonStringEnumMemberName("resNet50")] ResNet50 = 4,
     /// <summary>EfficientNet-B0 for images, likewise.</summary>
     [JsonStringEnumMemberName("efficientNetB0")] EfficientNetB0 = 5,
+    /// <summary>Decoder for text: predicts the next token.</summary>
+    [JsonStringEnumMemberName("gpt")] Gpt = 6,
 }
 
 /// <summary>Normalisation layers.</summary>
@@ -239,13 +259,13 @@ public enum ScheduleName
     [JsonStringEnumMemberName("oneCycle")] OneCycle = 3,
 }
 
-/// <summary>Metrics of a split; loss, logLoss, rmse and mae improve downwards, the others upwards.</summary>
+/// <summary>Metrics of a split; loss, logLoss, rmse, mae, perplexity and bitsPerByte improve downwards, the others upwards.</summary>
 [JsonConverter(typeof(JsonStringEnumConverter<MetricName>))]
 public enum MetricName
 {
     /// <summary>The training loss, without dropout.</summary>
     [JsonStringEnumMemberName("loss")] Loss = 1,
-    /// <summary>Share of rows whose most probable class is right.</summary>
+    /// <summary>Share of rows (of tokens, for text) whose most probable class is right.</summary>
     [JsonStringEnumMemberName("accuracy")] Accuracy = 2,
     /// <summary>Area under the ROC curve, macro average of one class against the rest.</summary>
     [JsonStringEnumMemberName("auc")] Auc = 3,
@@ -257,4 +277,8 @@ public enum MetricName
     [JsonStringEnumMemberName("mae")] Mae = 6,
     /// <summary>Share of variance explained.</summary>
     [JsonStringEnumMemberName("r2")] R2 = 7,
+    /// <summary>Exponential of the mean loss of a token.</summary>
+    [JsonStringEnumMemberName("perplexity")] Perplexity = 8,
+    /// <summary>Bits that the text's bytes cost, separators included.</summary>
+    [JsonStringEnumMemberName("bitsPerByte")] BitsPerByte = 9,
 }

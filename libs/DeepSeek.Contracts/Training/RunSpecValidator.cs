@@ -30,6 +30,8 @@ public static partial class RunSpecValidator
         ValidateModel(spec.Model, faults);
         faults.Require(spec.Model?.Family != ModelFamily.ConvNet || spec.Checkpointing is null || spec.Checkpointing == Checkpointing.Off, "checkpointing",
             "A convNet has no blocks that could be computed again; leave it out, or choose resNet18, resNet50 or efficientNetB0.");
+        faults.Require(spec.Model?.Attention?.Kind != AttentionKind.TokenSparse || spec.Checkpointing is null || spec.Checkpointing == Checkpointing.Off, "checkpointing",
+            "What the indexers of tokenSparse attention learn from cannot be computed again; leave it out, or choose blockSparse attention.");
         ValidateOptimizer(spec.Optimizer, faults);
         if (faults.Present(spec.Schedule, "schedule"))
         {
@@ -52,22 +54,28 @@ public static partial class RunSpecValidator
         return faults.ByField();
     }
 
-    /// <summary>Faults of the spec for a dataset of this kind (tabular or image), task and classes.</summary>
-    public static IReadOnlyDictionary<string, string[]> ValidateAgainst(RunSpec spec, string datasetKind, string task, IReadOnlyCollection<string>? classes)
+    /// <summary>Faults of the spec for a dataset of this kind (tabular, image or text), task, classes and shape of a row.</summary>
+    public static IReadOnlyDictionary<string, string[]> ValidateAgainst(RunSpec spec, string datasetKind, string task, IReadOnlyCollection<string>? classes, IReadOnlyList<int>? featureShape = null)
     {
         var faults = new Faults();
         var classification = task == "classification";
-        var fits = spec.Model.Family == ModelFamily.TabularMlp ? datasetKind == "tabular" : datasetKind == "image";
-        faults.Require(fits, "model.family", $"The dataset holds {datasetKind} data: choose {(datasetKind == "image" ? "convNet, resNet18, resNet50 or efficientNetB0" : "tabularMlp")}.");
-        faults.Require(spec.Model.Family == ModelFamily.TabularMlp || classification, "model.family", "Image families learn classes; the dataset's task is regression.");
+        var learns = spec.Model.Family switch { ModelFamily.TabularMlp => "tabular", ModelFamily.Gpt => "text", _ => "image" };
+        faults.Require(learns == datasetKind, "model.family",
+            $"The dataset holds {datasetKind} data: choose {datasetKind switch { "image" => "convNet, resNet18, resNet50 or efficientNetB0", "text" => "gpt", _ => "tabularMlp" }}.");
+        faults.Require(learns != "image" || classification || datasetKind != "image", "model.family", "Image families learn classes; the dataset's task is regression.");
         faults.Require(classification || spec.LabelSmoothing == 0, "labelSmoothing", "Only classification has labels to smooth; leave it out.");
         faults.Require(classification || spec.ClassWeights == ClassWeights.None, "classWeights", "Only classification has classes; leave it out.");
         foreach (var name in spec.ClassWeights.Values?.Keys ?? [])
         {
             faults.Require(classes?.Contains(name) ?? false, $"classWeights.{name}", $"The dataset has no such class; it has {string.Join(", ", classes ?? [])}.");
         }
-        if (spec.EarlyStopping is { Metric: not MetricName.Loss } early)
+        if (datasetKind == "text")
         {
+            ValidateLanguage(spec, featureShape, faults);
+        }
+        else if (spec.EarlyStopping is { Metric: not MetricName.Loss } early)
+        {
+            faults.Require(early.Metric is not (MetricName.Perplexity or MetricName.BitsPerByte), "earlyStopping.metric", "Only text has one; choose loss or another metric of the task.");
             var forClasses = early.Metric is MetricName.Accuracy or MetricName.Auc or MetricName.LogLoss;
             faults.Require(forClasses == classification, "earlyStopping.metric",
                 classification ? "Choose loss, accuracy, auc or logLoss." : "Choose loss, rmse, mae or r2.");
@@ -109,11 +117,12 @@ public static partial class RunSpecValidator
         faults.Require(!published || model.Activation is null, "model.activation", otherFamily);
         faults.Require(model.Family is not (ModelFamily.ResNet18 or ModelFamily.ResNet50) || model.Dropout is null, "model.dropout", otherFamily);
         faults.Require(model.Family == ModelFamily.ConvNet || model.Channels is null, "model.channels", otherFamily);
-        faults.Require(!tabular || model.Augment is null, "model.augment", otherFamily);
+        faults.Require(!(tabular || model.Family == ModelFamily.Gpt) || model.Augment is null, "model.augment", otherFamily);
         faults.Range(model.Width, 1, 8192, "model.width");
         faults.Range(model.Blocks, 0, 64, "model.blocks");
         faults.Range(model.Expansion, 0.25, 8, "model.expansion");
         faults.Below(model.Dropout, 0, 1, "model.dropout");
+        ValidateGpt(model, faults);
         if (model.Normalization is { } normalization) { faults.Defined(normalization, "model.normalization"); }
         if (model.Activation is { } activation) { faults.Defined(activation, "model.activation"); }
         if (model.Channels is { } channels)

@@ -5,7 +5,7 @@ using DeepSeek.Engine.Tensors;
 namespace DeepSeek.Engine.Data;
 
 /// <summary>One batch: features [rows, ..] and targets [rows], valid until the next one is asked for.</summary>
-/// <param name="Features">Features as stored: float32, or bytes for images.</param>
+/// <param name="Features">Features as stored: float32, bytes for images, int16 for tokens.</param>
 /// <param name="Target">Class indices (int64) or numbers (float32).</param>
 /// <param name="Rows">Rows in the batch.</param>
 /// <param name="Epoch">Epoch, from 0.</param>

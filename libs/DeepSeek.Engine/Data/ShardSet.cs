@@ -14,9 +14,9 @@ public sealed class ShardSet
     /// <summary>Checks that the files are there and agree on nothing yet: contents are checked as they are read.</summary>
     /// <param name="shards">Files in order.</param>
     /// <param name="featureShape">Sizes of one row's features.</param>
-    /// <param name="classes">Number of classes when targets are class indices; 0 for real numbers.</param>
-    /// <param name="images">Features are bytes, not float32.</param>
-    public ShardSet(IReadOnlyList<ShardFile> shards, IReadOnlyList<int> featureShape, int classes, bool images)
+    /// <param name="classes">Number of classes when targets are class indices (of tokens, when features are those); 0 for real numbers.</param>
+    /// <param name="featureType">Float32; UInt8 for images; Int16 for tokens.</param>
+    public ShardSet(IReadOnlyList<ShardFile> shards, IReadOnlyList<int> featureShape, int classes, Dtype featureType = Dtype.Float32)
     {
         foreach (var shard in shards)
         {
@@ -33,7 +33,7 @@ public sealed class ShardSet
             throw new InvalidDataException($"A row of shape [{string.Join(", ", featureShape)}] cannot be trained on.");
         }
         Classes = classes;
-        FeatureType = images ? Dtype.UInt8 : Dtype.Float32;
+        FeatureType = featureType;
         TargetType = classes > 0 ? Dtype.Int64 : Dtype.Float32;
         RowBytes = (int)FeaturesPerRow * FeatureType.Size();
         TargetBytes = TargetType.Size();
@@ -94,6 +94,13 @@ public sealed class ShardSet
         if (FeatureType == Dtype.UInt8)
         {
             block.Features.As<byte>();
+        }
+        else if (FeatureType == Dtype.Int16)
+        {
+            if (block.Features.As<short>().IndexOfAnyExceptInRange((short)0, (short)(Classes - 1)) is >= 0 and var odd)
+            {
+                throw new InvalidDataException($"Shard {path} holds token {block.Features.As<short>()[odd]}; there are {Classes} tokens.");
+            }
         }
         else
         {

@@ -33,7 +33,9 @@ public static class ModelExport
     }
 
     /// <summary>Adds the net's inputs and nodes to a graph; returns the output's name and shape.</summary>
-    internal static (string Name, OnnxDim[] Shape) Add(OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor> forward, IReadOnlyList<ExportSymbol> given)
+    /// <param name="inner">The graph makes the inputs already.</param>
+    internal static (string Name, OnnxDim[] Shape) Add(
+        OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor> forward, IReadOnlyList<ExportSymbol> given, bool inner = false)
     {
         ExportSymbol[] symbols = [.. inputs.SelectMany(i => i.Shape).Where(d => d.Symbol is not null).Select(d => d.Symbol!).Distinct()
             .Select(name => given.FirstOrDefault(s => s.Name == name) ?? new ExportSymbol(name, s_sizes.First, s_sizes.Second))];
@@ -45,7 +47,7 @@ public static class ModelExport
         {
             runs.Add(TracedRun.Of(inputs, forward, net.Device, symbols, null));
             runs.AddRange(symbols.Select(s => TracedRun.Of(inputs, forward, net.Device, symbols, s)));
-            foreach (var input in inputs)
+            foreach (var input in inner ? [] : inputs)
             {
                 graph.Input(input.Name, input.Dtype == Dtype.Int64 ? OnnxType.Int64 : OnnxType.Float, input.Shape);
             }

@@ -42,7 +42,7 @@ public static class NetExport
         var logits = graph.NodeTo("logits", "Identity", [ModelExport.Add(graph, net, [features], x => net.Forward(x[0]), []).Name]);
         if (output.Classes.Count > 0)
         {
-            Classification(graph, logits, output.Classes);
+            Classify(graph, logits, output.Classes);
         }
         else
         {
@@ -55,7 +55,7 @@ public static class NetExport
     public static ModelProto Join(ModelProto pipeline, ModelProto net) =>
         OnnxModels.Join(pipeline, net, new Dictionary<string, string> { [Features] = Features }, PipelinePrefix);
 
-    private static void Classification(OnnxGraph graph, string logits, IReadOnlyList<string> classes)
+    internal static void Classify(OnnxGraph graph, string logits, IReadOnlyList<string> classes)
     {
         graph.NodeTo("probabilities", "Softmax", [logits], OnnxAttribute.Of("axis", 1));
         var index = graph.Node("ArgMax", [logits], OnnxAttribute.Of("axis", 1), OnnxAttribute.Of("keepdims", 0));

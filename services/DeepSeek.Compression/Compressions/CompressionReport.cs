@@ -47,9 +47,14 @@ public sealed record ByteReport(long Fp32, long Int8)
     public double Ratio => (double)Fp32 / Int8;
 }
 
+/// <param name="Metric">accuracy, r2 or perplexity.</param>
+/// <param name="Fp32">Of the original.</param>
+/// <param name="Int8">Of the candidate.</param>
+/// <param name="Rows">Rows measured; of text its tokens.</param>
 public sealed record AccuracyReport(string Metric, double Fp32, double Int8, int Rows)
 {
-    public double Drop => Fp32 - Int8;
+    /// <summary>What is lost, in the metric's own units; of perplexity the share by which it rises.</summary>
+    public double Drop => Metric == CompressionRules.Perplexity ? (Int8 / Fp32) - 1 : Fp32 - Int8;
 }
 
 public sealed record BudgetReport(string Metric, double MaxDrop, bool Met);

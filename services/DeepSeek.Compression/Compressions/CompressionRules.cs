@@ -7,6 +7,9 @@ public static class CompressionRules
 {
     public const string TestSplit = "test";
 
+    /// <summary>The metric of text: the lower, the better.</summary>
+    public const string Perplexity = "perplexity";
+
     /// <summary>Faults of the spec alone.</summary>
     public static Dictionary<string, string[]> Check(CompressionSpec spec)
     {
@@ -21,8 +24,8 @@ public static class CompressionRules
         Require(spec.Version.Length is >= 1 and <= 63, "version", "Give a version number or an alias.");
         Require(spec.Calibration?.Samples is null or (>= 1 and <= CalibrationSpec.MaxSamples), "calibration.samples", $"Must be 1 to {CalibrationSpec.MaxSamples}.");
         Require(spec.Calibration?.Split != TestSplit, "calibration.split", "The test split measures the result and may not calibrate it; use 'train' or 'validation'.");
-        Require(spec.Budget?.MaxDrop is null or (>= 0 and <= 1), "budget.maxDrop", "Must be 0 to 1, in the metric's own units (0.005 is half a point of accuracy).");
-        Require(spec.Budget?.Metric is null or "accuracy" or "r2", "budget.metric", "Must be 'accuracy' (classification) or 'r2' (regression).");
+        Require(spec.Budget?.MaxDrop is null or (>= 0 and <= 1), "budget.maxDrop", "Must be 0 to 1, in the metric's own units (0.005 is half a point of accuracy); for perplexity the share by which it may rise.");
+        Require(spec.Budget?.Metric is null or "accuracy" or "r2" or Perplexity, "budget.metric", "Must be 'accuracy' (classification), 'r2' (regression) or 'perplexity' (language modelling).");
         Require(spec.Priority is null or (>= 0 and <= 100), "priority", "Must be 0 to 100.");
         return errors;
     }
@@ -41,5 +44,5 @@ public static class CompressionRules
         return errors;
     }
 
-    public static string MetricOf(DatasetManifest dataset) => dataset.IsClassification ? "accuracy" : "r2";
+    public static string MetricOf(DatasetManifest dataset) => dataset.IsText ? Perplexity : dataset.IsClassification ? "accuracy" : "r2";
 }

@@ -101,7 +101,7 @@ public sealed class CompressionRunner(BlobClient blobs, IOptions<CompressionOpti
 
     private async Task<Comparison> CompareAsync(Microsoft.ML.OnnxRuntime.InferenceSession fp32, Microsoft.ML.OnnxRuntime.InferenceSession int8, DatasetRows rows, DatasetManifest dataset, CancellationToken cancelled)
     {
-        var comparison = Comparison.For(dataset.IsClassification);
+        var comparison = dataset.IsText ? Comparison.ForTokens() : Comparison.For(dataset.IsClassification);
         if (!fp32.OutputMetadata.ContainsKey(comparison.Output))
             throw new UnsupportedModelException($"The model has no output '{comparison.Output}', by which a {dataset.Task} model is measured; it has {string.Join(", ", fp32.OutputMetadata.Keys)}.");
         await foreach (var batch in rows.ReadAsync(CompressionRules.TestSplit, options.Value.TestRows, cancelled))
@@ -109,7 +109,7 @@ public sealed class CompressionRunner(BlobClient blobs, IOptions<CompressionOpti
             cancelled.ThrowIfCancellationRequested();
             using var a = batch.Batch.Run(fp32, [comparison.Output]);
             using var b = batch.Batch.Run(int8, [comparison.Output]);
-            comparison.Add(a[0], b[0], batch.Targets);
+            comparison.Add(a[0], b[0], dataset.IsText ? TokenComparison.NextTokens(batch) : batch.Targets);
         }
         return comparison;
     }

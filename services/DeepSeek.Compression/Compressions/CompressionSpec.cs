@@ -77,10 +77,10 @@ public sealed record CalibrationSpec
 /// <summary>The candidate is refused when it loses more than this.</summary>
 public sealed record BudgetSpec
 {
-    /// <summary>accuracy for classification (the default there), r2 for regression (likewise).</summary>
+    /// <summary>accuracy for classification (the default there), r2 for regression, perplexity for text (likewise).</summary>
     public string? Metric { get; init; }
 
-    /// <summary>Largest loss in the metric's own units, 0 to 1. Default 0.005.</summary>
+    /// <summary>Largest loss in the metric's own units, of perplexity the share by which it may rise, 0 to 1. Default 0.005.</summary>
     public double? MaxDrop { get; init; }
 }
 

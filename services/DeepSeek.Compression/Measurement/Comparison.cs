@@ -5,6 +5,7 @@ namespace DeepSeek.Compression.Measurement;
 /// <summary>Gathers the predictions of the original and the compressed model on test rows.</summary>
 public abstract class Comparison
 {
+    /// <summary>Rows, or tokens of text, so far.</summary>
     public int Rows { get; protected set; }
 
     /// <summary>The model output to compare.</summary>
@@ -18,10 +19,28 @@ public abstract class Comparison
 
     public static Comparison For(bool classification) => classification ? new ClassComparison() : new ValueComparison();
 
+    /// <summary>For a model that predicts the next token.</summary>
+    public static Comparison ForTokens() => new TokenComparison();
+
+    /// <param name="fp32">The original's output.</param>
+    /// <param name="int8">The compressed model's.</param>
+    /// <param name="targets">One a row; of text one a token.</param>
     public void Add(OrtValue fp32, OrtValue int8, ReadOnlySpan<double> targets)
     {
         Add(fp32.GetTensorDataAsSpan<float>(), int8.GetTensorDataAsSpan<float>(), targets);
         Rows += targets.Length;
+    }
+
+    /// <summary>Place of the greatest, the first of equals.</summary>
+    protected static int Largest(ReadOnlySpan<float> values)
+    {
+        var best = 0;
+        for (var i = 1; i < values.Length; i++)
+        {
+            if (values[i] > values[best])
+                best = i;
+        }
+        return best;
     }
 
     protected abstract void Add(ReadOnlySpan<float> fp32, ReadOnlySpan<float> int8, ReadOnlySpan<double> targets);
@@ -46,17 +65,6 @@ public abstract class Comparison
                 _int8 += b == (int)targets[row] ? 1 : 0;
                 _same += a == b ? 1 : 0;
             }
-        }
-
-        private static int Largest(ReadOnlySpan<float> values)
-        {
-            var best = 0;
-            for (var i = 1; i < values.Length; i++)
-            {
-                if (values[i] > values[best])
-                    best = i;
-            }
-            return best;
         }
     }
 

@@ -6,12 +6,12 @@ using DeepSeek.ServiceDefaults;
 
 namespace DeepSeek.Compression.Measurement;
 
-/// <summary>Raw rows of a dataset's splits as model inputs: tables from the split's sample, images from its shards.</summary>
+/// <summary>Raw rows of a dataset's splits as model inputs: tables from the split's sample, images and text from its shards.</summary>
 public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
 {
     private const int BatchRows = 256;
 
-    /// <summary>Bytes of image data in one batch at most.</summary>
+    /// <summary>Bytes of image data, or of logits, in one batch at most.</summary>
     private const long BatchBytes = 64 << 20;
 
     /// <summary>Shards that calibration reads at most: enough to see the whole split, few enough to fetch.</summary>
@@ -22,7 +22,7 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
 
     private async IAsyncEnumerable<LabelledBatch> ReadAsync(string split, DatasetSplit part, int most, [EnumeratorCancellation] CancellationToken cancelled)
     {
-        if (!dataset.IsImage)
+        if (!IsRaw)
         {
             var sample = part.Sample ?? throw new InvalidDataException($"Split '{split}' of dataset '{dataset.Name}' has no sample of raw rows; prepare the dataset again.");
             await using var stream = await blobs.OpenAsync(sample.Sha256, cancelled);
@@ -37,9 +37,11 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
             await using var stream = await blobs.OpenAsync(shard.Sha256, cancelled);
             foreach (var block in ShardReader.Read(stream))
             {
-                var images = Images(block);
-                foreach (var rows in Enumerable.Range(0, Math.Min(block.Rows, most)).Chunk(RowsPerBatch(block.Features.Data.Length, block.Rows)))
-                    yield return images.Take(rows);
+                var all = dataset.IsText ? Texts(block) : Images(block);
+                // What limits a batch of text are the logits of all its tokens, two bytes each here.
+                var bytes = dataset.IsText ? block.Features.Data.Length / sizeof(short) * (long)sizeof(float) * dataset.Classes.Count : block.Features.Data.Length;
+                foreach (var rows in Enumerable.Range(0, Math.Min(block.Rows, most)).Chunk(RowsPerBatch(bytes, block.Rows)))
+                    yield return all.Take(rows);
                 most -= Math.Min(block.Rows, most);
                 if (most <= 0)
                     break;
@@ -57,7 +59,7 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
         var part = dataset.Splits[split];
         if (part.Shards.Count > CalibrationShards)
             part = part with { Shards = [.. Enumerable.Range(0, CalibrationShards).Select(i => part.Shards[(int)((long)i * part.Shards.Count / CalibrationShards)])] };
-        var total = dataset.IsImage ? part.Shards.Sum(s => (long)s.Rows) : part.Sample?.Rows ?? part.Rows;
+        var total = IsRaw ? part.Shards.Sum(s => (long)s.Rows) : part.Sample?.Rows ?? part.Rows;
         var kept = new List<LabelledBatch>();
         var (index, taken, excluded) = (0L, 0, 0);
         // The k-th sample is the first admissible row at or after its place k · total / samples.
@@ -86,6 +88,15 @@ public sealed class DatasetRows(DatasetManifest dataset, BlobClient blobs)
 
     /// <summary>Rows of a batch, from a block's bytes and rows: 256, or as many as 64 MB hold.</summary>
     public static int RowsPerBatch(long blockBytes, int blockRows) => (int)Math.Clamp(BatchBytes * blockRows / Math.Max(1, blockBytes), 1, BatchRows);
+
+    /// <summary>The shards hold what the model takes.</summary>
+    private bool IsRaw => dataset.IsImage || dataset.IsText;
+
+    private LabelledBatch Texts(ShardBlock block)
+    {
+        long[] tokens = [.. block.Features.As<short>().ToArray().Select(t => (long)t)];
+        return new(new ModelBatch(block.Rows, [new ModelInput(dataset.Inputs[0].Name, [.. block.Features.Shape.Select(d => (long)d)], tokens)]), [.. block.Target.As<long>().ToArray().Select(t => (double)t)]);
+    }
 
     private LabelledBatch Table(SampleRow[] rows)
     {

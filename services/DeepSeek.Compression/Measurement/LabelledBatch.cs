@@ -63,6 +63,7 @@ public sealed record LabelledBatch(ModelBatch Batch, double[] Targets)
     {
         double[] doubles => MemoryMarshal.AsBytes(doubles.AsSpan()),
         byte[] bytes => bytes,
+        long[] tokens => MemoryMarshal.AsBytes(tokens.AsSpan()),
         _ => throw new NotSupportedException($"Rows of {values.GetType()}."),
     };
 }

@@ -57,6 +57,13 @@ public static class ExplanationRules
         var errors = new Dictionary<string, string[]>();
         void Refuse(string field, string remedy) => errors.TryAdd(field, [remedy]);
 
+        if (dataset.IsText)
+        {
+            Refuse(spec.Deployment is null ? "modelName" : "deployment",
+                "Tables and images are explained, text is not: this is a language model. Deploy it and compare the probabilities that /predict gives with and without a part of the text.");
+            return errors;
+        }
+
         foreach (var (field, split) in new[] { ("split", spec.Split), ("background.split", spec.Background.Split) })
         {
             if (!dataset.Splits.TryGetValue(split, out var found) || found.Rows == 0)

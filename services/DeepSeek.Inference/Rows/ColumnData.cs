@@ -20,13 +20,14 @@ internal abstract class ColumnData(RowColumn column)
         ColumnType.Boolean => new BooleanData(column),
         ColumnType.DateTime => new DateTimeData(column),
         ColumnType.Image => new ImageData(column),
+        ColumnType.Text => new TextData(column),
         _ => new CategoricalData(column),
     };
 
     /// <summary>Takes the value under the reader; otherwise says what it should have been.</summary>
     public abstract string? Read(ref Utf8JsonReader reader);
 
-    public Tensor ToTensor(long rows)
+    public virtual Tensor ToTensor(long rows)
     {
         var shape = (long[])Column.Input.Shape.Clone();
         shape[0] = rows;

@@ -26,8 +26,10 @@ internal static class PredictHandler
 {
     public const string PredictionIdHeader = "X-Prediction-Id";
 
-    /// <summary>The log keeps the results of at most so many rows of a request.</summary>
+    /// <summary>The log keeps the results of at most so many rows of a request, fewer where a row has many classes.</summary>
     private const int LoggedRows = 100;
+
+    private const int LoggedProbabilities = 10_000;
 
     public static async Task PredictAsync(
         string name, HttpContext http, DeploymentTable table, PredictionLog log, IOptions<InferenceOptions> options, TimeProvider time,
@@ -104,7 +106,7 @@ internal static class PredictHandler
     private static Prediction Entry(
         PredictionId id, LoadedVersion version, HttpContext http, Tensor[] outputs, long rows, long started, TimeProvider time)
     {
-        var logged = Math.Min(rows, LoggedRows);
+        var logged = Math.Min(rows, Math.Clamp(LoggedProbabilities / Math.Max(1, version.Rows.Classes.Count), 1, LoggedRows));
         var results = new ArrayBufferWriter<byte>(256);
         using (var json = new Utf8JsonWriter(results))
         {
@@ -116,7 +118,7 @@ internal static class PredictHandler
         return PredictionEntries.Of(id, version, http, "rows", rows, started, time, Encoding.UTF8.GetString(results.WrittenSpan));
     }
 
-    private static ApiProblem ToProblem(InferenceException fault) => new(
+    internal static ApiProblem ToProblem(InferenceException fault) => new(
         fault.Status,
         fault.Status switch
         {

@@ -11,10 +11,12 @@ internal enum ColumnType
     DateTime,
     Categorical,
     Image,
+    Text,
 }
 
-/// <param name="Input">The model input that carries the column: [N, 1], or [N, C, H, W] for an image.</param>
-internal sealed record RowColumn(string Name, ColumnType Type, TensorSpec Input);
+/// <param name="Input">The model input that carries the column: [N, 1], [N, C, H, W] for an image, or [N, T] for text.</param>
+/// <param name="Context">Tokens of a text that the model sees at most.</param>
+internal sealed record RowColumn(string Name, ColumnType Type, TensorSpec Input, int Context = 0);
 
 /// <summary>How raw rows become a model's inputs, and its outputs predictions. Comes from the model's metadata, else from its signature.</summary>
 internal sealed class RowModel
@@ -56,7 +58,7 @@ internal sealed class RowModel
         var columns = new List<RowColumn>();
         foreach (var input in signature.Inputs)
         {
-            if (Column(input, TypeOf(card?.Inputs?.FirstOrDefault(i => i.Name == input.Name)?.Type)) is not { } column)
+            if (Column(input, TypeOf(card?.Inputs?.FirstOrDefault(i => i.Name == input.Name)?.Type), card?.FeatureShape) is not { } column)
             {
                 return Cannot($"its input '{input.Name}' ({input.DataType.Name()} {Shapes.Text(input.Shape)}) is no column of a table");
             }
@@ -74,13 +76,14 @@ internal sealed class RowModel
     private static RowModel Cannot(string why) =>
         new([], [], $"This model takes no rows: {why}. Send tensors to /v2/models/…/infer.");
 
-    private static RowColumn? Column(TensorSpec input, ColumnType? type)
+    private static RowColumn? Column(TensorSpec input, ColumnType? type, int[]? features)
     {
         var isColumn = input.Shape is [-1, 1] or [-1];
         return (type, input.DataType) switch
         {
             (ColumnType.Image, DataType.UInt8) or (null, DataType.UInt8) when input.Shape.Length == 4 && !input.Shape.AsSpan(1).Contains(-1) =>
                 new(input.Name, ColumnType.Image, input),
+            (ColumnType.Text, DataType.Int64) when input.Shape is [-1, -1] && features is [> 0 and var context] => new(input.Name, ColumnType.Text, input, context),
             (ColumnType.Categorical or null, DataType.Bytes) when isColumn => new(input.Name, ColumnType.Categorical, input),
             (ColumnType.Numeric or ColumnType.Boolean or ColumnType.DateTime or null, DataType.Fp64 or DataType.Fp32) when isColumn =>
                 new(input.Name, type ?? ColumnType.Numeric, input),
@@ -109,7 +112,7 @@ internal sealed class RowModel
     private static ColumnType? TypeOf(string? name) =>
         Enum.TryParse<ColumnType>(name, ignoreCase: true, out var type) && Enum.IsDefined(type) ? type : null;
 
-    private sealed record Card(string? Task, string[]? Classes, CardInput[]? Inputs);
+    private sealed record Card(string? Task, string[]? Classes, CardInput[]? Inputs, int[]? FeatureShape);
 
     private sealed record CardInput(string? Name, string? Type);
 }

@@ -6,7 +6,7 @@ namespace DeepSeek.Training.Runs;
 /// <param name="State"><c>ready</c> when it can be learned from.</param>
 public sealed record DatasetInfo(string State, string? ManifestSha256, string? Kind, string? Task, DatasetInfo.Outline? Summary)
 {
-    public sealed record Outline(IReadOnlyList<string>? Classes);
+    public sealed record Outline(IReadOnlyList<string>? Classes, IReadOnlyList<int>? FeatureShape);
 }
 
 public sealed class DatasetClient(HttpClient http)

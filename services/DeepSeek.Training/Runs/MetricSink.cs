@@ -27,6 +27,10 @@ internal sealed partial class MetricSink(TrainingDb db, Guid run, Guid lease, Ti
         {
             Add("loss", loss);
         }
+        if (progress.TokensPerSecond is { } tokens)
+        {
+            Add("tokensPerSecond", tokens);
+        }
         foreach (var (name, value) in progress.Metrics ?? new Dictionary<string, double>())
         {
             Add("validation." + name, value);

@@ -32,7 +32,7 @@ public static class RunSubmission
             return Accepted(earlier);
         }
         var dataset = await FindDatasetAsync(datasets, spec.DatasetId, cancellationToken);
-        faults = RunSpecValidator.ValidateAgainst(spec, dataset.Kind!, dataset.Task!, dataset.Summary?.Classes ?? []);
+        faults = RunSpecValidator.ValidateAgainst(spec, dataset.Kind!, dataset.Task!, dataset.Summary?.Classes ?? [], dataset.Summary?.FeatureShape);
         if (faults.Count > 0)
         {
             throw Problems.Invalid(faults);

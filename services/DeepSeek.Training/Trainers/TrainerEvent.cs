@@ -13,6 +13,9 @@ public sealed record TrainerEvent
     public long ResumedFromStep { get; init; }
     public double? Loss { get; init; }
     public double Progress { get; init; }
+
+    /// <summary>Of training steps since the last line; for text.</summary>
+    public double? TokensPerSecond { get; init; }
     public string? Message { get; init; }
     public IReadOnlyDictionary<string, double>? Metrics { get; init; }
     public string? Device { get; init; }

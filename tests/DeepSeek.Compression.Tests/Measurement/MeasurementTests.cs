@@ -1,3 +1,4 @@
+using DeepSeek.Compression.Compressions;
 using DeepSeek.Compression.Graphs;
 using DeepSeek.Compression.Measurement;
 using DeepSeek.Compression.Tests.Nets;
@@ -36,6 +37,28 @@ public sealed class MeasurementTests
 
         // mean 2, total 2; the one residual of 1 gives 1 − 1/2
         Assert.Equal((1.0, 0.5, 0.5), (comparison.Fp32, comparison.Int8, comparison.Agreement));
+    }
+
+    [Fact]
+    public void Comparison_Tokens_GivesPerplexityOfEachAndTheShareOfEqualTokens()
+    {
+        // Two rows of two tokens among four: even logits cost ln 4 each; the second model puts 3/4 on one token, right twice, wrong twice.
+        var batch = new LabelledBatch(new ModelBatch(2, [new ModelInput("text", [2, 2], new long[] { 0, 1, 2, 3 })]), [2, 0]);
+        Assert.Equal([1.0, 2, 3, 0], TokenComparison.NextTokens(batch));
+        var sure = MathF.Log(9); // 9 : 1 : 1 : 1
+        using var a = OrtValue.CreateTensorValueFromMemory(new float[16], [2, 2, 4]);
+        using var b = OrtValue.CreateTensorValueFromMemory(new[] { 0, sure, 0, 0, 0, 0, sure, 0, sure, 0, 0, 0, 0, sure, 0, 0 }, [2, 2, 4]);
+        var comparison = Comparison.ForTokens();
+
+        comparison.Add(a, b, TokenComparison.NextTokens(batch));
+
+        Assert.Equal(4, comparison.Rows);
+        Assert.Equal(4, comparison.Fp32, 1e-6);
+        // Twice 3/4, twice 1/12: the geometric mean of 4/3 and 12.
+        Assert.Equal(4, comparison.Int8, 1e-5);
+        Assert.Equal(0.25, comparison.Agreement);
+        var worse = new AccuracyReport("perplexity", 4, 5, 4);
+        Assert.Equal(0.25, worse.Drop, 12);
     }
 
     [Fact]

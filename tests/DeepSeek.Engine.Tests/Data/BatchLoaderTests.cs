@@ -76,7 +76,7 @@ public sealed class BatchLoaderTests : IDisposable
 
     [Fact]
     public void Shard_Missing_NamesThePath() =>
-        Assert.Contains("nowhere.tar", Assert.Throws<InvalidDataException>(() => new ShardSet([new ShardFile("/nowhere.tar", 1)], [2], 2, false)).Message);
+        Assert.Contains("nowhere.tar", Assert.Throws<InvalidDataException>(() => new ShardSet([new ShardFile("/nowhere.tar", 1)], [2], 2)).Message);
 
     public static TheoryData<string, string> Damages => new()
     {
@@ -119,7 +119,7 @@ public sealed class BatchLoaderTests : IDisposable
             FixChecksum(bytes);
             File.WriteAllBytes(path, bytes);
         }
-        using var loader = new BatchLoader(new ShardSet([new ShardFile(path, damage == "rows" ? 9 : rows)], [2], 2, false), new BatchOptions { BatchSize = 4 });
+        using var loader = new BatchLoader(new ShardSet([new ShardFile(path, damage == "rows" ? 9 : rows)], [2], 2), new BatchOptions { BatchSize = 4 });
 
         var fault = Assert.Throws<InvalidDataException>(() => Consume(loader, 10));
 
@@ -137,7 +137,7 @@ public sealed class BatchLoaderTests : IDisposable
             next += count;
             return new ShardFile(path, count);
         }).ToArray();
-        return new ShardSet(files, [2], 2, false);
+        return new ShardSet(files, [2], 2);
     }
 
     private static void Write(string path, NpyArray features, long[] target)

@@ -141,7 +141,7 @@ public sealed class BottleneckTests
                 return new ShardFile(path, Rows);
             }).ToArray();
             // A window of one byte holds one shard: they are read in turns.
-            using var loader = new BatchLoader(new ShardSet(files, [Width], 2, false), new BatchOptions { BatchSize = 16, Epochs = 6, Prefetch = 1, WindowBytes = 1 });
+            using var loader = new BatchLoader(new ShardSet(files, [Width], 2), new BatchOptions { BatchSize = 16, Epochs = 6, Prefetch = 1, WindowBytes = 1 });
             AssertKind(BottleneckKind.Data, 40, () =>
             {
                 using var scope = TensorScope.Open();

@@ -88,6 +88,21 @@ public sealed class RunSpecTests
     [InlineData("\"model\":{\"family\":\"tabularMlp\",\"channels\":[1]}", "replace", "model.channels")]
     [InlineData("\"model\":{\"family\":\"convNet\",\"channels\":[0]}", "replace", "model.channels")]
     [InlineData("\"model\":{\"family\":\"transformer\"}", "replace", "model.family")]
+    [InlineData("\"model\":{\"family\":\"tabularMlp\",\"layers\":2}", "replace", "model.layers")]
+    [InlineData("\"model\":{\"family\":\"convNet\",\"attention\":{\"kind\":\"dense\"}}", "replace", "model.attention")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"layers\":0}", "replace", "model.layers")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"width\":100,\"heads\":3}", "replace", "model.heads")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"context\":4}", "replace", "model.context")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"activation\":\"relu\"}", "replace", "model.activation")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"augment\":true}", "replace", "model.augment")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"attention\":{\"kind\":\"sparse\"}}", "replace", "model.attention.kind")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"attention\":{\"kind\":\"dense\",\"density\":0.5}}", "replace", "model.attention.density")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"attention\":{\"kind\":\"blockSparse\",\"density\":0}}", "replace", "model.attention.density")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"attention\":{\"kind\":\"blockSparse\",\"block\":24}}", "replace", "model.attention.block")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"attention\":{\"kind\":\"blockSparse\",\"tokens\":8}}", "replace", "model.attention.tokens")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"attention\":{\"kind\":\"tokenSparse\",\"indexerDim\":17}}", "replace", "model.attention.indexerDim")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"attention\":{\"kind\":\"tokenSparse\",\"warmup\":1}}", "replace", "model.attention.warmup")]
+    [InlineData("\"model\":{\"family\":\"gpt\",\"attention\":{\"kind\":\"tokenSparse\"}},\"checkpointing\":\"on\"", "replace", "checkpointing")]
     [InlineData("\"modelName\":\"No Good\"", "replace", "modelName")]
     [InlineData("\"modelName\":\"m\\n\"", "replace", "modelName")]
     [InlineData("\"specVersion\":2", "replace", "specVersion")]
@@ -138,6 +153,13 @@ public sealed class RunSpecTests
         Assert.Equal(["model.family"], RunSpecValidator.ValidateAgainst(spec with { LabelSmoothing = 0, ClassWeights = ClassWeights.None, EarlyStopping = null }, "image", "classification", ["a"]).Keys);
         Assert.Equal(["classWeights.X", "earlyStopping.metric"], RunSpecValidator.ValidateAgainst(spec, "tabular", "classification", ["a", "b"]).Keys.Order());
         Assert.Equal(["classWeights", "classWeights.X", "labelSmoothing"], RunSpecValidator.ValidateAgainst(spec, "tabular", "regression", null).Keys.Order());
+        Assert.Equal(["classWeights", "classWeights.X", "earlyStopping.metric", "labelSmoothing", "model.family"], RunSpecValidator.ValidateAgainst(spec, "text", "languageModeling", null).Keys.Order());
+        var gpt = new RunSpec { SpecVersion = 1, Name = "n", ModelName = "m", DatasetId = spec.DatasetId, Model = new ModelSpec { Family = ModelFamily.Gpt, Context = 64 } };
+        Assert.Empty(RunSpecValidator.ValidateAgainst(gpt, "text", "languageModeling", null, [64]));
+        Assert.Equal(["model.context"], RunSpecValidator.ValidateAgainst(gpt, "text", "languageModeling", null, [128]).Keys);
+        Assert.Equal(["model.family"], RunSpecValidator.ValidateAgainst(gpt, "tabular", "classification", ["a"]).Keys);
+        Assert.Equal(["earlyStopping.metric"], RunSpecValidator.ValidateAgainst(
+            gpt with { Model = new ModelSpec { Family = ModelFamily.TabularMlp }, EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Perplexity } }, "tabular", "regression", null).Keys);
     }
 
     private static string Replace(string member)

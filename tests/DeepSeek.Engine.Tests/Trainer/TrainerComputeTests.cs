@@ -22,6 +22,7 @@ public sealed class TrainerComputeTests
     [Theory]
     [InlineData("tabular")]
     [InlineData("images")]
+    [InlineData("text")]
     public void Run_BFloat16_LearnsAsFloat32Does(string kind)
     {
         using var full = Make(kind, s => s with { Device = "cpu" });
@@ -146,9 +147,12 @@ public sealed class TrainerComputeTests
         Assert.InRange(Metric(result, "accuracy"), 0.85, 1);
     }
 
-    private static TrainerFolder Make(string kind, Func<RunSpec, RunSpec> change) => kind == "images"
-        ? TrainerFolder.Images(change: s => change(s) with { Epochs = 6 })
-        : TrainerFolder.Tabular(change: change);
+    private static TrainerFolder Make(string kind, Func<RunSpec, RunSpec> change) => kind switch
+    {
+        "images" => TrainerFolder.Images(change: s => change(s) with { Epochs = 6 }),
+        "text" => TrainerFolder.Text(change: change),
+        _ => TrainerFolder.Tabular(change: change),
+    };
 
     private static double Metric(TrainerResult result, string name) => result.Of("done").Single().GetProperty("metrics").GetProperty(name).GetDouble();
 
