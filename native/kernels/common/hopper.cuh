@@ -74,11 +74,6 @@ __device__ __forceinline__ void copy_bytes(void* to, const void* from, uint32_t 
                : "memory");
 }
 
-// Four 8 x 8 matrices of halves as the first operand of a product; lane l gives the address of row l % 8 of matrix l / 8.
-__device__ __forceinline__ void load_matrices(uint32_t* to, const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];" : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(shared_address(row)) : "memory");
-}
-
 // 16 bytes to shared memory, or zeros instead. By ordinary means, not the copy engine: readers of the async proxy need
 // async_proxy_fence() behind their wait.
 __device__ __forceinline__ void copy_16(uint32_t to, const void* from, bool exists) {

@@ -11,31 +11,31 @@ namespace {
 
 using namespace hopper;
 
-// Groups: warpgroups of 64 heads. Keys: of a step. Held: queries stay in registers, not in shared memory.
-template <int Groups, int Dim, int Keys, int Stages, bool Held>
+// Groups: warpgroups of 64 heads. Keys: of a step.
+template <int Groups, int Dim, int Keys, int Stages>
 struct Shared {
-  static constexpr int kRows = 64 * Groups, kPanels = Dim / 64, kStages = Stages, kQuerySlots = Held ? 1 : 2;
+  static constexpr int kRows = 64 * Groups, kPanels = Dim / 64, kStages = Stages, kQuerySlots = 3 - Groups;
   static constexpr int kQueryPanel = kRows * 128, kKeyPanel = Keys * 128;  // bytes
   alignas(1024) uint8_t q[kQuerySlots][kPanels * kQueryPanel];
   alignas(1024) uint8_t k[kStages][kPanels * kKeyPanel];
   alignas(1024) uint8_t v[kStages][kPanels * kKeyPanel];
   uint64_t q_full[kQuerySlots], q_empty[kQuerySlots], k_full[kStages], k_empty[kStages], v_full[kStages], v_empty[kStages];
-  int count[kQuerySlots];                         // keys of the list; -1 where the count is impossible
-  alignas(16) int faults[kStages][4];        // of the entries that each gathering warp saw
+  alignas(16) int work[kQuerySlots][4];  // entries of the list, -1 where their number is impossible; first block and end
+  alignas(16) int faults[kStages][4];    // of the entries that each gathering warp saw
 };
 
 // The n-th unit of work: a query, up to 64 · Groups heads of a key head, and a part of the list. Key heads outermost:
 // neighbours read the same keys.
 struct Unit {
   int batch, kv_head, query, first_head, end_head, part;
-  __device__ Unit(const GatherAttentionParams& p, int rows, int64_t number) {
-    part = static_cast<int>(number % p.parts), number /= p.parts;
+  __device__ Unit(const GatherAttentionParams& p, int rows, int number) {
+    part = number % p.parts, number /= p.parts;
     const int group = static_cast<int>(p.heads / p.kv_heads), tiles = (group + rows - 1) / rows;
-    const int64_t row = number / tiles, pair = row / p.queries;
-    query = static_cast<int>(row - pair * p.queries);
-    batch = static_cast<int>(pair / p.kv_heads);
-    kv_head = static_cast<int>(pair - batch * p.kv_heads);
-    first_head = kv_head * group + static_cast<int>(number - row * tiles) * rows;
+    const int row = number / tiles, queries = static_cast<int>(p.queries), pair = row / queries, kv_heads = static_cast<int>(p.kv_heads);
+    query = row - pair * queries;
+    batch = pair / kv_heads;
+    kv_head = pair - batch * kv_heads;
+    first_head = kv_head * group + (number - row * tiles) * rows;
     end_head = (kv_head + 1) * group;
   }
   __device__ int64_t list(const GatherAttentionParams& p) const { return batch * p.queries + query; }
@@ -49,8 +49,8 @@ struct Unit {
 };
 
 // By four warps. Of a block of keys each gathers a fourth; a lane holds an entry of the list, and Dim / 8 lanes copy a row.
-template <class T, int Groups, int Dim, int Keys, int Stages, bool Held>
-__device__ void produce(const GatherAttentionParams& p, const CUtensorMap* q, Shared<Groups, Dim, Keys, Stages, Held>& s, int64_t units) {
+template <class T, int Groups, int Dim, int Keys, int Stages>
+__device__ void produce(const GatherAttentionParams& p, const CUtensorMap* q, Shared<Groups, Dim, Keys, Stages>& s, int units) {
   constexpr int kRows = Keys / 4, kPieces = Dim / 8, kAtOnce = 32 / kPieces;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, piece = lane % kPieces, own = lane % kRows;
   const uint32_t panel = piece / 8 * Keys * 128;
@@ -60,20 +60,21 @@ __device__ void produce(const GatherAttentionParams& p, const CUtensorMap* q, Sh
     const int at = block * Keys + warp * kRows + own;
     return at < p.capacity ? __ldg(p.index + list * p.capacity + at) : -1;
   };
+  // The entry before a lane's own; the warp's first lane reads it.
   const auto before_of = [&](int64_t list, int block) {
-    const int at = block * Keys + warp * kRows + own - 1;
-    return at >= 0 && at < p.capacity ? __ldg(p.index + list * p.capacity + at) : -1;
+    const int at = block * Keys + warp * kRows - 1;
+    return own == 0 && at >= 0 && at < p.capacity ? __ldg(p.index + list * p.capacity + at) : -1;
   };
   const auto gather = [&](uint8_t* to, const T* from, int64_t stride, int entry, uint64_t* bar) {
     const uint32_t base = shared_address(to) + panel;
-#pragma unroll
+#pragma unroll 4
     for (int i = 0; i < kRows; i += kAtOnce) {
       const int row = i + lane / kPieces, key = __shfl_sync(~0u, entry, row), place = warp * kRows + row;
       copy_16(base + place * 128 + ((piece % 8) ^ (place % 8)) * 16, from + max(key, 0) * stride + piece * 8, key >= 0);
     }
     copies_arrive(bar);
   };
-  int64_t number = blockIdx.x;
+  int number = blockIdx.x;
   const auto count_of = [&](int64_t list) {
     const int count = __ldg(p.count + list);
     return count < 0 || count > p.capacity ? -1 : count;
@@ -87,13 +88,13 @@ __device__ void produce(const GatherAttentionParams& p, const CUtensorMap* q, Sh
     entry = entry_of(list, block), before = before_of(list, block);
   }
   for (; number < units; number += gridDim.x) {
-    const Unit unit(p, s.kRows, number), next(p, s.kRows, min(number + gridDim.x, units - 1));
+    const Unit unit(p, s.kRows, number), next(p, s.kRows, min(number + static_cast<int>(gridDim.x), units - 1));
     const int64_t list = unit.list(p), next_list = next.list(p);
     const int2 blocks = unit.blocks(p, Keys, count);
-    const int next_count = count_of(next_list), next_block = next.blocks(p, Keys, next_count).x, steps = blocks.y - blocks.x;
+    const int next_count = count_of(next_list), steps = blocks.y - blocks.x;
     if (threadIdx.x == 0) {
       barrier_wait(&s.q_empty[queries.slot], queries.phase ^ 1);
-      s.count[queries.slot] = count;
+      *reinterpret_cast<int4*>(s.work[queries.slot]) = make_int4(count, blocks.x, blocks.y, 0);
       if (steps > 0) {
         barrier_expect(&s.q_full[queries.slot], sizeof(s.q[0]));
         copy_tile<Dim / 64>(s.q[queries.slot], s.kQueryPanel, q, &s.q_full[queries.slot], unit.first_head, unit.query, unit.batch);
@@ -113,11 +114,12 @@ __device__ void produce(const GatherAttentionParams& p, const CUtensorMap* q, Sh
     int former = -1;
     for (int step = 0; step < steps; step++) {
       const bool listed = (blocks.x + step) * Keys + warp * kRows + own < count;
-      const bool bad = listed && (entry <= before || entry >= p.keys);
+      const int neighbour = __shfl_up_sync(~0u, entry, 1);
+      const bool bad = listed && (entry <= (own == 0 ? before : neighbour) || entry >= p.keys);
       const int key = listed && !bad ? entry : -1;
       const bool last = step + 1 == steps;
       const int64_t of = last ? next_list : list;
-      const int block = last ? next_block : blocks.x + step + 1;
+      const int block = last ? next.blocks(p, Keys, next_count).x : blocks.x + step + 1;
       entry = entry_of(of, block), before = before_of(of, block);
       const bool any = __any_sync(~0u, bad) != 0;
       barrier_wait(&s.k_empty[keys.slot], keys.phase ^ 1);
@@ -134,7 +136,8 @@ __device__ void produce(const GatherAttentionParams& p, const CUtensorMap* q, Sh
     if (steps > 0) {
       gather_values(former);
     } else {
-      entry = entry_of(next_list, next_block), before = before_of(next_list, next_block);
+      const int block = next.blocks(p, Keys, next_count).x;
+      entry = entry_of(next_list, block), before = before_of(next_list, block);
     }
     count = next_count;
   }
@@ -147,8 +150,8 @@ __device__ __forceinline__ void mask(float (&s)[N], int listed) {
     if (static_cast<int>(threadIdx.x % 4 * 2) + j / 4 * 8 + j % 2 >= listed) s[j] = -INFINITY;
 }
 
-template <class T, int Groups, int Dim, int Keys, int Stages, bool Held>
-__device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys, Stages, Held>& s, int64_t units) {
+template <class T, int Groups, int Dim, int Keys, int Stages>
+__device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys, Stages>& s, int units) {
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0) - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
   const float scale = p.scale * kLog2e;
   Ring<Stages> keys, values;
@@ -164,15 +167,13 @@ __device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys
     if (Groups == 2) named_arrive(2 - group, 256);
   };
   if (group == 1) give_turn();  // the first turn is the first warpgroup's
-  for (int64_t number = blockIdx.x; number < units; number += gridDim.x) {
-    const Unit unit(p, s.kRows, number);
+  for (int number = blockIdx.x; number < units; number += gridDim.x) {
     barrier_wait(&s.q_full[queries.slot], queries.phase);
-    const int count = s.count[queries.slot];
-    const int2 blocks = unit.blocks(p, Keys, count);
-    const int steps = blocks.y - blocks.x;
+    const int4 work = *reinterpret_cast<const int4*>(s.work[queries.slot]);
+    const int count = work.x, steps = work.z - work.y;
     bool fault = count < 0;
     float scores[Keys / 2], out[Dim / 2], factor[2];
-    uint32_t weights[Keys / 4], held[Held ? Dim / 4 : 1];
+    uint32_t weights[Keys / 4];
     Softmax softmax{{-INFINITY, -INFINITY}, {0.0f, 0.0f}};
 #pragma unroll
     for (int i = 0; i < Dim / 2; i++) out[i] = 0.0f;
@@ -182,23 +183,13 @@ __device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys
       barrier_wait(&s.k_full[keys.slot], keys.phase);
       const int4 faults = *reinterpret_cast<const int4*>(s.faults[keys.slot]);
       fault |= (faults.x | faults.y | faults.z | faults.w) != 0;
-      async_proxy_fence();
     };
     const auto multiply_keys = [&] {
       product_fence();
-      const uint64_t k_rows = rows_descriptor(s.k[keys.slot]);
-      if constexpr (Held) {
-#pragma unroll
-        for (int i = 0; i < Dim / 16; i++) Product<T, Keys, false>::registers(scores, held + 4 * i, k_rows + i / 4 * (s.kKeyPanel >> 4) + i % 4 * 2, i == 0);
-      } else {
-        multiply_rows<T, Keys, Dim>(scores, q_rows, s.kQueryPanel, k_rows, s.kKeyPanel);
-      }
+      multiply_rows<T, Keys, Dim>(scores, q_rows, s.kQueryPanel, rows_descriptor(s.k[keys.slot]), s.kKeyPanel);
       product_commit();
     };
-    const auto await_values = [&] {
-      barrier_wait(&s.v_full[values.slot], values.phase);
-      async_proxy_fence();
-    };
+    const auto await_values = [&] { barrier_wait(&s.v_full[values.slot], values.phase); };
     const auto multiply_values = [&] {
       product_fence();
       multiply_columns<T, Keys, Dim>(out, weights, columns_descriptor(s.v[values.slot], s.kKeyPanel));
@@ -215,8 +206,8 @@ __device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys
       release(&s.k_empty[keys.slot]);
       keys.next();
       if (step == steps - 1) {
-        if (!Held) release(&s.q_empty[queries.slot]);
-        if (count < blocks.y * Keys) mask(scores, count % Keys);
+        release(&s.q_empty[queries.slot]);
+        if (count < work.z * Keys) mask(scores, count % Keys);
       }
       softmax.step(scores, scale, factor);
     };
@@ -227,16 +218,8 @@ __device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys
     };
 
     if (steps > 0) {
-      if constexpr (Held) {
-        const int line = group * 64 + warp * 16 + lane % 16;
-#pragma unroll
-        for (int i = 0; i < Dim / 16; i++) {
-          const int piece = 2 * i + lane / 16;
-          load_matrices(held + 4 * i, s.q[queries.slot] + piece / 8 * s.kQueryPanel + line * 128 + ((piece % 8) ^ (line % 8)) * 16);
-        }
-        release(&s.q_empty[queries.slot]);
-      }
       await_keys();
+      async_proxy_fence();
       await_turn();
       multiply_keys();
       give_turn();
@@ -247,6 +230,7 @@ __device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys
       for (int step = 1; step < steps; step++) {
         await_keys();
         await_values();
+        async_proxy_fence();
         await_turn();
         multiply_keys();
         multiply_values();
@@ -260,6 +244,7 @@ __device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys
         pack_weights();
       }
       await_values();
+      async_proxy_fence();
       multiply_values();
       product_wait<0>();
       take_values();
@@ -268,6 +253,7 @@ __device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys
     }
     queries.next();
 
+    const Unit unit(p, s.kRows, number);
     const int row = unit.first_head + group * 64 + warp * 16 + lane / 4;
     float inverse[2];
 #pragma unroll
@@ -293,12 +279,12 @@ __device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys
   if (group == 0) await_turn();  // takes the turn that is left over
 }
 
-template <class T, int Groups, int Dim, int Keys, int Stages, bool Held>
+template <class T, int Groups, int Dim, int Keys, int Stages>
 __global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
-    gather_kernel(const __grid_constant__ GatherAttentionParams p, const __grid_constant__ CUtensorMap q, int64_t units) {
+    gather_kernel(const __grid_constant__ GatherAttentionParams p, const __grid_constant__ CUtensorMap q, int units) {
 #ifdef DS_HOPPER
   extern __shared__ uint8_t memory[];
-  auto& s = *reinterpret_cast<Shared<Groups, Dim, Keys, Stages, Held>*>((reinterpret_cast<uintptr_t>(memory) + 1023) / 1024 * 1024);
+  auto& s = *reinterpret_cast<Shared<Groups, Dim, Keys, Stages>*>((reinterpret_cast<uintptr_t>(memory) + 1023) / 1024 * 1024);
   if (threadIdx.x == 0) {
     prefetch_map(&q);
     for (int i = 0; i < s.kQuerySlots; i++) barrier_init(&s.q_full[i], 1), barrier_init(&s.q_empty[i], 4 * Groups);
@@ -310,10 +296,10 @@ __global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
   }
   __syncthreads();
   if (threadIdx.x < 128) {
-    fewer_registers<72>();
+    fewer_registers<Groups == 1 ? 72 : 56>();
     produce<T>(p, &q, s, units);
   } else {
-    more_registers<Groups == 1 ? 184 : 216>();
+    more_registers<Groups == 1 ? 184 : 224>();
     consume<T>(p, s, units);
   }
 #endif
@@ -349,19 +335,19 @@ int64_t whole_units(const GatherAttentionParams& p) {
   return p.batch * p.kv_heads * p.queries * ((group + rows - 1) / rows);
 }
 
-template <class T, int Groups, int Dim, int Keys, int Stages, bool Held>
+template <class T, int Groups, int Dim, int Keys, int Stages>
 int launch(const GatherAttentionParams& p) {
-  constexpr int kRows = 64 * Groups, kBytes = sizeof(Shared<Groups, Dim, Keys, Stages, Held>) + 1024;
+  constexpr int kRows = 64 * Groups, kBytes = sizeof(Shared<Groups, Dim, Keys, Stages>) + 1024;
   CUtensorMap q;
   const AttentionTensor heads_as_rows{p.q.data, p.q.batch_stride, p.q.row_stride, p.q.head_stride};
   if (!tensor_map(&q, heads_as_rows, p.type, p.batch, p.queries, p.heads, Dim, kRows)) return cudaErrorInvalidValue;
-  const auto kernel = gather_kernel<T, Groups, Dim, Keys, Stages, Held>;
+  const auto kernel = gather_kernel<T, Groups, Dim, Keys, Stages>;
   int device = 0, processors = 0;
   auto status = cudaGetDevice(&device);
   if (status == cudaSuccess) status = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
   if (status == cudaSuccess) status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (status != cudaSuccess) return status;
-  const int64_t units = whole_units(p) * p.parts, blocks = static_cast<int64_t>(processors) * (3 - Groups);
+  const int units = static_cast<int>(whole_units(p)) * p.parts, blocks = processors * (3 - Groups);
   kernel<<<static_cast<unsigned>(units < blocks ? units : blocks), 128 * (1 + Groups), kBytes, static_cast<cudaStream_t>(p.stream)>>>(p, q, units);
   if (p.parts > 1) combine_kernel<T, Dim><<<static_cast<unsigned>((p.batch * p.heads * p.queries + 3) / 4), 128, 0, static_cast<cudaStream_t>(p.stream)>>>(p);
   return cudaGetLastError();
@@ -369,7 +355,7 @@ int launch(const GatherAttentionParams& p) {
 
 template <class T, int Dim>
 int launch(const GatherAttentionParams& p) {
-  return p.heads / p.kv_heads > 64 ? launch<T, 2, Dim, 64, 6, true>(p) : launch<T, 1, Dim, 64, 2, false>(p);
+  return p.heads / p.kv_heads > 64 ? launch<T, 2, Dim, 128, 3>(p) : launch<T, 1, Dim, 64, 2>(p);
 }
 
 }  // namespace
@@ -379,12 +365,12 @@ bool gather_attention_hopper_takes(const GatherAttentionParams& p) {
     return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && t.batch_stride % 8 == 0 && t.head_stride % 8 == 0 && t.row_stride % 8 == 0 && t.batch_stride > 0 && t.head_stride > 0 && t.row_stride > 0;
   };
   return (p.type == kBFloat16 || p.type == kFloat16) && (p.dim == 64 || p.dim == 128) && p.scale > 0.0f && aligned(p.q) && aligned(p.k) && aligned(p.v) && aligned(p.out) &&
-         p.queries < (1 << 30) && p.keys < (1 << 30) && p.capacity < (1 << 30) && p.batch * p.heads < (1 << 30);
+         p.keys < (1 << 30) && p.capacity < (1 << 30) && p.batch * p.heads * p.queries < (1 << 30);
 }
 
 int gather_attention_hopper_parts(const GatherAttentionParams& p, int processors) {
   const int64_t wide = p.heads / p.kv_heads > 64, places = static_cast<int64_t>(processors) * (wide ? 1 : 2), units = whole_units(p);
-  const int64_t blocks = (p.capacity + 63) / 64, parts = places / (units > 0 ? units : 1);
+  const int64_t blocks = (p.capacity + (wide ? 127 : 63)) / (wide ? 128 : 64), parts = places / (units > 0 ? units : 1);
   const int64_t most = parts < blocks ? parts : blocks;
   return static_cast<int>(most < 1 ? 1 : most);
 }
