@@ -147,8 +147,10 @@ public sealed class Gpt : Module
 
     private static (Tensor Normed, Tensor Sum) Fused(GptBlock block, LayerNorm next, Tensor y, Tensor x, TokenSparseCache? cache = null)
     {
-        (y, x) = block.SecondNorm.AddForward(cache is null ? block.Attention.Forward(y) : block.Attention.Extend(y, cache), x);
-        return next.AddForward(block.Branch(y), x);
+        var (attended, bias) = cache is null ? block.Attention.WithoutBias(y) : (block.Attention.Extend(y, cache), default);
+        (y, x) = block.SecondNorm.AddForward(attended, x, bias);
+        var (widened, narrowBias) = block.BranchWithoutBias(y);
+        return next.AddForward(widened, x, narrowBias);
     }
 
     /// <summary>int64 ids [N, T] → logits of the next token [N, T, vocabulary].</summary>
@@ -192,9 +194,16 @@ internal sealed class GptBlock : Module
     /// <summary>Whether hooks want to see the values that fusion does not make.</summary>
     internal bool IsWatched => IsObserved;
 
-    internal Tensor Branch(Tensor x) => _dropout.Forward(_widen.MayJoin(x) && _narrow.MayJoin(x)
+    internal Tensor Branch(Tensor x) => _dropout.Forward(MayJoin(x)
         ? FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, _narrow.Bias)
         : _narrow.Forward(_widen.Forward(x).GeluTanh())); // [N, T, 4·width] between
+
+    /// <summary>The same, or where the norm behind it can add the last bias: the value without that, and the bias.</summary>
+    internal (Tensor Value, Tensor Bias) BranchWithoutBias(Tensor x) => MayJoin(x) && _dropout.IsIdentity
+        ? (FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, default), _narrow.Bias)
+        : (Branch(x), default);
+
+    private bool MayJoin(Tensor x) => _widen.MayJoin(x) && _narrow.MayJoin(x);
 }
 
 internal sealed class GptAttention : Module
@@ -228,23 +237,35 @@ internal sealed class GptAttention : Module
         using var scope = TensorScope.Open();
         Span<Tensor> parts = [default, default, default];
         Project(x, parts);
-        return scope.Return(Join(TokenSparse!.Extend(x, parts[0], parts[1], parts[2], cache)));
+        return scope.Return(_join.Forward(Beside(TokenSparse!.Extend(x, parts[0], parts[1], parts[2], cache))));
     }
 
+    /// <summary>The output, or where the norm behind it can add the last bias: the output without that, and the bias.</summary>
+    internal (Tensor Value, Tensor Bias) WithoutBias(Tensor x) => !IsObserved && !Recomputes && _dropout.IsIdentity && _join.MayJoin(x)
+        ? (FusedLinear.Of(Attend(x), _join.Weight), _join.Bias)
+        : (Forward(x), default);
+
     protected override Tensor Compute(Tensor x)
+    {
+        using var scope = TensorScope.Open();
+        return scope.Return(_dropout.Forward(_join.Forward(Attend(x))));
+    }
+
+    // What all heads see, side by side: [N, T, width].
+    private Tensor Attend(Tensor x)
     {
         using var scope = TensorScope.Open();
         var dropout = Training ? _weightDropout : 0;
         if (Sparse is null && TokenSparse is null && dropout == 0 && _project.MayJoin(x))
         {
-            return scope.Return(_dropout.Forward(_join.Forward(FusedLinear.ProjectedAttention(x, _project.Weight, _project.Bias, _heads, causal: true))));
+            return scope.Return(FusedLinear.ProjectedAttention(x, _project.Weight, _project.Bias, _heads, causal: true));
         }
         Span<Tensor> parts = [default, default, default];
         Project(x, parts);
         var y = TokenSparse is not null ? TokenSparse.Forward(x, parts[0], parts[1], parts[2], dropout)
             : Sparse is not null ? Sparse.Forward(parts[0], parts[1], parts[2], causal: true)
             : Functional.Attention(parts[0], parts[1], parts[2], causal: true, dropout: dropout);
-        return scope.Return(_dropout.Forward(Join(y)));
+        return scope.Return(Beside(y));
     }
 
     // Queries, keys and values [N, H, T, D].
@@ -258,7 +279,7 @@ internal sealed class GptAttention : Module
         }
     }
 
-    private Tensor Join(Tensor y) => _join.Forward(y.Transpose(1, 2).Reshape(y.Size(0), y.Size(2), y.Size(1) * y.Size(3))); // [N, T, width]
+    private static Tensor Beside(Tensor y) => y.Transpose(1, 2).Reshape(y.Size(0), y.Size(2), y.Size(1) * y.Size(3)); // [N, T, width]
 }
 
 /// <summary>x·W + b with W [inputs, outputs], the layout in which GPT-2 keeps its weights.</summary>

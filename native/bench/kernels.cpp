@@ -67,19 +67,19 @@ bool chosen(const char* name) { return wanted.empty() || std::string(name).find(
 
 void fused_norm() {
   if (!chosen("fused_norm")) return;
-  const auto fused = op<std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const Optional&, const Optional&, const Optional&, double, double, bool, int64_t, int64_t, const Optional&)>("deepseek::dropout_add_norm");
+  const auto fused = op<std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const Optional&, const Optional&, const Optional&, double, double, bool, int64_t, int64_t, const Optional&, const Optional&)>("deepseek::dropout_add_norm");
   for (const auto type : {at::kFloat, at::kBFloat16}) {
     const auto x = at::randn({4096, 1024}).to(type), r = at::randn({4096, 1024}).to(type), w = at::rand({1024}).to(type), b = at::rand({1024}).to(type);
     const auto dy = at::randn({4096, 1024}).to(type);
     const std::string label = std::string(" 4096x1024 ") + (type == at::kFloat ? "f32" : "bf16");
     compare("dropout+add+LN forward" + label, [&] { const c10::InferenceMode mode; at::layer_norm(r + at::dropout(x, 0.1, true), {1024}, w, b); },
-            [&] { const c10::InferenceMode mode; fused.call(x, r, w, b, 0.1, 1e-5, false, 1, 2, Optional()); });
+            [&] { const c10::InferenceMode mode; fused.call(x, r, w, b, 0.1, 1e-5, false, 1, 2, Optional(), Optional()); });
     const auto leaf = [](const at::Tensor& t) { return t.detach().requires_grad_(); };
     const auto lx = leaf(x), lr = leaf(r), lw = leaf(w), lb = leaf(b);
     const std::vector<at::Tensor> leaves{lx, lr, lw, lb};
     compare("dropout+add+LN forward+backward" + label,
             [&] { torch::autograd::grad({at::layer_norm(lr + at::dropout(lx, 0.1, true), {1024}, lw, lb)}, leaves, {dy}); },
-            [&] { torch::autograd::grad({std::get<0>(fused.call(lx, lr, lw, lb, 0.1, 1e-5, false, 1, 2, Optional()))}, leaves, {dy}); });
+            [&] { torch::autograd::grad({std::get<0>(fused.call(lx, lr, lw, lb, 0.1, 1e-5, false, 1, 2, Optional(), Optional()))}, leaves, {dy}); });
   }
 }
 

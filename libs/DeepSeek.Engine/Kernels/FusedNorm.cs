@@ -13,7 +13,7 @@ public static class FusedNorm
     private static readonly Operator s_norm = new("deepseek::norm");
 
     /// <summary>
-    /// z = residual + dropout(x), y = LayerNorm(z) (Ba et al., arXiv 1607.06450) over the last dimension: returns y, of x's
+    /// z = residual + dropout(x + xBias), y = LayerNorm(z) (Ba et al., arXiv 1607.06450) over the last dimension: returns y, of x's
     /// type, and z, the new residual stream, of the residual's type.
     /// </summary>
     /// <param name="x">[.., columns], float32, bfloat16 or float16.</param>
@@ -25,12 +25,13 @@ public static class FusedNorm
     /// <param name="seed">Key of the mask.</param>
     /// <param name="offset">Counter of the mask.</param>
     /// <param name="rng">Optional [2] int64 on x's device, added to seed and offset when the kernel runs: a captured step advances it.</param>
-    public static (Tensor Y, Tensor Z) DropoutAddLayerNorm(Tensor x, Tensor residual, Tensor weight, Tensor bias, double p, double epsilon, long seed, long offset, Tensor rng = default) =>
-        OperatorCall.To(s_dropoutAddNorm).Add(x).Add(residual).Add(weight).Add(bias).Add(p).Add(epsilon).Add(false).Add(seed).Add(offset).Add(rng).Two();
+    /// <param name="xBias">[columns], or none: the bias of the linear layer that made x without it. Its gradient is made in the same pass.</param>
+    public static (Tensor Y, Tensor Z) DropoutAddLayerNorm(Tensor x, Tensor residual, Tensor weight, Tensor bias, double p, double epsilon, long seed, long offset, Tensor rng = default, Tensor xBias = default) =>
+        OperatorCall.To(s_dropoutAddNorm).Add(x).Add(residual).Add(weight).Add(bias).Add(p).Add(epsilon).Add(false).Add(seed).Add(offset).Add(rng).Add(xBias).Two();
 
     /// <summary>The same with RMSNorm (Zhang and Sennrich, arXiv 1910.07467): y = z / sqrt(mean(z²) + epsilon) · weight.</summary>
     public static (Tensor Y, Tensor Z) DropoutAddRmsNorm(Tensor x, Tensor residual, Tensor weight, double p, double epsilon, long seed, long offset, Tensor rng = default) =>
-        OperatorCall.To(s_dropoutAddNorm).Add(x).Add(residual).Add(weight).None().Add(p).Add(epsilon).Add(true).Add(seed).Add(offset).Add(rng).Two();
+        OperatorCall.To(s_dropoutAddNorm).Add(x).Add(residual).Add(weight).None().Add(p).Add(epsilon).Add(true).Add(seed).Add(offset).Add(rng).None().Two();
 
     /// <summary>LayerNorm over the last dimension, of x's type; weight and bias [columns] or none.</summary>
     public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) =>

@@ -23,9 +23,12 @@ public sealed class LayerNorm : Module
     /// <summary>Shift.</summary>
     public TensorHandle Bias { get; }
 
-    /// <summary>z = residual + x and y = this norm of z, in one pass over memory and with one pass back; both of x's shape.</summary>
-    public (Tensor Y, Tensor Z) AddForward(Tensor x, Tensor residual) =>
-        FusedNorm.DropoutAddLayerNorm(x, residual, Weight.Tensor, Bias.Tensor, 0, _epsilon, 0, 0);
+    /// <summary>
+    /// z = residual + x and y = this norm of z, in one pass over memory and with one pass back; both of x's shape. A linear layer may leave its
+    /// bias [features] to this pass, which then adds it to x.
+    /// </summary>
+    public (Tensor Y, Tensor Z) AddForward(Tensor x, Tensor residual, Tensor xBias = default) =>
+        FusedNorm.DropoutAddLayerNorm(x, residual, Weight.Tensor, Bias.Tensor, 0, _epsilon, 0, 0, default, xBias);
 
     /// <inheritdoc/>
     protected override bool KeepsPrecision => true;

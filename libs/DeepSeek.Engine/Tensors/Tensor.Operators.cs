@@ -104,11 +104,11 @@ public readonly partial struct Tensor
     /// <summary>Converts the element type.</summary>
     public Tensor To(Dtype dtype) => OperatorCall.To(Operators.ToDtype).Add(this).Add(dtype).One();
 
-    /// <summary>Copies to a device, without waiting where the source allows it; the tensor itself when it is there already.</summary>
+    /// <summary>Copies to a device; the tensor itself when it is there already. Towards a GPU it does not wait where the source allows that.</summary>
     public Tensor To(Device device) => To(device, Dtype);
 
     /// <summary>Copies to a device and an element type; the tensor itself when it has both already.</summary>
-    public Tensor To(Device device, Dtype dtype) => OperatorCall.To(Operators.ToDevice).Add(this).Add(device).Add(dtype).Add(true).One();
+    public Tensor To(Device device, Dtype dtype) => OperatorCall.To(Operators.ToDevice).Add(this).Add(device).Add(dtype).Add(device.IsCuda).One(); // the CPU would read before the copy has come
 
     /// <summary>The same values laid out as [N, H, W, C] in memory, as convolutions on tensor cores want [N, C, H, W].</summary>
     public Tensor ChannelsLast() => OperatorCall.To(Operators.Contiguous).Add(this).Add(2L).One();

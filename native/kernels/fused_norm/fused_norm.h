@@ -1,5 +1,5 @@
 // Dropout, residual addition and LayerNorm (Ba et al., arXiv 1607.06450) or RMSNorm (Zhang & Sennrich, arXiv 1910.07467) in one
-// pass:  z = residual + dropout(x),  y = (z − mean) · rstd · weight + bias;  RMSNorm leaves the mean out.
+// pass:  z = residual + dropout(x + shift),  y = (z − mean) · rstd · weight + bias;  RMSNorm leaves the mean out.
 // The statistics are those of z as stored. Dropout's mask is never stored: common/philox.h gives it again.
 #pragma once
 
@@ -14,6 +14,7 @@ struct NormParams {
   int64_t rows = 0, columns = 0;
   // Of x, y, dy, dx; of residual, z, dz, dresidual (the same, or float32); of weight, bias, dweight, dbias.
   int type = kFloat32, stream_type = kFloat32, weight_type = kFloat32;
+  int shift_type = kFloat32;  // of shift and dshift
   bool rms = false;
   float epsilon = 1e-5f;
   double p = 0;
@@ -24,6 +25,7 @@ struct NormParams {
   int64_t* rng_used = nullptr;
 
   const void* x = nullptr;         // [rows, columns]
+  const void* shift = nullptr;     // [columns] or null: the bias of the linear layer that made x without it
   const void* residual = nullptr;  // or null: z = dropout(x)
   const void* weight = nullptr;    // [columns] or null
   const void* bias = nullptr;      // [columns] or null
@@ -39,7 +41,8 @@ struct NormParams {
   void* dresidual = nullptr;    // or null
   void* dweight = nullptr;      // [columns] or null
   void* dbias = nullptr;        // [columns] or null
-  float* partial = nullptr;     // [partials, 2, columns]: sums of groups of rows for dweight and dbias
+  void* dshift = nullptr;       // [columns] or null: dx's sum over rows
+  float* partial = nullptr;     // [partials, 3, columns]: sums of groups of rows for dweight, dbias and dshift
   int64_t partials = 0;
 
   void* stream = nullptr;  // CUDA stream
@@ -55,7 +58,7 @@ inline int64_t norm_partials_cpu(int64_t rows) { return rows < 16 ? 1 : rows < 1
 // Return a cudaError_t.
 int norm_forward_cuda(const NormParams& params);
 int norm_backward_cuda(const NormParams& params);
-int64_t norm_partials_cuda(int64_t rows, int64_t columns);
+int64_t norm_partials_cuda(int64_t rows, int64_t columns, bool wide);  // wide: a float32 stream
 #endif
 
 }  // namespace deepseek

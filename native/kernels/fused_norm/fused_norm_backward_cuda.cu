@@ -24,20 +24,23 @@ __device__ __forceinline__ void fetch(const NormParams& p, int64_t row, Gradient
   }
 }
 
+// Blocks of 128 threads that a multiprocessor holds, for gradients of half precision and of float32.
+template <class R> constexpr int kBlocks = sizeof(R) == 2 ? 6 : 5;
+
 template <class T, class R, int kThreads, int kVectors>
-__global__ void __launch_bounds__(kThreads) backward_kernel(const __grid_constant__ NormParams p, uint32_t threshold, float scale) {
+__global__ void __launch_bounds__(kThreads, kThreads == 128 ? kBlocks<R> : 1) backward_kernel(const __grid_constant__ NormParams p, uint32_t threshold, float scale) {
   constexpr int kWarps = kThreads / 32;
   __shared__ float2 scratch[2][kWarps];
   const int64_t n = p.columns;
   const Mask mask = mask_of(p, threshold, scale);
-  float weight[kVectors][8], dweight[kVectors][8], dbias[kVectors][8];
+  float weight[kVectors][8], dweight[kVectors][8], dbias[kVectors][8], dshift[kVectors][8];
 #pragma unroll
   for (int v = 0; v < kVectors; v++) {
     const int64_t c = (static_cast<int64_t>(v) * kThreads + threadIdx.x) * 8;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
       weight[v][i] = 1.0f;
-      dweight[v][i] = dbias[v][i] = 0.0f;
+      dweight[v][i] = dbias[v][i] = dshift[v][i] = 0.0f;
     }
     if (p.weight != nullptr && c < n) load_vector8(p.weight, p.weight_type, c, weight[v]);
   }
@@ -80,10 +83,10 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(const __grid_constan
         for (int i = 0; i < 8; i++) g[v][i] += other[i];
       }
       if (p.dresidual != nullptr) store8(static_cast<R*>(p.dresidual) + at, pack<R>(g[v]));
-      if (p.dx != nullptr) {
-        if (mask.threshold != 0) drop(mask, row, block, g[v]);
-        store8(static_cast<T*>(p.dx) + at, pack<T>(g[v]));
-      }
+      if (mask.threshold != 0 && (p.dx != nullptr || p.dshift != nullptr)) drop(mask, row, block, g[v]);
+      if (p.dx != nullptr) store8(static_cast<T*>(p.dx) + at, pack<T>(g[v]));
+#pragma unroll
+      for (int i = 0; i < 8; i++) dshift[v][i] += g[v][i];
     }
   }
   if (p.partial == nullptr) return;
@@ -91,9 +94,10 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(const __grid_constan
   for (int v = 0; v < kVectors; v++) {
     const int64_t c = (static_cast<int64_t>(v) * kThreads + threadIdx.x) * 8;
     if (c >= n) continue;
-    float* share = p.partial + static_cast<int64_t>(blockIdx.x) * 2 * n;
+    float* share = p.partial + static_cast<int64_t>(blockIdx.x) * 3 * n;
     store8(share + c, pack<float>(dweight[v]));
     store8(share + n + c, pack<float>(dbias[v]));
+    if (p.dshift != nullptr) store8(share + 2 * n + c, pack<float>(dshift[v]));
   }
 }
 
@@ -103,10 +107,10 @@ __global__ void __launch_bounds__(256) backward_any_kernel(const __grid_constant
   __shared__ float2 scratch[2][8];
   const int64_t n = p.columns;
   const Mask mask = mask_of(p, threshold, scale);
-  float* share = p.partial + (p.partial != nullptr ? static_cast<int64_t>(blockIdx.x) * 2 * n : 0);
+  float* share = p.partial + (p.partial != nullptr ? static_cast<int64_t>(blockIdx.x) * 3 * n : 0);
   if (p.partial != nullptr) {
     for (int64_t block = threadIdx.x; block * 8 < n; block += 256) {
-      for (int64_t c = block * 8; c < n && c < block * 8 + 8; c++) share[c] = share[n + c] = 0.0f;
+      for (int64_t c = block * 8; c < n && c < block * 8 + 8; c++) share[c] = share[n + c] = share[2 * n + c] = 0.0f;
     }
   }
   int parity = 0;
@@ -140,34 +144,36 @@ __global__ void __launch_bounds__(256) backward_any_kernel(const __grid_constant
         if (p.dz != nullptr) g[i] += to_float(static_cast<const R*>(p.dz)[row * n + c]);
         if (p.dresidual != nullptr) static_cast<R*>(p.dresidual)[row * n + c] = from_float<R>(g[i]);
       }
-      if (p.dx == nullptr) continue;
+      if (p.dx == nullptr && p.dshift == nullptr) continue;
       if (mask.threshold != 0) drop(mask, row, block, g);
 #pragma unroll
       for (int i = 0; i < 8; i++) {
-        if (block * 8 + i < n) static_cast<T*>(p.dx)[row * n + block * 8 + i] = from_float<T>(g[i]);
+        if (block * 8 + i >= n) continue;
+        if (p.dx != nullptr) static_cast<T*>(p.dx)[row * n + block * 8 + i] = from_float<T>(g[i]);
+        if (p.dshift != nullptr) share[2 * n + block * 8 + i] += g[i];
       }
     }
   }
 }
 
-// Adds the shares of one column of dweight (blockIdx.y 0) or dbias (1), always in the same order.
+// Adds the shares of one column of dweight (blockIdx.y 0), dbias (1) or dshift (2), always in the same order.
 __global__ void __launch_bounds__(256) reduce_kernel(const __grid_constant__ NormParams p) {
   __shared__ float sums[8][33];
   const int column = threadIdx.x % 32, group = threadIdx.x / 32;
   const int64_t c = static_cast<int64_t>(blockIdx.x) * 32 + column;
-  void* out = blockIdx.y == 0 ? p.dweight : p.dbias;
+  void* out = blockIdx.y == 0 ? p.dweight : blockIdx.y == 1 ? p.dbias : p.dshift;
   if (out == nullptr) return;
   float total = 0.0f;
   if (c < p.columns) {
     const float* share = p.partial + blockIdx.y * p.columns + c;
 #pragma unroll 4
-    for (int64_t i = group; i < p.partials; i += 8) total += share[i * 2 * p.columns];
+    for (int64_t i = group; i < p.partials; i += 8) total += share[i * 3 * p.columns];
   }
   sums[group][column] = total;
   __syncthreads();
   if (group != 0 || c >= p.columns) return;
   for (int i = 1; i < 8; i++) total += sums[i][column];
-  store_vector1(out, p.weight_type, c, total);
+  store_vector1(out, blockIdx.y == 2 ? p.shift_type : p.weight_type, c, total);
 }
 
 template <class T, class R>
@@ -190,7 +196,7 @@ void launch_backward(const NormParams& p) {
   } else {
     backward_kernel<T, R, 1024, 1><<<blocks, 1024, 0, stream>>>(p, threshold, scale);
   }
-  if (p.partial != nullptr) reduce_kernel<<<dim3(static_cast<unsigned>((n + 31) / 32), 2), 256, 0, stream>>>(p);
+  if (p.partial != nullptr) reduce_kernel<<<dim3(static_cast<unsigned>((n + 31) / 32), p.dshift != nullptr ? 3 : 2), 256, 0, stream>>>(p);
 }
 
 template <class T>
@@ -200,8 +206,8 @@ void backward_of(const NormParams& p) { p.stream_type == p.type ? launch_backwar
 
 // Blocks of the backward pass: what the device holds at once, so that each keeps its share over many rows; of few rows, each
 // takes four at least, because every share is written and read once more.
-int64_t norm_partials_cuda(int64_t rows, int64_t columns) {
-  const int64_t each = columns <= 256 ? 16 : columns <= 1024 ? 6 : columns <= 2048 ? 3 : 1, device = multiprocessors();
+int64_t norm_partials_cuda(int64_t rows, int64_t columns, bool wide) {
+  const int64_t each = columns <= 256 ? 16 : columns <= 1024 ? (wide ? kBlocks<float> : kBlocks<bf16>) : columns <= 2048 ? 3 : 1, device = multiprocessors();
   const int64_t few = rows / 4 > device ? rows / 4 : device, blocks = each * device < few ? each * device : few;
   return blocks < rows ? blocks : rows;
 }

@@ -44,6 +44,7 @@ float stream_row(const NormParams& p, const Mask& mask, int64_t r, float* row) {
   const int64_t n = p.columns, whole = n / kPhiloxElements * kPhiloxElements;
   const T* x = static_cast<const T*>(p.x) + r * n;
   const R* residual = p.residual != nullptr ? static_cast<const R*>(p.residual) + r * n : nullptr;
+  const auto* shift = static_cast<const float*>(p.shift);
   R* z = p.z != nullptr ? static_cast<R*>(p.z) + r * n : nullptr;
   const uint64_t block = static_cast<uint64_t>(r) * mask.blocks_of_row;
   const bool dropping = mask.threshold != 0, all_dropped = mask.threshold >= 65536u;
@@ -56,6 +57,9 @@ float stream_row(const NormParams& p, const Mask& mask, int64_t r, float* row) {
       for (int i = 0; i < 8; i++) value[i] = load(x + c + i * kWidth);
     } else {
       for (int i = 0; i < 8; i++) value[i] = load_part(x + c + i * kWidth, left - i * kWidth);
+    }
+    if (shift != nullptr) {
+      for (int i = 0; i < 8; i++) value[i] += load_part(shift + c + i * kWidth, left - i * kWidth);
     }
     if (all_dropped) {
       for (auto& v : value) v = vf{};
@@ -181,32 +185,35 @@ template <class T, class R>
 void backward(const NormParams& p) {
   const int64_t n = p.columns, groups = p.partials, width = padded(n);
   const Mask mask(p);
-  std::unique_ptr<float[]> sums(new float[static_cast<size_t>(2 * groups * width)]());
+  std::unique_ptr<float[]> sums(new float[static_cast<size_t>(3 * groups * width)]());
   cpu::parallel_for(groups, 1, [&](int64_t first, int64_t last) {
     RowBuffer row(n);
     for (int64_t group = first; group < last; group++) {
-      float* dweight = p.dweight != nullptr ? sums.get() + 2 * group * width : nullptr;
-      float* dbias = p.dbias != nullptr ? sums.get() + (2 * group + 1) * width : nullptr;
+      float* dweight = p.dweight != nullptr ? sums.get() + 3 * group * width : nullptr;
+      float* dbias = p.dbias != nullptr ? sums.get() + (3 * group + 1) * width : nullptr;
+      float* dshift = sums.get() + (3 * group + 2) * width;
       for (int64_t r = group * p.rows / groups; r < (group + 1) * p.rows / groups; r++) {
         gradient_row<T, R>(p, r, row.data, dweight, dbias);
         if (p.dresidual != nullptr) store_row(static_cast<R*>(p.dresidual) + r * n, row.data, n);
-        if (p.dx == nullptr) continue;
+        if (p.dx == nullptr && p.dshift == nullptr) continue;
         if (mask.threshold >= 65536u) {
           for (int64_t c = 0; c < n; c++) row.data[c] = 0;
         } else if (mask.threshold != 0) {
           const uint64_t block = static_cast<uint64_t>(r) * mask.blocks_of_row;
           for (int64_t c = 0; c < n; c += kPhiloxElements) mask.apply(block + static_cast<uint64_t>(c) / 8, row.data + c);
         }
-        store_row(static_cast<T*>(p.dx) + r * n, row.data, n);
+        if (p.dx != nullptr) store_row(static_cast<T*>(p.dx) + r * n, row.data, n);
+        if (p.dshift == nullptr) continue;
+        for (int64_t c = 0; c < n; c++) dshift[c] += row.data[c];
       }
     }
   });
-  for (int which = 0; which < 2; which++) {
-    auto* out = static_cast<float*>(which == 0 ? p.dweight : p.dbias);
+  for (int which = 0; which < 3; which++) {
+    auto* out = static_cast<float*>(which == 0 ? p.dweight : which == 1 ? p.dbias : p.dshift);
     if (out == nullptr) continue;
     for (int64_t c = 0; c < n; c++) out[c] = 0;
     for (int64_t group = 0; group < groups; group++) {
-      const float* part = sums.get() + (2 * group + which) * width;
+      const float* part = sums.get() + (3 * group + which) * width;
       for (int64_t c = 0; c < n; c++) out[c] += part[c];
     }
   }

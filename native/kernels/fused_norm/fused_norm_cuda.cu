@@ -43,6 +43,12 @@ __global__ void __launch_bounds__(kThreads * kRows) forward_kernel(const __grid_
       continue;
     }
     unpack(raw_x[v], z[v]);
+    if (p.shift != nullptr) {
+      float other[8];
+      load_vector8(p.shift, p.shift_type, block * 8, other);
+#pragma unroll
+      for (int i = 0; i < 8; i++) z[v][i] += other[i];
+    }
     if (mask.threshold != 0) drop(mask, row, block, z[v]);
     if (p.residual != nullptr) {
       float other[8];
@@ -111,7 +117,7 @@ __global__ void __launch_bounds__(256) forward_any_kernel(const __grid_constant_
   for (int64_t block = threadIdx.x; block * 8 < n; block += 256) {
     float value[8];
 #pragma unroll
-    for (int i = 0; i < 8; i++) value[i] = block * 8 + i < n ? to_float(x[block * 8 + i]) : 0.0f;
+    for (int i = 0; i < 8; i++) value[i] = block * 8 + i < n ? to_float(x[block * 8 + i]) + (p.shift != nullptr ? load_vector1(p.shift, p.shift_type, block * 8 + i) : 0.0f) : 0.0f;
     if (mask.threshold != 0) drop(mask, row, block, value);
 #pragma unroll
     for (int i = 0; i < 8; i++) {

@@ -36,7 +36,7 @@ __device__ __forceinline__ void drop(const Mask& mask, int64_t row, int64_t bloc
 cudaStream_t stream_of(const NormParams& p) { return static_cast<cudaStream_t>(p.stream); }
 
 bool vectorised(const NormParams& p) {
-  const void* const pointers[] = {p.x, p.residual, p.weight, p.bias, p.y, p.z, p.dy, p.dz, p.dx, p.dresidual};
+  const void* const pointers[] = {p.x, p.shift, p.residual, p.weight, p.bias, p.y, p.z, p.dy, p.dz, p.dx, p.dresidual};
   for (const void* pointer : pointers) {
     if (!aligned16(pointer)) return false;
   }

@@ -43,6 +43,43 @@ public sealed class FusedNormTests
         Assert.Equal(stream, z.Dtype);
     }
 
+    // The same sums in float32, and in half precision one rounding of each result more or less.
+    [Theory]
+    [InlineData("cpu", Dtype.Float32, Dtype.Float32, 7, 21, 0.3, 2e-6)]
+    [InlineData("cpu", Dtype.BFloat16, Dtype.BFloat16, 5, 130, 0.0, 1e-2)]
+    [InlineData("cpu", Dtype.BFloat16, Dtype.Float32, 40, 64, 0.3, 1e-2)]
+    [InlineData("cuda:0", Dtype.Float32, Dtype.Float32, 7, 21, 0.3, 2e-6)]
+    [InlineData("cuda:0", Dtype.BFloat16, Dtype.BFloat16, 3000, 768, 0.0, 1e-2)]
+    [InlineData("cuda:0", Dtype.BFloat16, Dtype.Float32, 300, 768, 0.3, 1e-2)]
+    [InlineData("cuda:0", Dtype.Float16, Dtype.Float16, 40, 4099, 0.0, 2e-3)]
+    public void DropoutAddLayerNorm_WithABiasOfX_IsThatOfTheSum(string place, Dtype dtype, Dtype stream, int rows, int columns, double p, double tolerance)
+    {
+        var device = place == "cpu" ? Device.Cpu : Gpu.Require();
+        KernelData.OnEachInstructionSet(set =>
+        {
+            var actual = Gradients(dtype, stream, (x, r, w, b, c) => FusedNorm.DropoutAddLayerNorm(x, r, w, b, p, Epsilon, Seed, Offset, default, c));
+            var expected = Gradients(Dtype.Float32, Dtype.Float32, (x, r, w, b, c) => FusedNorm.DropoutAddLayerNorm(x + c, r, w, b, p, Epsilon, Seed, Offset));
+            for (var i = 0; i < expected.Length; i++)
+            {
+                var distance = Math.Sqrt(expected[i].Zip(actual[i], (a, b) => (a - b) * (a - b)).Sum() / expected[i].Sum(a => a * a));
+                Assert.True(distance <= tolerance, $"{set}, result {i}: {distance:g3}");
+            }
+        });
+
+        double[][] Gradients(Dtype type, Dtype wide, Func<Tensor, Tensor, Tensor, Tensor, Tensor, (Tensor Y, Tensor Z)> norm)
+        {
+            using var scope = TensorScope.Open();
+            TensorHandle Leaf(int seed, Dtype rounded, Dtype made, params long[] sizes) => Tensor.From<double>(KernelData.Rounded(KernelData.Normal(seed, sizes.Aggregate(1L, (a, b) => a * b)), rounded), sizes).To(made).To(device).Detach().Keep().WithGrad();
+            TensorHandle[] leaves = [Leaf(1, dtype, type, rows, columns), Leaf(2, stream, wide, rows, columns), Leaf(3, Dtype.Float32, Dtype.Float32, columns), Leaf(4, Dtype.Float32, Dtype.Float32, columns), Leaf(5, dtype, type, columns)];
+            var (y, z) = norm(leaves[0].Tensor, leaves[1].Tensor, leaves[2].Tensor, leaves[3].Tensor, leaves[4].Tensor);
+            var weights = Tensor.From<double>(KernelData.Rounded(KernelData.Normal(6, rows * columns), Dtype.BFloat16), rows, columns).To(Dtype.Float32).To(device);
+            ((y.To(Dtype.Float32) * weights).Sum() + (z.To(Dtype.Float32) * weights).Sum() * 0.5).Backward();
+            double[][] results = [KernelData.Doubles(y.To(Device.Cpu)), KernelData.Doubles(z.To(Device.Cpu)), .. leaves.Select(l => KernelData.Doubles(l.Tensor.Grad().To(Device.Cpu)))];
+            Array.ForEach(leaves, l => l.Dispose());
+            return results;
+        }
+    }
+
     private static double Unit(Dtype dtype) => dtype switch { Dtype.BFloat16 => 1.01 / 256, Dtype.Float16 => 1.01 / 2048, _ => 1e-6 };
 
     [Theory]

@@ -8,16 +8,17 @@ namespace DeepSeek.Engine.Tests.Kernels;
 public sealed class ProjectedAttentionTests
 {
     // Float32: sums of at most 64 terms. Half precision: scores and weights are rounded inside, and each result is; on the GPU in cuDNN's
-    // and in FlashAttention's kernels.
+    // and in FlashAttention's kernels. Sums over rows of gradients that
+    // nearly cancel, such as the keys' (a shift of all keys changes nothing), keep the rounding of their terms.
     [Theory]
     [InlineData("cpu", Dtype.Float32, 2, 5, 3, 4, true, AttentionKinds.None, 1e-5)]
     [InlineData("cpu", Dtype.Float32, 1, 7, 2, 3, false, AttentionKinds.None, 1e-5)]
     [InlineData("cpu", Dtype.BFloat16, 2, 5, 3, 4, true, AttentionKinds.None, 3e-2)]
     [InlineData("cuda:0", Dtype.Float32, 2, 5, 3, 4, true, AttentionKinds.None, 1e-5)]
-    [InlineData("cuda:0", Dtype.BFloat16, 2, 64, 3, 64, true, AttentionKinds.CuDnn, 2e-2)]
-    [InlineData("cuda:0", Dtype.BFloat16, 3, 129, 2, 64, true, AttentionKinds.CuDnn, 2e-2)]
-    [InlineData("cuda:0", Dtype.Float16, 2, 96, 2, 64, false, AttentionKinds.CuDnn, 3e-3)]
-    [InlineData("cuda:0", Dtype.BFloat16, 2, 129, 2, 64, true, AttentionKinds.Flash, 2e-2)]
+    [InlineData("cuda:0", Dtype.BFloat16, 2, 64, 3, 64, true, AttentionKinds.CuDnn, 4e-2)]
+    [InlineData("cuda:0", Dtype.BFloat16, 3, 129, 2, 64, true, AttentionKinds.CuDnn, 4e-2)]
+    [InlineData("cuda:0", Dtype.Float16, 2, 96, 2, 64, false, AttentionKinds.CuDnn, 6e-3)]
+    [InlineData("cuda:0", Dtype.BFloat16, 2, 129, 2, 64, true, AttentionKinds.Flash, 4e-2)]
     public void ProjectedAttention_OfShapes_IsAttentionInFloat64(string place, Dtype dtype, int n, int length, int heads, int width, bool causal, AttentionKinds kinds, double tolerance)
     {
         var device = place == "cpu" ? Device.Cpu : Gpu.Require();
