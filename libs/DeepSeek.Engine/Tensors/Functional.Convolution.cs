@@ -1,3 +1,5 @@
+using DeepSeek.Engine.Export;
+
 namespace DeepSeek.Engine.Tensors;
 
 public static partial class Functional
@@ -10,8 +12,13 @@ public static partial class Functional
     /// </summary>
     public static Tensor Convolution(Tensor x, Tensor weight, Tensor bias = default, long stride = 1, long padding = 0, long dilation = 1, long groups = 1)
     {
-        Span<long> lists = stackalloc long[3 * MaxSpatial];
         var n = Spatial(weight);
+        if (n == 2 && stride == 2 && dilation == 1 && groups == 1 && weight.Size(1) <= 4 && !OperatorTrace.Recording)
+        {
+            // Few channels: on a GPU and in half precision the operator folds squares of pixels into channels; elsewhere it is the same convolution.
+            return OperatorCall.To(Operators.ConvolutionStride2).Add(x).Add(weight).Add(bias).Add(padding).One();
+        }
+        Span<long> lists = stackalloc long[3 * MaxSpatial];
         return OperatorCall.To(Operators.Convolutions[n - 1]).Add(x).Add(weight).Add(bias)
             .Add(Same(lists, 0, n, stride)).Add(Same(lists, 1, n, padding)).Add(Same(lists, 2, n, dilation)).Add(groups).One();
     }

@@ -8,6 +8,7 @@ internal static partial class Operators
     internal static readonly Operator[] AvgPools = [new("avg_pool1d"), new("avg_pool2d"), new("avg_pool3d")];
     internal static readonly Operator Bernoulli = new("bernoulli_", "float");
     internal static readonly Operator[] Convolutions = [new("conv1d"), new("conv2d"), new("conv3d")];
+    internal static readonly Operator ConvolutionStride2 = new("deepseek::convolution_stride2");
     internal static readonly Operator[] ConvolutionsTransposed = [new("conv_transpose1d"), new("conv_transpose2d", "input"), new("conv_transpose3d", "input")];
     internal static readonly Operator Cos = new("cos");
     internal static readonly Operator Expand = new("expand");
