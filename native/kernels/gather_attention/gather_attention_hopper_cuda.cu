@@ -296,10 +296,10 @@ __global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
   }
   __syncthreads();
   if (threadIdx.x < 128) {
-    fewer_registers<Groups == 1 ? 72 : 56>();
+    fewer_registers<72>();
     produce<T>(p, &q, s, units);
   } else {
-    more_registers<Groups == 1 ? 184 : 224>();
+    more_registers<Groups == 1 ? 184 : 216>();
     consume<T>(p, s, units);
   }
 #endif
