@@ -145,11 +145,16 @@ public sealed class Gpt : Module
         return (results[0], results[1]);
     }
 
+    // The norms add the branches' last biases where the stream is float32. To a half-precision stream a bias far below its rounding would be
+    // added as ties are broken, always in the bias's direction and by more than the bias; inside the product it is smoothed by what it is added to.
     private static (Tensor Normed, Tensor Sum) Fused(GptBlock block, LayerNorm next, Tensor y, Tensor x, TokenSparseCache? cache = null)
     {
-        var (attended, bias) = cache is null ? block.Attention.WithoutBias(y) : (block.Attention.Extend(y, cache), default);
+        var late = x.Dtype == Dtype.Float32;
+        var (attended, bias) = cache is not null ? (block.Attention.Extend(y, cache), default)
+            : late ? block.Attention.WithoutBias(y)
+            : (block.Attention.Forward(y), default);
         (y, x) = block.SecondNorm.AddForward(attended, x, bias);
-        var (widened, narrowBias) = block.BranchWithoutBias(y);
+        var (widened, narrowBias) = late ? block.BranchWithoutBias(y) : (block.Branch(y), default);
         return next.AddForward(widened, x, narrowBias);
     }
 

@@ -25,7 +25,7 @@ public static class FusedNorm
     /// <param name="seed">Key of the mask.</param>
     /// <param name="offset">Counter of the mask.</param>
     /// <param name="rng">Optional [2] int64 on x's device, added to seed and offset when the kernel runs: a captured step advances it.</param>
-    /// <param name="xBias">[columns], or none: the bias of the linear layer that made x without it. Its gradient is made in the same pass.</param>
+    /// <param name="xBias">[columns], or none: the bias of the linear layer that made x without it. Its gradient is made in the same pass. For float32 residuals: a half-precision sum takes a small bias in as rounding allows.</param>
     public static (Tensor Y, Tensor Z) DropoutAddLayerNorm(Tensor x, Tensor residual, Tensor weight, Tensor bias, double p, double epsilon, long seed, long offset, Tensor rng = default, Tensor xBias = default) =>
         OperatorCall.To(s_dropoutAddNorm).Add(x).Add(residual).Add(weight).Add(bias).Add(p).Add(epsilon).Add(false).Add(seed).Add(offset).Add(rng).Add(xBias).Two();
 
