@@ -11,7 +11,7 @@ public sealed class FaultTests : Faults
     [Fact]
     public async Task Scheduling_DownWhenTheHandlerCompletes_JobSucceedsOnceItIsBack()
     {
-        await using var scheduling = Scheduling(leaseSeconds: 60, acceptSeconds: 60);
+        await using var scheduling = Scheduling(leaseSeconds: 60, acceptSeconds: 15);
         await scheduling.StartAsync();
         var release = new TaskCompletionSource();
         var saved = new TaskCompletionSource();
@@ -44,7 +44,7 @@ public sealed class FaultTests : Faults
     [Fact]
     public async Task Scheduling_DownForLongerThanALease_LosesNoAttempt()
     {
-        await using var scheduling = Scheduling(leaseSeconds: 60, acceptSeconds: 60);
+        await using var scheduling = Scheduling(leaseSeconds: 60, acceptSeconds: 15);
         await scheduling.StartAsync();
         var release = new TaskCompletionSource();
         var script = new Script

@@ -40,7 +40,7 @@ public abstract class Faults : IAsyncLifetime
     protected static Script QuickScript() => new() { Work = (job, db, _) => Script.CompleteAsync(job, db) };
 
     protected ServiceFactory<SchedulingDb> Replica() => new ServiceFactory<SchedulingDb>("scheduling")
-        .WithTimes(leaseSeconds: 60, acceptSeconds: 60)
+        .WithTimes(leaseSeconds: 60, acceptSeconds: 15)
         .With("ConnectionStrings:schedulingdb", Database.ConnectionString)
         .With("ConnectionStrings:messaging", Vhost.ConnectionString);
 
