@@ -44,6 +44,29 @@ public abstract class Faults : IAsyncLifetime
         .With("ConnectionStrings:schedulingdb", Database.ConnectionString)
         .With("ConnectionStrings:messaging", Vhost.ConnectionString);
 
+    /// <summary>Three times: six jobs are submitted, and when two of them have ended the fault strikes. Every job must succeed, once.</summary>
+    protected async Task AssertJobsSurviveAsync(Func<ServiceProcess, Task> strike)
+    {
+        await using var scheduling = Scheduling(leaseSeconds: 5, acceptSeconds: 5);
+        await scheduling.StartAsync();
+        await using var worker = await WorkerHost.StartAsync(Kind, QuickScript(), Vhost, scheduling.Address, slots: 2);
+        var ids = new List<Guid>();
+        for (var round = 0; round < 3; round++)
+        {
+            for (var i = 0; i < 6; i++)
+            {
+                ids.Add(await Bus.SubmitAsync(Kind, maxAttempts: 5));
+            }
+            var enough = (round * 6) + 2;
+            await Eventually.True(() => Bus.Received<JobEnded>().Count >= enough, TimeSpan.FromSeconds(60));
+            await strike(scheduling);
+        }
+
+        var ended = await EndedAsync(ids);
+
+        Assert.All(ended, message => Assert.Equal(JobState.Succeeded, message.State));
+    }
+
     /// <summary>Waits until every job's end was told and checks that each was told once (a redelivery keeps its message id).</summary>
     protected async Task<IReadOnlyList<JobEnded>> EndedAsync(IReadOnlyCollection<Guid> ids)
     {
