@@ -110,75 +110,46 @@ __device__ __forceinline__ uint64_t columns_descriptor(const void* p, uint32_t p
   return static_cast<uint64_t>((shared_address(p) & 0x3FFFF) >> 4) | (static_cast<uint64_t>(panel >> 4) << 16) | (64ull << 32) | (1ull << 62);
 }
 
+// The accumulators of an instruction, by name and as operands: 32 or 64 of them.
+#define DS_NAMES_32 \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define DS_NAMES_64 \
+  DS_NAMES_32 ", " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define DS_SUMS_32(d) \
+  "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), \
+  "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), \
+  "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), \
+  "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+#define DS_SUMS_64(d) \
+  DS_SUMS_32(d), \
+  "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]), \
+  "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), \
+  "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), \
+  "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+
 // d[64 x N] (+)= a * b, depth 16; b transposed (MN-major) when Columns. `first` overwrites d.
 template <class T, int N, bool Columns>
 struct Product;
 
-#define DS_PRODUCT_64(T, PTX, COLUMNS, TRANSPOSED) \
+// SUMS accumulators; then the numbers of the operands behind them: A, B, A_FIRST with two descriptors; R0 to R3, RB, R_FIRST with a in registers.
+#define DS_PRODUCT(N, SUMS, A, B, A_FIRST, R0, R1, R2, R3, RB, R_FIRST, T, PTX, COLUMNS, TRANSPOSED) \
   template <> \
-  struct Product<T, 64, COLUMNS> { \
-    static __device__ __forceinline__ void shared(float (&d)[32], uint64_t a, uint64_t b, bool first) { \
-      asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, %34, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32." PTX " " \
-      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}" \
-      ", %32, %33, p, 1, 1, 0, " TRANSPOSED ";\n}" : \
-      "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), \
-      "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), \
-      "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), \
-      "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]) \
-      : "l"(a), "l"(b), "r"(static_cast<int>(first))); \
+  struct Product<T, N, COLUMNS> { \
+    static __device__ __forceinline__ void shared(float (&d)[SUMS], uint64_t a, uint64_t b, bool first) { \
+      asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, %" #A_FIRST ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N "k16.f32." PTX " {" DS_NAMES_##SUMS "}" \
+      ", %" #A ", %" #B ", p, 1, 1, 0, " TRANSPOSED ";\n}" : DS_SUMS_##SUMS(d) : "l"(a), "l"(b), "r"(static_cast<int>(first))); \
     } \
-    static __device__ __forceinline__ void registers(float (&d)[32], const uint32_t* a, uint64_t b, bool first) { \
-      asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, %37, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32." PTX " " \
-      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}" \
-      ", {%32, %33, %34, %35}, %36, p, 1, 1, " TRANSPOSED ";\n}" : \
-      "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), \
-      "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), \
-      "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), \
-      "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]) \
+    static __device__ __forceinline__ void registers(float (&d)[SUMS], const uint32_t* a, uint64_t b, bool first) { \
+      asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, %" #R_FIRST ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N "k16.f32." PTX " {" DS_NAMES_##SUMS "}" \
+      ", {%" #R0 ", %" #R1 ", %" #R2 ", %" #R3 "}, %" #RB ", p, 1, 1, " TRANSPOSED ";\n}" : DS_SUMS_##SUMS(d) \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(first))); \
     } \
   };
-
-#define DS_PRODUCT_128(T, PTX, COLUMNS, TRANSPOSED) \
-  template <> \
-  struct Product<T, 128, COLUMNS> { \
-    static __device__ __forceinline__ void shared(float (&d)[64], uint64_t a, uint64_t b, bool first) { \
-      asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32." PTX " " \
-      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}" \
-      ", %64, %65, p, 1, 1, 0, " TRANSPOSED ";\n}" : \
-      "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), \
-      "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), \
-      "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), \
-      "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]), \
-      "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]), \
-      "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), \
-      "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), \
-      "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]) \
-      : "l"(a), "l"(b), "r"(static_cast<int>(first))); \
-    } \
-    static __device__ __forceinline__ void registers(float (&d)[64], const uint32_t* a, uint64_t b, bool first) { \
-      asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, %69, 0;\nwgmma.mma_async.sync.aligned.m64n128k16.f32." PTX " " \
-      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}" \
-      ", {%64, %65, %66, %67}, %68, p, 1, 1, " TRANSPOSED ";\n}" : \
-      "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), \
-      "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), \
-      "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), \
-      "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]), \
-      "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]), \
-      "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), \
-      "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), \
-      "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63]) \
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(first))); \
-    } \
-  };
+#define DS_PRODUCT_64(...) DS_PRODUCT(64, 32, 32, 33, 34, 32, 33, 34, 35, 36, 37, __VA_ARGS__)
+#define DS_PRODUCT_128(...) DS_PRODUCT(128, 64, 64, 65, 66, 64, 65, 66, 67, 68, 69, __VA_ARGS__)
 
 #define DS_PRODUCTS(N)                                               \
   DS_PRODUCT_##N(__nv_bfloat16, "bf16.bf16", false, "0") DS_PRODUCT_##N(__nv_bfloat16, "bf16.bf16", true, "1") \
@@ -188,22 +159,9 @@ DS_PRODUCTS(128)
 
 // d[64 x 128] (+)= a[64 x 32] * b[128 x 32]^T of FP8 E4M3, both in shared memory. The tensor cores keep about 14 bits of a sum.
 __device__ __forceinline__ void product_e4m3(float (&d)[64], uint64_t a, uint64_t b, bool first) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.eq.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}"
-      ", %64, %65, p, 1, 1;\n}"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
-        "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
-        "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
-        "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
-        "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-      : "l"(a), "l"(b), "r"(static_cast<int>(first)));
+  asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" DS_NAMES_64 "}, %64, %65, p, 1, 1;\n}"
+               : DS_SUMS_64(d)
+               : "l"(a), "l"(b), "r"(static_cast<int>(first)));
 }
 
 __device__ __forceinline__ float exp2_fast(float x) {
