@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Times block-sparse attention against the best dense attention of PyTorch: `sparse_attention_gpu.py LIBRARY [LENGTH...] [--select] [--flex] [--stages]`.
+"""Times block-sparse attention against the best dense attention of PyTorch: `sparse_attention_gpu.py LIBRARY [LENGTH...] [--select] [--flex] [--stages] [--prepare]`.
 
 Hq 32, Hkv 8, D 128, bfloat16, causal; blocks of 128, 10 % of the causal blocks: the diagonal, the first and random others.
 Four input sets in turn, L2 flushed before every run, candidates interleaved, CUDA events; prints p50 [p10, p90] in ms.
+--flex adds FlexAttention, compiled, with the same blocks; --prepare only compiles it (a later run finds it in Inductor's cache).
 """
+import os
 import statistics
 import sys
 
@@ -58,6 +60,9 @@ def dense(backend):
 def flex(index, count):
     from torch.nn.attention.flex_attention import BlockMask, flex_attention
     compiled = torch.compile(flex_attention, dynamic=False)
+    # The library's own choice of tiles; its autotuned ones (mode="max-autotune-no-cudagraphs") where FLEX_AUTOTUNE is set.
+    if os.environ.get("FLEX_AUTOTUNE"):
+        compiled = torch.compile(flex_attention, dynamic=False, mode="max-autotune-no-cudagraphs")
     # Diagonal blocks need the mask, the others are seen whole.
     blocks = index.shape[2]
     diagonal = torch.arange(blocks, device="cuda", dtype=torch.int32)
@@ -94,10 +99,17 @@ def main():
             forms["whole"] = whole
         if "--flex" in sys.argv:
             forms["flex"] = flex(index, count)
+        if "--prepare" in sys.argv:
+            with torch.no_grad():
+                forms["flex"](*sets[0])
+            torch.autograd.grad(forms["flex"](*sets[0]), sets[0], grad)
+            torch.cuda.synchronize()
+            continue
         if "flex" in forms:
             with torch.no_grad():
                 a, b = ours(*sets[0]).float(), forms["flex"](*sets[0]).float()
-            print(f"ours against flex: relative difference {((a - b).norm() / b.norm()).item():.2e}")
+            print(f"ours against flex: relative difference {((a - b).norm() / b.norm()).item():.2e}", flush=True)
+            del a, b
         def forward(f):
             def step(i):
                 with torch.no_grad():

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Convolutions of stride 2 over few channels on a GPU against float64: `folded_convolution_gpu.py LIBRARY`.
+"""Convolutions of stride 2 over few channels on a GPU against float64: `folded_convolution_gpu.py LIBRARY [--small]`.
 
 Under autocast inputs and weights are rounded to half precision and products summed in float32: the reference takes the same
 rounded numbers, so that what is left is the rounding of the result and of the weight's gradient. Prints one line a failed
-case and a closing count; exits 1 when a case fails, and when there is no GPU.
+case and a closing count; exits 1 when a case fails, and when there is no GPU. `--small`: few cases, for compute-sanitizer.
 """
 import itertools
 import sys
@@ -52,12 +52,20 @@ def main():
     if not torch.cuda.is_available():
         print("FAIL no GPU")
         return 1
+    if "--small" in sys.argv:
+        for (size, channels), dtype, last in itertools.product(((7, 3), (3, 1)), (torch.bfloat16, torch.float16), (True, False)):
+            check((2, channels, 16, 24), 64, size, dtype, True, last)
+        return finish()
     for (size, channels), dtype, autocast, last in itertools.product(((7, 3), (5, 1), (7, 1), (5, 4), (9, 2), (3, 3)), (torch.bfloat16, torch.float16), (True, False), (True, False)):
         check((4, channels, 32, 48), 64, size, dtype, autocast, last)
     check((16, 3, 224, 224), 64, 7, torch.bfloat16, True, True, biased=True)
     check((2, 3, 31, 33), 64, 7, torch.bfloat16, True, True)
     check((2, 3, 32, 32), 20, 7, torch.bfloat16, True, True)
     check((2, 3, 32, 32), 64, 7, torch.bfloat16, True, True, grad_input=True)
+    return finish()
+
+
+def finish():
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
