@@ -12,6 +12,7 @@ namespace DeepSeek.Models;
 public sealed class DynamicSparseAttention(SparsePolicy policy, BlockGate? gate = null) : IDisposable
 {
     private TensorHandle? _kept;
+    private TensorHandle? _keyLengths;
     private long _queries;
     private long _keys;
     private bool _causal;
@@ -26,12 +27,13 @@ public sealed class DynamicSparseAttention(SparsePolicy policy, BlockGate? gate 
     public Tensor Forward(Tensor q, Tensor k, Tensor v, bool causal, Tensor keyLengths = default)
     {
         using var scope = TensorScope.Open();
-        var shares = gate is null ? SparseAttention.BlockScores(q, k, Policy, causal) : gate.Shares(q.Detach(), k.Detach(), causal);
-        var selection = SparseAttention.Select(shares, q.Size(2), k.Size(2), Policy, causal);
+        var shares = gate is null ? SparseAttention.BlockScores(q, k, Policy, causal, default, keyLengths) : gate.Shares(q.Detach(), k.Detach(), causal);
+        var selection = SparseAttention.Select(shares, q.Size(2), k.Size(2), Policy, causal, default, keyLengths);
         var output = SparseAttention.WithBlocks(q, k, v, selection, Policy.QueryBlock, Policy.KeyBlock, causal, default, keyLengths).Output;
         if (Reports)
         {
-            _kept?.Dispose();
+            Dispose();
+            _keyLengths = keyLengths.IsNone ? null : keyLengths.Keep();
             (_kept, _queries, _keys, _causal) = (selection.Count.Keep(), q.Size(2), k.Size(2), causal);
         }
         return scope.Return(output);
@@ -45,9 +47,13 @@ public sealed class DynamicSparseAttention(SparsePolicy policy, BlockGate? gate 
             return null;
         }
         using var scope = TensorScope.Open();
-        return SparseAttention.Density(new(default, _kept.Tensor), _queries, _keys, Policy, _causal);
+        return SparseAttention.Density(new(default, _kept.Tensor), _queries, _keys, Policy, _causal, default, _keyLengths?.Tensor ?? default);
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _kept?.Dispose();
+    public void Dispose()
+    {
+        _kept?.Dispose();
+        _keyLengths?.Dispose();
+    }
 }

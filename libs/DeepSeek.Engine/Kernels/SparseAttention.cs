@@ -63,10 +63,12 @@ public static class SparseAttention
 
     /// <summary>
     /// Estimated share of each key block in a query block's attention, float32 [N, H, query blocks, key blocks]: the softmax over
-    /// strided groups, scored by their antidiagonals (Xu et al., XAttention, arXiv 2503.16428) or means. It has no gradient.
+    /// strided groups, scored by their antidiagonals (Xu et al., XAttention, arXiv 2503.16428) or means. It has no gradient. Groups
+    /// that reach behind the lengths (int32 [N], as in <see cref="WithBlocks"/>) take no part, whatever they hold.
     /// </summary>
-    public static Tensor BlockScores(Tensor q, Tensor k, SparsePolicy policy, bool causal) =>
-        OperatorCall.To(s_scores).Add(q).Add(k).Add((long)policy.QueryBlock).Add((long)policy.KeyBlock).Add(causal).Default().Add((long)policy.Stride).Add(policy.Pooled).One();
+    public static Tensor BlockScores(Tensor q, Tensor k, SparsePolicy policy, bool causal, Tensor queryLengths = default, Tensor keyLengths = default) =>
+        OperatorCall.To(s_scores).Add(q).Add(k).Add((long)policy.QueryBlock).Add((long)policy.KeyBlock).Add(causal).Default().Add((long)policy.Stride).Add(policy.Pooled)
+            .Add(queryLengths).Add(keyLengths).One();
 
     /// <summary>Chooses blocks by scores of 0 or more, of <see cref="BlockScores"/> or of a learned gate; exact, ties by the lowest block.</summary>
     /// <param name="scores">[N, H, query blocks, key blocks].</param>
@@ -74,34 +76,51 @@ public static class SparseAttention
     /// <param name="keys">Keys that the blocks cover.</param>
     /// <param name="policy">What to keep.</param>
     /// <param name="causal">Blocks behind the diagonal are not seen.</param>
-    public static BlockSelection Select(Tensor scores, long queries, long keys, SparsePolicy policy, bool causal)
+    /// <param name="queryLengths">int32 [N]: a block of queries behind them gets an empty list; none: all exist.</param>
+    /// <param name="keyLengths">int32 [N]: blocks behind them are not seen; the diagonal ends at the last query and key that exist.</param>
+    public static BlockSelection Select(Tensor scores, long queries, long keys, SparsePolicy policy, bool causal, Tensor queryLengths = default, Tensor keyLengths = default)
     {
         var (index, count) = OperatorCall.To(s_select).Add(scores).Add(queries).Add(keys).Add((long)policy.QueryBlock).Add((long)policy.KeyBlock).Add(causal)
-            .Add(policy.Density).Add(policy.Mass).Add((long)policy.SinkBlocks).Add((long)policy.WindowBlocks).Add((long)policy.MinimumBlocks).Two();
+            .Add(policy.Density).Add(policy.Mass).Add((long)policy.SinkBlocks).Add((long)policy.WindowBlocks).Add((long)policy.MinimumBlocks)
+            .Add(queryLengths).Add(keyLengths).Two();
         return new(index, count);
     }
 
     /// <summary>Scores, chooses and attends in one call: q [N, H, T, D], k and v [N, Hkv, S, D] → [N, H, T, D]. Gradients flow through the attention, not through the choice.</summary>
-    public static Tensor Of(Tensor q, Tensor k, Tensor v, SparsePolicy policy, bool causal) => Of(q, k, v, policy, causal, out _);
+    public static Tensor Of(Tensor q, Tensor k, Tensor v, SparsePolicy policy, bool causal, Tensor queryLengths = default, Tensor keyLengths = default) =>
+        Of(q, k, v, policy, causal, out _, queryLengths, keyLengths);
 
-    /// <summary>The same; also tells what was chosen, and hides keys behind <paramref name="keyLengths"/>, int32 [N] (the choice does not know them).</summary>
-    public static Tensor Of(Tensor q, Tensor k, Tensor v, SparsePolicy policy, bool causal, out BlockSelection selection, Tensor keyLengths = default)
+    /// <summary>The same; also tells what was chosen. Sequences of different lengths lie padded in one batch: scores, choice and attention leave out what is behind the lengths, int32 [N].</summary>
+    public static Tensor Of(Tensor q, Tensor k, Tensor v, SparsePolicy policy, bool causal, out BlockSelection selection, Tensor queryLengths = default, Tensor keyLengths = default)
     {
-        selection = Select(BlockScores(q, k, policy, causal), q.Size(2), k.Size(2), policy, causal);
-        return WithBlocks(q, k, v, selection, policy.QueryBlock, policy.KeyBlock, causal, default, keyLengths).Output;
+        selection = Select(BlockScores(q, k, policy, causal, queryLengths, keyLengths), q.Size(2), k.Size(2), policy, causal, queryLengths, keyLengths);
+        return WithBlocks(q, k, v, selection, policy.QueryBlock, policy.KeyBlock, causal, queryLengths, keyLengths).Output;
     }
 
-    /// <summary>Kept blocks over visible blocks; reads the counts from the device.</summary>
-    public static double Density(BlockSelection selection, long queries, long keys, SparsePolicy policy, bool causal)
+    /// <summary>Kept blocks over visible blocks; reads the counts, and the lengths where given, from the device.</summary>
+    public static double Density(BlockSelection selection, long queries, long keys, SparsePolicy policy, bool causal, Tensor queryLengths = default, Tensor keyLengths = default)
     {
-        var (rows, blocks) = ((queries + policy.QueryBlock - 1) / policy.QueryBlock, (keys + policy.KeyBlock - 1) / policy.KeyBlock);
+        var batch = selection.Count.Size(0);
+        var (ends, keyEnds) = (Lengths(queryLengths, batch, queries), Lengths(keyLengths, batch, keys));
         var visible = 0L;
-        for (var row = 0L; row < rows; row++)
+        for (var sequence = 0; sequence < batch; sequence++)
         {
-            var last = Math.Min((row + 1) * policy.QueryBlock, queries) - 1 + keys - queries;
-            visible += causal ? Math.Max(Math.Min(last, keys - 1) + policy.KeyBlock, 0) / policy.KeyBlock : blocks;
+            for (var row = 0L; row < ends[sequence]; row += policy.QueryBlock)
+            {
+                var last = Math.Min(row + policy.QueryBlock, ends[sequence]) - 1 + keyEnds[sequence] - ends[sequence];
+                var lastSeen = causal ? Math.Min(last, keyEnds[sequence] - 1) : keyEnds[sequence] - 1;
+                visible += Math.Max(lastSeen + policy.KeyBlock, 0) / policy.KeyBlock;
+            }
         }
-        var lists = selection.Count.Elements / Math.Max(rows, 1);
-        return visible == 0 ? 0 : selection.Count.To(Dtype.Float64).Sum().Item() / (lists * visible);
+        return visible == 0 ? 0 : selection.Count.To(Dtype.Float64).Sum().Item() / (selection.Count.Size(1) * visible);
+    }
+
+    private static long[] Lengths(Tensor lengths, long batch, long rows)
+    {
+        if (lengths.IsNone)
+        {
+            return [.. Enumerable.Repeat(rows, (int)batch)];
+        }
+        return Array.ConvertAll(lengths.ToArray<int>(), length => Math.Clamp(length, 0, rows));
     }
 }

@@ -25,23 +25,34 @@ __device__ __forceinline__ void copy_groups(void* to, const CUtensorMap* map, ui
                : "memory");
 }
 
-// Key groups from this one on are hidden from a query group.
-__device__ __forceinline__ int visible_groups(const BlockScoresParams& p, int group) {
-  if (!p.causal) return static_cast<int>(p.key_groups);
-  const int last = group * p.stride + p.stride - 1 + static_cast<int>(p.keys - p.queries);
-  return last < 0 ? 0 : min(last / p.stride + 1, static_cast<int>(p.key_groups));
-}
+// Whole groups that exist in a sequence of the batch, and which of them see each other.
+struct Extent {
+  int queries, keys;  // groups
+  int shift;          // rows that keys are more than queries
+
+  __device__ __forceinline__ Extent(const BlockScoresParams& p, int batch) {
+    const auto length = [&](const int32_t* lengths, int64_t rows) { return lengths != nullptr ? min(max(lengths[batch], 0), static_cast<int>(rows)) : static_cast<int>(rows); };
+    const int rows = length(p.q_lengths, p.queries), columns = length(p.k_lengths, p.keys);
+    queries = rows / p.stride, keys = columns / p.stride, shift = columns - rows;
+  }
+  // Key groups from this one on are hidden from a query group.
+  __device__ __forceinline__ int visible(const BlockScoresParams& p, int group) const {
+    if (!p.causal) return keys;
+    const int last = group * p.stride + p.stride - 1 + shift;
+    return last < 0 ? 0 : min(last / p.stride + 1, keys);
+  }
+};
 
 // Columns: groups of a key block. log2 of the sum of 2^x over each block's columns of a row, x the scores in base 2.
 template <int Columns>
-__device__ __forceinline__ void store_sums(const BlockScoresParams& p, const float (&x)[kTile / 2], int row, int column, int head, int batch) {
+__device__ __forceinline__ void store_sums(const BlockScoresParams& p, const Extent& extent, const float (&x)[kTile / 2], int row, int column, int head, int batch) {
   constexpr int kParts = Columns < 8 ? 8 : Columns;  // columns that one thread's share of a reduction spans
   const int lane = threadIdx.x % 32;
   const float scale = p.scale * kLog2e;
 #pragma unroll
   for (int r = 0; r < 2; r++) {
     const int at = row + 8 * r;
-    const int limit = at < p.query_groups ? visible_groups(p, at) : 0;
+    const int limit = at < extent.queries ? extent.visible(p, at) : 0;
     float* line = p.partial + ((static_cast<int64_t>(batch) * p.heads + head) * p.query_groups + at) * p.key_blocks;
 #pragma unroll
     for (int part = 0; part < kTile / kParts; part++) {
@@ -74,7 +85,8 @@ __global__ void __launch_bounds__(kThreads, 2) scores_kernel(const BlockScoresPa
   auto& s = *reinterpret_cast<Shared*>((reinterpret_cast<uintptr_t>(memory) + 1023) / 1024 * 1024);
   const int columns = static_cast<int>((p.key_groups + kTile - 1) / kTile);
   const int row = blockIdx.x / columns * kTile, column = blockIdx.x % columns * kTile, head = blockIdx.y, batch = blockIdx.z;
-  if (column >= visible_groups(p, min(row + kTile, static_cast<int>(p.query_groups)) - 1)) return;
+  const Extent extent(p, batch);
+  if (row >= extent.queries || column >= extent.visible(p, min(row + kTile, extent.queries) - 1)) return;
   const int panels = static_cast<int>(p.dim) / 64, chunks = p.stride * panels;
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; i++) barrier_init(&s.full[i], 1), barrier_init(&s.empty[i], 8);
@@ -112,7 +124,7 @@ __global__ void __launch_bounds__(kThreads, 2) scores_kernel(const BlockScoresPa
       if (lane == 0) barrier_arrive(&s.empty[ring.slot]);
       ring.next();
     }
-    store_sums<Columns>(p, scores, row + group * 64 + warp * 16 + lane / 4, column, head, batch);
+    store_sums<Columns>(p, extent, scores, row + group * 64 + warp * 16 + lane / 4, column, head, batch);
   }
 #endif
 }
@@ -122,10 +134,11 @@ __global__ void __launch_bounds__(128) normalise_kernel(const BlockScoresParams 
   __shared__ float lse[kMostRows];
   const int64_t list = blockIdx.x, head = list / p.query_blocks;
   const int rows = p.block_q / p.stride, per_block = p.block_k / p.stride, first = static_cast<int>(list % p.query_blocks) * rows;
-  const int existing = min(rows, static_cast<int>(p.query_groups) - first), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const Extent extent(p, static_cast<int>(head / p.heads));
+  const int existing = min(rows, extent.queries - first), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const float* partial = p.partial + (head * p.query_groups + first) * p.key_blocks;
   for (int r = warp; r < existing; r += 4) {
-    const int blocks = (visible_groups(p, first + r) + per_block - 1) / per_block;
+    const int blocks = (extent.visible(p, first + r) + per_block - 1) / per_block;
     const float* line = partial + r * p.key_blocks;
     float greatest = -INFINITY, sum = 0.0f;
     for (int b = lane; b < blocks; b += 32) greatest = fmaxf(greatest, line[b]);
@@ -141,7 +154,7 @@ __global__ void __launch_bounds__(128) normalise_kernel(const BlockScoresParams 
   for (int b = threadIdx.x; b < p.key_blocks; b += blockDim.x) {
     float mass = 0.0f;
     for (int r = 0; r < existing; r++)
-      if (b * per_block < visible_groups(p, first + r)) mass += exp2f(partial[r * p.key_blocks + b] - lse[r]);
+      if (b * per_block < extent.visible(p, first + r)) mass += exp2f(partial[r * p.key_blocks + b] - lse[r]);
     p.mass[list * p.key_blocks + b] = mass / rows;
   }
 }

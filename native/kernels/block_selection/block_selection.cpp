@@ -11,19 +11,33 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Rows that exist in each sequence, int64 [batch or 1, 1, 1].
+at::Tensor rows_of(const at::Tensor& lengths, int64_t rows, const at::TensorOptions& options) {
+  const auto longs = options.dtype(at::kLong);
+  return lengths.defined() ? lengths.to(longs.device(), at::kLong).clamp(0, rows).reshape({-1, 1, 1}) : at::full({1, 1, 1}, rows, longs);
+}
+
+at::Tensor lengths_of(const c10::optional<at::Tensor>& lengths_, const at::Tensor& x, const char* name, const char* op) {
+  const auto lengths = defined_or_empty(lengths_);
+  if (!lengths.defined()) return lengths;
+  TORCH_CHECK(lengths.scalar_type() == at::kInt && lengths.dim() == 1 && lengths.size(0) == x.size(0), op, ": ", name, " must be int32 [", x.size(0), "]");
+  TORCH_CHECK(lengths.device() == x.device(), op, ": ", name, " is on another device");
+  return lengths.contiguous();
+}
+
+[[maybe_unused]] const int32_t* data_of(const at::Tensor& lengths) { return lengths.defined() ? lengths.data_ptr<int32_t>() : nullptr; }
+
 // First and last key block (inclusive) on the diagonal of each query block, and the visible ones: [0, visible).
 struct Diagonal {
-  at::Tensor first, last, visible;  // int64 [query_blocks]
+  at::Tensor first, last, visible;  // int64 [batch or 1, 1, query_blocks]
 };
 
-Diagonal diagonal(int64_t queries, int64_t keys, int64_t block_q, int64_t block_k, bool causal, const at::TensorOptions& options) {
-  const auto longs = options.dtype(at::kLong);
-  const auto blocks = ceil_div(keys, block_k);
-  const auto row = at::arange(ceil_div(queries, block_q), longs) * block_q;
-  const auto end = (row + block_q).clamp_max(queries);
-  const auto last_key = (end - 1 + (keys - queries)).clamp(-1, keys - 1), first_key = (row + (keys - queries)).clamp(0, std::max<int64_t>(keys - 1, 0));
-  const auto visible = causal ? at::floor_divide(last_key + block_k, block_k) : at::full_like(row, blocks);
-  return {at::floor_divide(first_key, block_k), at::floor_divide(last_key + block_k, block_k) - 1, visible};
+Diagonal diagonal(const SelectBlocksParams& p, const at::Tensor& queries, const at::Tensor& keys) {
+  const auto row = at::arange(p.query_blocks, queries.options()) * p.block_q, none = at::zeros({1}, queries.options());
+  const auto end = at::min(row + p.block_q, queries);
+  const auto last_key = at::min(end - 1 + (keys - queries), keys - 1).clamp_min(-1), first_key = at::min(row + (keys - queries), keys - 1).clamp_min(0);
+  const auto visible = p.causal ? at::floor_divide(last_key + p.block_k, p.block_k) : at::floor_divide(keys + (p.block_k - 1), p.block_k).expand_as(last_key);
+  return {at::floor_divide(first_key, p.block_k), at::floor_divide(last_key + p.block_k, p.block_k) - 1, at::where(row < queries, visible, none)};
 }
 
 at::Tensor groups(const at::Tensor& x, int64_t stride, bool reversed) {
@@ -44,25 +58,26 @@ at::Tensor in_parts(const at::Tensor& x, int64_t dim, int64_t parts, int64_t eac
   return filled.reshape(sizes);
 }
 
-at::Tensor scores_reference(const at::Tensor& q, const at::Tensor& k, int64_t block_q, int64_t block_k, bool causal, double scale, int64_t stride) {
+// Groups that reach behind the lengths (int64 [batch or 1, 1, 1]) are left out, whatever they hold.
+at::Tensor scores_reference(const at::Tensor& q, const at::Tensor& k, int64_t block_q, int64_t block_k, bool causal, double scale, int64_t stride, const at::Tensor& q_rows, const at::Tensor& k_rows) {
   const auto heads = q.size(1), queries = q.size(2), keys = k.size(2);
   const auto query = groups(q, stride, true);
   auto key = groups(k, stride, false);
   if (key.size(1) != heads) key = key.repeat_interleave(heads / key.size(1), 1);
   const auto none = -std::numeric_limits<double>::infinity();
   auto scores = at::matmul(query, key.transpose(-1, -2)) * scale;
-  if (causal) {
-    const auto longs = q.options().dtype(at::kLong);
-    const auto last = (at::arange(query.size(2), longs) * stride + (stride - 1 + keys - queries)).unsqueeze(-1);
-    scores = at::where(at::arange(key.size(2), longs) * stride <= last, scores, at::full({}, none, scores.options()));
-  }
+  const auto row = at::arange(query.size(2), q_rows.options()) * stride, column = at::arange(key.size(2), q_rows.options()) * stride;
+  auto seen = (row + stride <= q_rows).unsqueeze(-1).logical_and((column + stride <= k_rows).unsqueeze(-2));
+  if (causal) seen = seen.logical_and(column <= (row + (stride - 1) + (k_rows - q_rows)).unsqueeze(-1));
+  scores = at::where(seen, scores, at::full({}, none, scores.options()));
   const auto lse = at::logsumexp(scores, {-1}, true);
   auto share = at::where(lse == none, at::zeros({}, scores.options()), (scores - lse).exp());
   share = in_parts(share, 3, ceil_div(keys, block_k), block_k / stride, 0.0).sum(-1);
   return in_parts(share, 2, ceil_div(queries, block_q), block_q / stride, 0.0).mean(3);
 }
 
-at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale_, int64_t stride, bool pooled) {
+at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale_, int64_t stride, bool pooled,
+                        const c10::optional<at::Tensor>& q_lengths_, const c10::optional<at::Tensor>& k_lengths_) {
   constexpr auto kOp = "block_scores";
   check_device(q_, kOp);
   TORCH_CHECK(q_.dim() == 4 && k_.dim() == 4 && q_.size(0) == k_.size(0) && q_.size(3) == k_.size(3), kOp, ": q ", q_.sizes(), " and k ", k_.sizes(), " do not fit");
@@ -72,6 +87,7 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
   const auto scale = scale_.has_value() ? *scale_ : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(q_.size(3), 1)));
   const auto blocks_q = ceil_div(q_.size(2), block_q), blocks_k = ceil_div(k_.size(2), block_k);
   auto q = q_.detach(), k = k_.detach();
+  auto q_lengths = lengths_of(q_lengths_, q, "q_lengths", kOp), k_lengths = lengths_of(k_lengths_, k, "k_lengths", kOp);
   const bool wide = q.scalar_type() == at::kDouble;
   if (pooled) {
     // Means of the groups; the last group may be short and is left out, as below.
@@ -80,6 +96,9 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
       return x.slice(2, 0, count * stride).reshape({x.size(0), x.size(1), count, stride, x.size(3)}).mean(3, false, wide ? at::kDouble : at::kFloat).to(x.scalar_type());
     };
     q = mean(q), k = mean(k);
+    // From here on in rows of what is multiplied: pooled rows count as one.
+    if (q_lengths.defined()) q_lengths = at::floor_divide(q_lengths, stride).to(at::kInt);
+    if (k_lengths.defined()) k_lengths = at::floor_divide(k_lengths, stride).to(at::kInt);
   }
   [[maybe_unused]] const auto group = pooled ? 1 : stride;
 #ifdef DEEPSEEK_CUDA
@@ -101,6 +120,7 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
     p.queries = pooled ? q.size(2) : q_.size(2), p.keys = pooled ? k.size(2) : k_.size(2);
     p.stride = static_cast<int>(group), p.block_q = static_cast<int>(pooled ? block_q / stride : block_q), p.block_k = static_cast<int>(pooled ? block_k / stride : block_k);
     p.query_groups = p.queries / group, p.key_groups = p.keys / group, p.query_blocks = blocks_q, p.key_blocks = blocks_k;
+    p.q_lengths = data_of(q_lengths), p.k_lengths = data_of(k_lengths);
     p.scale = static_cast<float>(pooled ? scale : scale / static_cast<double>(stride));
     p.causal = causal, p.type = element_type(q, kOp, "q");
     const auto* device = at::cuda::getCurrentDeviceProperties();
@@ -114,7 +134,9 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
     }
   }
 #endif
-  auto mass = pooled ? scores_reference(q, k, block_q / stride, block_k / stride, causal, scale, 1) : scores_reference(q, k, block_q, block_k, causal, scale / static_cast<double>(stride), stride);
+  const auto q_rows = rows_of(q_lengths, q.size(2), q.options()), k_rows = rows_of(k_lengths, k.size(2), k.options());
+  auto mass = pooled ? scores_reference(q, k, block_q / stride, block_k / stride, causal, scale, 1, q_rows, k_rows)
+                     : scores_reference(q, k, block_q, block_k, causal, scale / static_cast<double>(stride), stride, q_rows, k_rows);
   // Pooling drops a short last group, and with it perhaps a whole block.
   const auto missing_k = blocks_k - mass.size(3), missing_q = blocks_q - mass.size(2);
   return missing_k > 0 || missing_q > 0 ? at::constant_pad_nd(mass, {0, missing_k, 0, missing_q}) : mass;
@@ -127,11 +149,11 @@ int64_t most_blocks(int64_t blocks, int64_t block_q, int64_t block_k, double den
   return std::max<int64_t>(std::min(std::max({kept, forced, min_blocks, int64_t{1}}), blocks), 1);
 }
 
-std::tuple<at::Tensor, at::Tensor> select_reference(const at::Tensor& scores, const SelectBlocksParams& p) {
+std::tuple<at::Tensor, at::Tensor> select_reference(const at::Tensor& scores, const SelectBlocksParams& p, const at::Tensor& q_lengths, const at::Tensor& k_lengths) {
   const auto longs = scores.options().dtype(at::kLong);
-  const auto d = diagonal(p.queries, p.keys, p.block_q, p.block_k, p.causal, scores.options());
+  const auto d = diagonal(p, rows_of(q_lengths, p.queries, scores.options()), rows_of(k_lengths, p.keys, scores.options()));
   const auto block = at::arange(p.key_blocks, longs);
-  const auto visible = block < d.visible.unsqueeze(-1);  // [query_blocks, key_blocks]
+  const auto visible = block < d.visible.unsqueeze(-1);  // [batch or 1, 1, query_blocks, key_blocks]
   const auto near = (block >= d.first.unsqueeze(-1) - p.window).logical_and(block <= d.last.unsqueeze(-1) + p.window);
   const auto forced = visible.logical_and(near.logical_or(block < p.sink));
   const auto share = at::where(visible, scores, at::zeros({}, scores.options()));
@@ -153,7 +175,8 @@ std::tuple<at::Tensor, at::Tensor> select_reference(const at::Tensor& scores, co
 }
 
 std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int64_t queries, int64_t keys, int64_t block_q, int64_t block_k, bool causal, double density,
-                                                 double mass, int64_t sink, int64_t window, int64_t min_blocks) {
+                                                 double mass, int64_t sink, int64_t window, int64_t min_blocks, const c10::optional<at::Tensor>& q_lengths_,
+                                                 const c10::optional<at::Tensor>& k_lengths_) {
   constexpr auto kOp = "select_blocks";
   check_device(scores_, kOp);
   TORCH_CHECK(block_q > 0 && block_k > 0, kOp, ": block sizes must be positive");
@@ -161,7 +184,9 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
   TORCH_CHECK(scores_.dim() == 4 && scores_.size(2) == blocks_q && scores_.size(3) == blocks_k, kOp, ": scores ", scores_.sizes(), " are not [batch, heads, ", blocks_q, ", ", blocks_k, "]");
   TORCH_CHECK(density > 0.0 && mass > 0.0 && sink >= 0 && window >= 0 && min_blocks >= 0, kOp, ": density and mass must be positive, the counts not negative");
   const auto scores = scores_.detach().to(at::kFloat).contiguous();
+  const auto q_lengths = lengths_of(q_lengths_, scores, "q_lengths", kOp), k_lengths = lengths_of(k_lengths_, scores, "k_lengths", kOp);
   SelectBlocksParams p{};
+  p.lists_of_batch = scores.size(1) * blocks_q;
   p.lists = scores.size(0) * scores.size(1) * blocks_q, p.query_blocks = blocks_q, p.key_blocks = blocks_k, p.queries = queries, p.keys = keys;
   p.block_q = static_cast<int>(block_q), p.block_k = static_cast<int>(block_k), p.causal = causal, p.density = density, p.mass = mass;
   const auto bounded = [&](int64_t n) { return static_cast<int>(std::min<int64_t>(n, blocks_k)); };
@@ -175,20 +200,21 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
     p.scores = scores.data_ptr<float>();
     p.block_index = index.data_ptr<int32_t>();
     p.block_count = count.data_ptr<int32_t>();
+    p.q_lengths = data_of(q_lengths), p.k_lengths = data_of(k_lengths);
     check_launch(select_blocks_cuda(p, current_stream(scores)), kOp);
     return {index, count};
   }
 #endif
-  return select_reference(scores, p);
+  return select_reference(scores, p, q_lengths, k_lengths);
 }
 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(deepseek, m) {
-  m.def("block_scores(Tensor q, Tensor k, int block_q, int block_k, bool causal, float? scale=None, int stride=16, bool pooled=False) -> Tensor");
+  m.def("block_scores(Tensor q, Tensor k, int block_q, int block_k, bool causal, float? scale=None, int stride=16, bool pooled=False, Tensor? q_lengths=None, Tensor? k_lengths=None) -> Tensor");
   m.def(
       "select_blocks(Tensor scores, int queries, int keys, int block_q, int block_k, bool causal, float density, float mass=1.0, int sink=1, "
-      "int window=1, int min_blocks=1) -> (Tensor block_index, Tensor block_count)");
+      "int window=1, int min_blocks=1, Tensor? q_lengths=None, Tensor? k_lengths=None) -> (Tensor block_index, Tensor block_count)");
 }
 
 TORCH_LIBRARY_IMPL(deepseek, CompositeExplicitAutograd, m) {

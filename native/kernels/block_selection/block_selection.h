@@ -17,12 +17,14 @@ struct BlockScoresParams {
   int64_t k_batch_stride, k_head_stride, k_row_stride;
   float* partial;  // [batch, heads, query_groups, key_blocks]: workspace, log2 of the sum of 2^score over a block's groups
   float* mass;     // [batch, heads, query_blocks, key_blocks]: mean share of a block in the softmax of the group rows
+  const int32_t* q_lengths;  // [batch] or null: rows that exist; groups that reach behind them take no part
+  const int32_t* k_lengths;  // [batch] or null
   int64_t batch, heads, kv_heads, queries, keys, dim;
   int64_t query_groups, key_groups;  // whole groups
   int64_t query_blocks, key_blocks;
   int stride, block_q, block_k;
   float scale;  // of the sum over an antidiagonal
-  int causal;   // a query group sees the key groups that start at or before its last row, aligned at the ends
+  int causal;   // a query group sees the key groups that start at or before its last row, aligned at the ends (of the lengths)
   int type;     // kBFloat16 or kFloat16
 };
 
@@ -30,7 +32,9 @@ struct SelectBlocksParams {
   const float* scores;   // [lists, key_blocks], lists = batch * heads * query_blocks
   int32_t* block_index;  // [lists, max_blocks], ascending, -1 after the count
   int32_t* block_count;  // [lists]
-  int64_t lists, query_blocks, key_blocks, max_blocks, queries, keys;
+  const int32_t* q_lengths;  // [batch] or null: rows that exist; a block without any gets an empty list
+  const int32_t* k_lengths;  // [batch] or null: blocks behind them are not seen
+  int64_t lists, lists_of_batch, query_blocks, key_blocks, max_blocks, queries, keys;
   int block_q, block_k;
   int causal;
   double density;  // share of the visible blocks that is kept at most; 1 or more: no limit

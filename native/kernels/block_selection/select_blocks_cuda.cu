@@ -13,11 +13,13 @@ __device__ __forceinline__ int64_t floor_zero(int64_t a, int64_t b) { return a <
 __global__ void __launch_bounds__(kThreads) select_kernel(const SelectBlocksParams p) {
   extern __shared__ unsigned long long ranks[];
   __shared__ int forced_count, kept;
-  const int64_t list = blockIdx.x, row = list % p.query_blocks * p.block_q, shift = p.keys - p.queries;
+  const int64_t list = blockIdx.x, batch = list / p.lists_of_batch, row = list % p.query_blocks * p.block_q;
+  const int64_t queries = p.q_lengths != nullptr ? min(max(static_cast<int64_t>(p.q_lengths[batch]), int64_t{0}), p.queries) : p.queries;
+  const int64_t keys = p.k_lengths != nullptr ? min(max(static_cast<int64_t>(p.k_lengths[batch]), int64_t{0}), p.keys) : p.keys, shift = keys - queries;
   const float* scores = p.scores + list * p.key_blocks;
-  const int64_t last_key = min(min(row + p.block_q, p.queries) - 1 + shift, p.keys - 1);
-  const int first = static_cast<int>(floor_zero(min(row + shift, p.keys - 1), p.block_k)), last = last_key < 0 ? -1 : static_cast<int>(last_key / p.block_k);
-  const int visible = p.causal ? last + 1 : static_cast<int>(p.key_blocks);
+  const int64_t last_key = min(min(row + p.block_q, queries) - 1 + shift, keys - 1);
+  const int first = static_cast<int>(floor_zero(min(row + shift, keys - 1), p.block_k)), last = last_key < 0 ? -1 : static_cast<int>(last_key / p.block_k);
+  const int visible = row >= queries ? 0 : p.causal ? last + 1 : static_cast<int>((keys + p.block_k - 1) / p.block_k);
   int size = 1;
   while (size < visible) size *= 2;
   if (threadIdx.x == 0) forced_count = 0;

@@ -6,21 +6,29 @@ namespace DeepSeek.Engine.Tests.Kernels;
 public sealed class BlockSelectionTests
 {
     [Theory]
-    [InlineData(true, false, 64, 64)]
-    [InlineData(true, false, 40, 75)]
-    [InlineData(false, false, 64, 48)]
-    [InlineData(false, true, 64, 64)]
-    public void Scores_OfRandomHeads_EqualTheDefinition(bool causal, bool pooled, int queries, int keys)
+    [InlineData(true, false, 64, 64, 64, 64)]
+    [InlineData(true, false, 40, 75, 40, 75)]
+    [InlineData(false, false, 64, 48, 64, 48)]
+    [InlineData(false, true, 64, 64, 64, 64)]
+    [InlineData(true, false, 64, 75, 33, 51)]
+    [InlineData(true, true, 64, 75, 30, 50)]
+    [InlineData(false, false, 40, 48, 17, 3)]
+    [InlineData(true, false, 40, 48, 40, 20)]
+    [InlineData(true, false, 40, 48, 0, 48)]
+    public void Scores_OfRandomHeads_EqualTheDefinition(bool causal, bool pooled, int queries, int keys, int queryLength, int keyLength)
     {
         const int heads = 4, kvHeads = 2, dim = 6, block = 16, stride = 4;
-        using var scope = TensorScope.Open();
-        var (q, k) = (KernelData.Normal(1, heads * queries * dim), KernelData.Normal(2, kvHeads * keys * dim));
-        var policy = new SparsePolicy { QueryBlock = block, KeyBlock = block, Stride = stride, Pooled = pooled };
-        var scores = KernelData.Doubles(SparseAttention.BlockScores(Tensor.From<float>(q, 1, heads, queries, dim), Tensor.From<float>(k, 1, kvHeads, keys, dim), policy, causal));
-        int rows = (queries + block - 1) / block, columns = (keys + block - 1) / block, groupsQ = queries / stride, groupsK = keys / stride;
-        var expected = new double[heads * rows * columns];
-        for (var head = 0; head < heads; head++)
+        int rows = (queries + block - 1) / block, columns = (keys + block - 1) / block;
+        // Two sequences: one of the given lengths, with NaN behind them, and one without padding.
+        int[] queryLengths = [queryLength, queries], keyLengths = [keyLength, keys];
+        var (q, k) = (KernelData.Normal(1, 2 * heads * queries * dim), KernelData.Normal(2, 2 * kvHeads * keys * dim));
+        var expected = new double[2 * heads * rows * columns];
+        for (var head = 0; head < 2 * heads; head++)
         {
+            var (length, seenKeys) = (queryLengths[head / heads], keyLengths[head / heads]);
+            var (groupsQ, groupsK) = (length / stride, seenKeys / stride);
+            // Means are rows of their own: the diagonal ends at the last whole group.
+            var shift = pooled ? (groupsK - groupsQ) * stride : seenKeys - length;
             for (var i = 0; i < groupsQ; i++)
             {
                 var exponentials = new double[groupsK];
@@ -37,7 +45,7 @@ public sealed class BlockSelectionTests
                             }
                         }
                     }
-                    var seen = !causal || j * stride <= i * stride + stride - 1 + keys - queries;
+                    var seen = !causal || j * stride <= i * stride + stride - 1 + shift;
                     exponentials[j] = seen ? Math.Exp(sum / (pooled ? stride * stride : stride) / Math.Sqrt(dim)) : 0;
                 }
                 var total = exponentials.Sum();
@@ -47,31 +55,57 @@ public sealed class BlockSelectionTests
                 }
             }
         }
-        // float32 throughout: products of 24 pairs, one exponential, sums of at most 20 terms.
-        KernelData.Near(expected, scores, 2e-6, 1e-5, "");
+        Poison(q, heads, queries, queryLengths, dim);
+        Poison(k, kvHeads, keys, keyLengths, dim);
+        var policy = new SparsePolicy { QueryBlock = block, KeyBlock = block, Stride = stride, Pooled = pooled };
+        using var scope = TensorScope.Open();
+        foreach (var (dtype, absolute, relative) in new[] { (Dtype.Float32, 2e-6, 1e-5), (Dtype.Float64, 1e-12, 1e-12) })
+        {
+            // float32 throughout: products of 24 pairs, one exponential, sums of at most 20 terms.
+            var scores = SparseAttention.BlockScores(Tensor.From<float>(q, 2, heads, queries, dim).To(dtype), Tensor.From<float>(k, 2, kvHeads, keys, dim).To(dtype), policy, causal,
+                Tensor.From<int>(queryLengths, 2), Tensor.From<int>(keyLengths, 2));
+            KernelData.Near(expected, KernelData.Doubles(scores), absolute, relative, $"{dtype} ");
+        }
+    }
+
+    private static void Poison(float[] x, int heads, int rows, int[] lengths, int dim)
+    {
+        for (var i = 0; i < x.Length; i++)
+        {
+            x[i] = i / dim % rows >= lengths[i / (heads * rows * dim)] ? float.NaN : x[i];
+        }
     }
 
     [Theory]
-    [InlineData(0.25, 1.0, 1, 1, 1, true)]
-    [InlineData(1.0, 0.6, 0, 0, 3, true)]
-    [InlineData(0.3, 0.5, 2, 0, 1, false)]
-    [InlineData(1.0, 1.0, 0, 0, 1, true)]
-    public void Selection_OfRandomScores_KeepsWhatThePolicySays(double density, double mass, int sink, int window, int least, bool causal)
+    [InlineData(0.25, 1.0, 1, 1, 1, true, 200, 230)]
+    [InlineData(1.0, 0.6, 0, 0, 3, true, 200, 230)]
+    [InlineData(0.3, 0.5, 2, 0, 1, false, 200, 230)]
+    [InlineData(1.0, 1.0, 0, 0, 1, true, 200, 230)]
+    [InlineData(0.25, 1.0, 1, 1, 1, true, 70, 131)]
+    [InlineData(0.5, 0.7, 2, 1, 2, false, 33, 17)]
+    [InlineData(1.0, 0.8, 0, 1, 1, true, 200, 50)]
+    [InlineData(0.5, 1.0, 1, 1, 1, true, 0, 50)]
+    [InlineData(0.5, 1.0, 1, 1, 1, false, 50, 0)]
+    public void Selection_OfRandomScores_KeepsWhatThePolicySays(double density, double mass, int sink, int window, int least, bool causal, int queryLength, int keyLength)
     {
         const int heads = 3, queries = 200, keys = 230, block = 16;
         int rows = (queries + block - 1) / block, columns = (keys + block - 1) / block;
+        int[] queryLengths = [queries, queryLength], keyLengths = [keys, keyLength];
         using var scope = TensorScope.Open();
         // Few different values, so that ties are many.
         var random = new Random(4);
-        var scores = Enumerable.Range(0, heads * rows * columns).Select(_ => random.Next(1, 6) / 8f).ToArray();
+        var scores = Enumerable.Range(0, 2 * heads * rows * columns).Select(_ => random.Next(1, 6) / 8f).ToArray();
         var policy = new SparsePolicy { Density = density, Mass = mass, SinkBlocks = sink, WindowBlocks = window, MinimumBlocks = least, QueryBlock = block, KeyBlock = block };
-        var (index, count) = SparseAttention.Select(Tensor.From<float>(scores, 1, heads, rows, columns), queries, keys, policy, causal);
-        var (indices, counts, most) = (index.Reshape(-1).ToArray<int>(), count.Reshape(-1).ToArray<int>(), (int)index.Size(3));
-        for (var list = 0; list < heads * rows; list++)
+        var selection = SparseAttention.Select(Tensor.From<float>(scores, 2, heads, rows, columns), queries, keys, policy, causal, Tensor.From<int>(queryLengths, 2), Tensor.From<int>(keyLengths, 2));
+        var (indices, counts, most) = (selection.Index.Reshape(-1).ToArray<int>(), selection.Count.Reshape(-1).ToArray<int>(), (int)selection.Index.Size(3));
+        var (keptBlocks, visibleBlocks) = (0.0, 0.0);
+        for (var list = 0; list < 2 * heads * rows; list++)
         {
-            var row = list % rows;
-            int first = (row * block + keys - queries) / block, last = (Math.Min((row + 1) * block, queries) - 1 + keys - queries) / block;
-            var visible = causal ? last + 1 : columns;
+            var (row, length, seenKeys) = (list % rows, queryLengths[list / (heads * rows)], keyLengths[list / (heads * rows)]);
+            int Block(int key) => key < 0 ? -1 : key / block;
+            var lastKey = Math.Min(Math.Min((row + 1) * block, length) - 1 + seenKeys - length, seenKeys - 1);
+            int first = Math.Max(Block(Math.Min(row * block + seenKeys - length, seenKeys - 1)), 0), last = Block(lastKey);
+            var visible = row * block >= length ? 0 : causal ? last + 1 : (seenKeys + block - 1) / block;
             bool Forced(int b) => b < sink || (b >= first - window && b <= last + window);
             var order = Enumerable.Range(0, visible).OrderByDescending(Forced).ThenByDescending(b => Forced(b) ? 0 : scores[list * columns + b]).ToArray();
             var kept = (int)Math.Ceiling(visible * density - 1e-9);
@@ -85,6 +119,8 @@ public sealed class BlockSelectionTests
             Assert.Equal(kept, counts[list]);
             Assert.Equal(order.Take(kept).Order(), indices[(list * most)..(list * most + kept)]);
             Assert.All(indices[(list * most + kept)..((list + 1) * most)], x => Assert.Equal(-1, x));
+            (keptBlocks, visibleBlocks) = (keptBlocks + kept, visibleBlocks + visible);
         }
+        Assert.Equal(keptBlocks / visibleBlocks, SparseAttention.Density(selection, queries, keys, policy, causal, Tensor.From<int>(queryLengths, 2), Tensor.From<int>(keyLengths, 2)), 12);
     }
 }

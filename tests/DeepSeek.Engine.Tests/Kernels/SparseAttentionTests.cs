@@ -102,6 +102,66 @@ public sealed class SparseAttentionTests
         KernelData.Near(KernelData.Doubles(Functional.Attention(q, k, v, causal: causal)), KernelData.Doubles(sparse), 4e-6, 4e-6, "");
     }
 
+    [Theory]
+    [InlineData(true, 1.0)]
+    [InlineData(true, 0.8)]
+    [InlineData(false, 1.0)]
+    public void Of_PaddedSequencesOfDifferentLengths_EqualsEachAlone(bool causal, double mass)
+    {
+        const int heads = 4, kvHeads = 2, rows = 90, keys = 120, dim = 8;
+        int[] queryLengths = [90, 37, 5, 0], keyLengths = [120, 61, 40, 10];
+        var policy = new SparsePolicy { Density = 0.5, Mass = mass, QueryBlock = 16, KeyBlock = 8, Stride = 4 };
+        foreach (var (dtype, error) in new[] { (Dtype.Float64, 1e-12), (Dtype.Float32, 1e-5) })
+        {
+            using var scope = TensorScope.Open();
+            var batch = queryLengths.Length;
+            float[][] data = [KernelData.Normal(1, batch * heads * rows * dim), KernelData.Normal(2, batch * kvHeads * keys * dim), KernelData.Normal(3, batch * kvHeads * keys * dim), KernelData.Normal(4, batch * heads * rows * dim)];
+            long[][] shapes = [[batch, heads, rows, dim], [batch, kvHeads, keys, dim], [batch, kvHeads, keys, dim], [batch, heads, rows, dim]];
+            int[][] lengths = [queryLengths, keyLengths, keyLengths, queryLengths];
+            var whole = Enumerable.Range(0, 4).Select(i => Tensor.From<float>(Poisoned(data[i], shapes[i], lengths[i]), shapes[i]).To(dtype).Keep()).ToArray();
+            for (var i = 0; i < 3; i++)
+            {
+                whole[i].WithGrad();
+            }
+            var (lengthsQ, lengthsK) = (Tensor.From<int>(queryLengths, batch), Tensor.From<int>(keyLengths, batch));
+            var output = SparseAttention.Of(whole[0].Tensor, whole[1].Tensor, whole[2].Tensor, policy, causal, lengthsQ, lengthsK);
+            // Nothing reaches the loss from behind the lengths: those rows are 0, and zeros leave no gradient.
+            var weight = Tensor.From<float>(data[3], shapes[3]).To(dtype);
+            (output * weight).Sum().Backward();
+            for (var b = 0; b < batch; b++)
+            {
+                Assert.All(KernelData.Doubles(output.Narrow(0, b, 1).Narrow(2, queryLengths[b], rows - queryLengths[b])), x => Assert.Equal(0, x));
+                if (queryLengths[b] == 0)
+                {
+                    continue;
+                }
+                var alone = Enumerable.Range(0, 3).Select(i => Tensor.From<float>(data[i], shapes[i]).To(dtype).Narrow(0, b, 1).Narrow(2, 0, lengths[i][b]).Keep().WithGrad()).ToArray();
+                var expected = SparseAttention.Of(alone[0].Tensor, alone[1].Tensor, alone[2].Tensor, policy, causal);
+                KernelData.Near(KernelData.Doubles(expected), KernelData.Doubles(output.Narrow(0, b, 1).Narrow(2, 0, queryLengths[b])), error, error, $"{dtype} sequence {b} ");
+                (expected * weight.Narrow(0, b, 1).Narrow(2, 0, queryLengths[b])).Sum().Backward();
+                for (var i = 0; i < 3; i++)
+                {
+                    KernelData.Near(KernelData.Doubles(alone[i].Tensor.Grad()), KernelData.Doubles(whole[i].Tensor.Grad().Narrow(0, b, 1).Narrow(2, 0, lengths[i][b])), error, error, $"{dtype} gradient {i} of sequence {b} ");
+                    alone[i].Dispose();
+                }
+            }
+            foreach (var handle in whole)
+            {
+                handle.Dispose();
+            }
+        }
+    }
+
+    private static float[] Poisoned(float[] x, long[] shape, int[] lengths)
+    {
+        var copy = x.ToArray();
+        for (var i = 0; i < x.Length; i++)
+        {
+            copy[i] = i / shape[3] % shape[2] >= lengths[i / (shape[1] * shape[2] * shape[3])] ? float.NaN : x[i];
+        }
+        return copy;
+    }
+
     [Fact]
     public void Of_WithoutKeysOrQueries_GivesZerosOrNothing()
     {
