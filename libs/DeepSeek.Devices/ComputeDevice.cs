@@ -64,6 +64,9 @@ public sealed record ComputeDevice
     /// <summary>Its link to the host.</summary>
     public DeviceLink? Link { get; init; }
 
+    /// <summary>Its ways to the other accelerators; empty for processors.</summary>
+    public IReadOnlyList<PeerLink> Peers { get; init; } = [];
+
     /// <summary>Whether the engine can compute on it.</summary>
     public required bool Usable { get; init; }
 

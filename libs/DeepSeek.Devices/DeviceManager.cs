@@ -30,7 +30,7 @@ public sealed class DeviceManager(string root = "/", Func<string, NvidiaFacts?>?
             var device = Accelerator(folder);
             devices.Add(device is { Vendor: DeviceVendor.Nvidia, Usable: true } ? device with { Id = string.Create(CultureInfo.InvariantCulture, $"cuda:{cuda++}") } : device);
         }
-        return [.. devices.Where(d => vendor is null || d.Vendor == vendor)];
+        return [.. new DeviceTopology(root, _nvidia).Join(devices).Where(d => vendor is null || d.Vendor == vendor)];
     }
 
     private ComputeDevice Host()
@@ -112,7 +112,7 @@ public sealed class DeviceManager(string root = "/", Func<string, NvidiaFacts?>?
     private ComputeDevice Amd(ComputeDevice device, string folder)
     {
         var target = Folders("sys/class/kfd/kfd/topology/nodes").Select(n => Text(n, "properties")?.Split('\n')).Where(p => p is not null)
-            .Where(p => Property(p!, "location_id") == Location(device.Address!)).Select(p => Property(p!, "gfx_target_version")).FirstOrDefault(v => v > 0);
+            .Where(p => Property(p!, "location_id") == DeviceTopology.Location(device.Address!)).Select(p => Property(p!, "gfx_target_version")).FirstOrDefault(v => v > 0);
         return device with
         {
             Name = Text(folder, "product_name") ?? device.Name,
@@ -163,13 +163,4 @@ public sealed class DeviceManager(string root = "/", Func<string, NvidiaFacts?>?
 
     private static long Property(IEnumerable<string> lines, string key) =>
         lines.FirstOrDefault(l => l.StartsWith(key + " ", StringComparison.Ordinal)) is { } line && long.TryParse(line.AsSpan(key.Length), CultureInfo.InvariantCulture, out var number) ? number : 0;
-
-    // bus << 8 | device << 3 | function, as the kernel's compute driver numbers PCI devices.
-    private static long Location(string address)
-    {
-        var parts = address.Split(':', '.');
-        return parts is [_, var bus, var slot, var function] ? (Hex(bus) << 8) | (Hex(slot) << 3) | Hex(function) : -1;
-    }
-
-    private static long Hex(string text) => long.Parse(text, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
 }

@@ -30,7 +30,7 @@ internal static class DeviceCommands
             return context.Print.ListAsync(
                 list.Select(d => d with { Rating = ratings.Find(d) }).ToAsyncEnumerable(),
                 ("id", d => d.Id), ("name", d => d.Name), ("memory", d => d.Memory is { } bytes ? $"{bytes / (double)(1 << 30):F1} GiB" : null), ("capability", d => d.Capability),
-                ("driver", d => d.Driver), ("link", d => d.Link is { } link ? $"{link.Speed} x{link.Width}" : null), ("runs", d => d.Runs),
+                ("driver", d => d.Driver), ("link", d => d.Link is { } link ? $"{link.Speed} x{link.Width}" : null), ("peers", d => d.Peers.Count > 0 ? string.Join(", ", d.Peers) : null), ("runs", d => d.Runs),
                 ("training", d => Rate(d.Rating?.Training)), ("inference", d => Rate(d.Rating?.Inference)), ("rated", d => d.Rating?.At.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture)));
         });
         root.Add(devices);

@@ -67,6 +67,65 @@ public sealed class DeviceManagerTests : IDisposable
         Assert.All(devices.Skip(1), d => Assert.Contains("no backend", d.Runs, StringComparison.Ordinal));
     }
 
+    // Two cards behind one PCIe switch with two NVLinks between them, a third under another port of the same root, a fourth and a fifth on another root,
+    // the fifth's node unknown. The third and the fourth share an NVSwitch.
+    [Fact]
+    public void List_SeveralAccelerators_TellsTheWaysBetweenThem()
+    {
+        Put("proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.1  Release Build\n");
+        string[] addresses = ["0000:83:00.0", "0000:84:00.0", "0000:91:00.0", "0000:c1:00.0", "0000:c2:00.0"];
+        string[] ways =
+        [
+            "pci0000:80/0000:80:01.0/0000:81:00.0/0000:82:00.0/0000:83:00.0", "pci0000:80/0000:80:01.0/0000:81:00.0/0000:82:01.0/0000:84:00.0",
+            "pci0000:80/0000:80:02.0/0000:91:00.0", "pci0000:c0/0000:c0:01.0/0000:c1:00.0", "pci0000:d0/0000:d0:01.0/0000:c2:00.0",
+        ];
+        for (var i = 0; i < addresses.Length; i++)
+        {
+            Put($"sys/devices/{ways[i]}/class", "0x030200\n");
+            Put($"sys/devices/{ways[i]}/vendor", "0x10de\n");
+            Put($"sys/devices/{ways[i]}/device", "0x2330\n");
+            Put($"sys/devices/{ways[i]}/numa_node", i < 4 ? "1\n" : "-1\n");
+            Directory.CreateSymbolicLink(Path.Combine(_root, "sys/bus/pci/devices", addresses[i]), $"../../../devices/{ways[i]}");
+        }
+        const string nvSwitch = "0000:05:00.0";
+        var ends = new Dictionary<string, string[]>
+        {
+            [addresses[0]] = [addresses[1], addresses[1]],
+            [addresses[1]] = [addresses[0], addresses[0]],
+            [addresses[2]] = [nvSwitch, nvSwitch, nvSwitch],
+            [addresses[3]] = [nvSwitch, nvSwitch, nvSwitch],
+        };
+        var facts = new NvidiaFacts("NVIDIA H100", new Version(9, 0), 80L << 30, 79L << 30, null);
+
+        var devices = new DeviceManager(_root, address => facts with { NvLinks = ends.GetValueOrDefault(address) }).List(DeviceVendor.Nvidia);
+
+        Assert.Equal(5, devices.Count);
+        Assert.Equal("cuda:1 NvLink x2, cuda:2 HostBridge, cuda:3 NumaNode, cuda:4 System", string.Join(", ", devices[0].Peers));
+        Assert.Equal("cuda:0 HostBridge, cuda:1 HostBridge, cuda:3 NvLink x3, cuda:4 System", string.Join(", ", devices[2].Peers));
+        ends.Clear();
+        devices = new DeviceManager(_root, _ => facts).List();
+        Assert.Equal("cuda:1 PciSwitch", devices[1].Peers[0].ToString());
+        Assert.Empty(devices[0].Peers);
+    }
+
+    [Fact]
+    public void List_AmdCardsWithLinksOfTheirOwn_TellsThem()
+    {
+        Pci("0000:03:00.0", "0x038000", "0x1002", "0x74a1");
+        Pci("0000:0b:00.0", "0x038000", "0x1002", "0x74a1");
+        Put("sys/class/kfd/kfd/topology/nodes/0/properties", "simd_count 0\n");
+        Put("sys/class/kfd/kfd/topology/nodes/1/properties", "location_id 768\n");
+        Put("sys/class/kfd/kfd/topology/nodes/2/properties", "location_id 2816\n");
+        Put("sys/class/kfd/kfd/topology/nodes/1/io_links/0/properties", "type 2\nnode_from 1\nnode_to 0\n");
+        Put("sys/class/kfd/kfd/topology/nodes/1/io_links/1/properties", "type 11\nnode_from 1\nnode_to 2\n");
+
+        var devices = new DeviceManager(_root).List(DeviceVendor.Amd);
+
+        Assert.Equal([new PeerLink("0000:0b:00.0", PeerPath.Xgmi)], devices[0].Peers);
+        // Only the one direction was told; no tree of buses was.
+        Assert.Equal([new PeerLink("0000:03:00.0", PeerPath.System)], devices[1].Peers);
+    }
+
     [Fact]
     public void List_ThisMachine_HasProcessors() => Assert.True(new DeviceManager().List()[0].Cores > 0);
 

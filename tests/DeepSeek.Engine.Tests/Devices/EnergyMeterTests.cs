@@ -13,6 +13,8 @@ public sealed class EnergyMeterTests : IDisposable
         int nvmlDeviceGetName(void* device, char* name, unsigned length) { strncpy(name, "Fake GPU", length); return 0; }
         int nvmlDeviceGetMemoryInfo(void* device, unsigned long long* m) { m[0] = 100; m[1] = 60; m[2] = 40; return 0; }
         int nvmlDeviceGetCudaComputeCapability(void* device, int* major, int* minor) { *major = 9; *minor = 0; return 0; }
+        int nvmlDeviceGetNvLinkState(void* device, unsigned link, unsigned* active) { *active = link == 2 || link == 3; return link < 4 ? 0 : 2; }
+        int nvmlDeviceGetNvLinkRemotePciInfo_v2(void* device, unsigned link, char* info) { ((unsigned*)(info + 16))[0] = 0; ((unsigned*)(info + 16))[1] = 0xc1; ((unsigned*)(info + 16))[2] = link == 2; return 0; }
         int nvmlDeviceGetTotalEnergyConsumption(void* device, unsigned long long* energy) { static unsigned long long counted = 1000; *energy = counted += 9000000; return 0; }
         """;
 
@@ -33,7 +35,9 @@ public sealed class EnergyMeterTests : IDisposable
         Assert.Equal(9000, reading.Joules);
         Assert.Equal(45, reading.Seconds);
         Assert.Equal(200, reading.Watts);
-        Assert.Equal(new NvidiaFacts("Fake GPU", new Version(9, 0), 100, 60, null), library.FactsOf("0000:81:00.0")! with { Millijoules = null });
+        var facts = library.FactsOf("0000:81:00.0")!;
+        Assert.Equal(new NvidiaFacts("Fake GPU", new Version(9, 0), 100, 60, null), facts with { Millijoules = null, NvLinks = null });
+        Assert.Equal(["0000:c1:01.0", "0000:c1:00.0"], facts.NvLinks);
         Assert.Null(library.FactsOf("0000:82:00.0"));
     }
 
