@@ -7,7 +7,7 @@ namespace DeepSeek.Trainer;
 /// <summary>How a run computes, as its record keeps it.</summary>
 /// <param name="Device">cpu or cuda:0.</param>
 /// <param name="DeviceName">Product.</param>
-/// <param name="Precision">fp32, bf16 or fp16.</param>
+/// <param name="Precision">fp32, bf16, fp16 or adaptive.</param>
 /// <param name="Captured">Whether steps are replayed from a recording.</param>
 /// <param name="Recomputed">Segments whose activations are computed again.</param>
 /// <param name="Reasons">Why, sentence by sentence.</param>
@@ -86,8 +86,11 @@ internal sealed record ComputePlan(
         {
             case RunPrecision.Fp16 when gpu is null:
                 throw new BadInputException("precision", "fp16 needs a GPU, and the run is on the CPU. Choose bf16, fp32 or auto.");
-            case RunPrecision.Bf16 when !hasBFloat16:
+            case RunPrecision.Bf16 or RunPrecision.Adaptive when !hasBFloat16:
                 throw new BadInputException("precision", $"{gpu!.Name} (compute capability {gpu.Capability}) has no bf16, which came with {BFloat16Since}.0. Choose fp16, fp32 or auto.");
+            case RunPrecision.Adaptive:
+                reasons.Add("Layers move between FP8, bf16 and fp32, as the spec asks.");
+                return spec.Precision;
             case not RunPrecision.Auto:
                 reasons.Add($"{Name(spec.Precision)}, as the spec asks.");
                 return spec.Precision;
@@ -115,6 +118,10 @@ internal sealed record ComputePlan(
         else if (spec.Optimizer.Name == OptimizerName.Adaptive)
         {
             hindrance = "the adaptive optimiser decides between steps, which a recording would repeat for ever";
+        }
+        else if (spec.Precision == RunPrecision.Adaptive)
+        {
+            hindrance = "adaptive precision moves layers between steps, which a recording would not";
         }
         else if (LanguageNet.WarmsUp(spec.Model))
         {

@@ -113,6 +113,11 @@ internal sealed class TrainingRun : IDisposable
         {
             return TrainerExit.Yielded;
         }
+        if (_step.Layers is not null)
+        {
+            TellCompute();
+        }
+        using var plain = _step.Layers?.Pause();
         var split = _plan.Test ?? _plan.Validation;
         var test = split is null ? [] : _evaluator.Measure(split);
         using var dense = LanguageNet.Dense(_net);
@@ -243,7 +248,17 @@ internal sealed class TrainingRun : IDisposable
     private void TellCompute()
     {
         (_captured, _hindered) = (_step.IsCaptured, _step.Hindrance is not null);
-        IEnumerable<string> more = _step.Hindrance is { } hindrance ? [_recomputation.Reason, $"Steps are not captured after all: {hindrance}"] : [_recomputation.Reason];
+        List<string> more = [_recomputation.Reason];
+        if (_step.Hindrance is { } hindrance)
+        {
+            more.Add($"Steps are not captured after all: {hindrance}");
+        }
+        if (_step.Layers is { } layers)
+        {
+            more.AddRange(layers.Notes);
+            var counts = layers.Layers.CountBy(l => l.Precision).OrderBy(p => p.Key).Select((p, i) => $"{p.Value}{(i == 0 ? " layers" : "")} in {p.Key}");
+            more.Add($"After {_state.Step} steps: {string.Join(", ", counts)}.");
+        }
         _events.Compute(_compute.Record(_captured, _recomputation.Segments, more.Where(r => r.Length > 0)));
     }
 
@@ -275,6 +290,7 @@ internal sealed class TrainingRun : IDisposable
         FlushLosses();
         using var average = _optimizer.UseAverage();
         using var phase = Trace.Phase("evaluation");
+        using var plain = _step.Layers?.Pause();
         var validation = _plan.Validation is { } split ? _evaluator.Measure(split) : [];
         var rate = _adaptive?.Rate ?? NetFactory.Rate(_spec, _state.Step - 1, _plan.TotalSteps);
         if (validation.TryGetValue(Name(MetricName.Loss), out var held))
@@ -282,7 +298,12 @@ internal sealed class TrainingRun : IDisposable
             _adaptive?.ObserveValidation(held);
         }
         var since = _state.History.Count > 0 ? _state.History[^1].Step : 0;
-        var adjustments = _adaptive?.Log.Where(e => e.Step > since).Select(e => e.ToString()).ToArray();
+        string[] adjustments =
+        [
+            .. _adaptive?.Log.Where(e => e.Step > since).Select(e => e.ToString()) ?? [],
+            // The controller counts the steps of this process.
+            .. _step.Layers?.Log.Select(m => m with { Step = m.Step + _resumedFrom }).Where(m => m.Step > since).Select(m => m.ToString()) ?? [],
+        ];
         _state.History.Add(new EpochRecord(_state.Epoch + 1, _state.Step, _state.LossSum / Math.Max(1, _state.LossRows), rate, validation, adjustments is [_, ..] ? adjustments : null));
         Report(validation);
         if (_spec.EarlyStopping is { } early)

@@ -5,6 +5,7 @@ using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Precision;
 using DeepSeek.Engine.Tensors;
+using DeepSeek.Models;
 
 namespace DeepSeek.Trainer;
 
@@ -17,6 +18,7 @@ internal sealed class TrainingStep : IDisposable
     private readonly Objective _objective;
     private readonly Optimizer _optimizer;
     private readonly LossScaler? _scaler;
+    private readonly PrecisionController? _layers;
     private Capture? _capture;
     private double _observed;
 
@@ -24,6 +26,8 @@ internal sealed class TrainingStep : IDisposable
     {
         (_spec, _compute, _net, _objective, _optimizer) = (spec, compute, net, objective, optimizer);
         _scaler = compute.Precision == RunPrecision.Fp16 ? new LossScaler(compute.Device) : null;
+        // A gpt's head is its table of tokens, which no layer multiplies.
+        _layers = compute.Precision == RunPrecision.Adaptive ? new PrecisionController(net, new PrecisionOptions { KeepHigh = net is Gpt ? _ => false : null }) : null;
         _capture = compute.Capture ? new Capture(compute.Device, inputs => Whole(inputs[0], inputs[1])) : null;
     }
 
@@ -35,6 +39,9 @@ internal sealed class TrainingStep : IDisposable
 
     /// <summary>Whether steps are replayed from a recording by now.</summary>
     internal bool IsCaptured => _capture?.Mode == CaptureMode.Replay;
+
+    /// <summary>Who moves layers between precisions, where the plan is adaptive.</summary>
+    internal PrecisionController? Layers => _layers;
 
     /// <summary>State that a later step depends on besides the optimiser's.</summary>
     internal IReadOnlyList<NamedTensor> State => _scaler?.State ?? [];
@@ -75,7 +82,7 @@ internal sealed class TrainingStep : IDisposable
         {
             (_scaler?.Scale(loss) ?? loss).Backward();
         }
-        if (_optimizer is AdaptiveOptimizer)
+        if (_optimizer is AdaptiveOptimizer || _layers is not null)
         {
             _observed += loss.Item();
         }
@@ -90,15 +97,16 @@ internal sealed class TrainingStep : IDisposable
     {
         using var phase = Phase("optimizer");
         (_optimizer as AdaptiveOptimizer)?.Observe(_observed / batches);
+        _layers?.EndStep(_observed / batches);
         _observed = 0;
         _scaler?.Unscale(_optimizer);
         if (batches > 1)
         {
             _optimizer.ScaleGradients(1.0 / batches);
         }
-        if (_spec.GradientClip > 0)
+        if (_spec.ClipNorm > 0)
         {
-            _optimizer.LimitGradients(_spec.GradientClip);
+            _optimizer.LimitGradients(_spec.ClipNorm);
         }
         if (_scaler is not null)
         {
@@ -118,6 +126,7 @@ internal sealed class TrainingStep : IDisposable
     {
         _capture?.Dispose();
         _scaler?.Dispose();
+        _layers?.Dispose();
     }
 
     private MemoryPhases.Phase Phase(string name) => Phases is null ? default : Phases.Enter(name);

@@ -15,6 +15,8 @@ public enum RunPrecision
     [JsonStringEnumMemberName("bf16")] Bf16 = 3,
     /// <summary>float16 products with a scaled loss, float32 norms; GPUs only.</summary>
     [JsonStringEnumMemberName("fp16")] Fp16 = 4,
+    /// <summary>Each linear layer in FP8, bfloat16 or float32 by the ranges seen in it and by the loss; heads and norms stay in float32.</summary>
+    [JsonStringEnumMemberName("adaptive")] Adaptive = 5,
 }
 
 /// <summary>Whether steps are recorded once and replayed.</summary>

@@ -39,8 +39,12 @@ public sealed record RunSpec
     /// <summary>Forward passes whose gradients are averaged into one optimiser step, 1 to 1024.</summary>
     public int GradientAccumulation { get; init; } = 1;
 
-    /// <summary>Largest L2 norm of the whole gradient; 0 leaves gradients alone.</summary>
-    public double GradientClip { get; init; }
+    /// <summary>Largest L2 norm of the whole gradient; 0 leaves gradients alone. Null: 1 for gpt, whose small nets stall at some rates without, else 0.</summary>
+    public double? GradientClip { get; init; }
+
+    /// <summary><see cref="GradientClip"/> with its default; the adaptive optimiser, which clips by itself, has none.</summary>
+    [JsonIgnore]
+    public double ClipNorm => GradientClip ?? (Model.Family == ModelFamily.Gpt && Optimizer.Name != OptimizerName.Adaptive ? 1 : 0);
 
     /// <summary>Ends the run when the validation split stops improving and restores the best weights; null trains all epochs.</summary>
     public EarlyStoppingSpec? EarlyStopping { get; init; }

@@ -99,6 +99,8 @@ public static partial class RunSpecValidator
         }
         faults.Require(spec.Capture != CaptureChoice.On || spec.GradientAccumulation == 1, "capture",
             "A captured step is one forward pass: choose auto or off, or a gradientAccumulation of 1.");
+        faults.Require(spec.Capture != CaptureChoice.On || spec.Precision != RunPrecision.Adaptive, "capture",
+            "Adaptive precision moves layers between steps, which a recording would not: choose auto or off, or another precision.");
     }
 
     private static void ValidateModel(ModelSpec? model, Faults faults)

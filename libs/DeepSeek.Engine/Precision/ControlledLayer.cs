@@ -41,6 +41,9 @@ internal sealed class ControlledLayer : IDisposable
     /// <summary>Whether the net keeps this weight in half precision.</summary>
     private bool IsRounded => _weight.Tensor.Dtype != Dtype.Float32;
 
+    /// <summary>Whether the layer multiplies in the net's own precision for now, unseen.</summary>
+    internal bool Paused { get; set; }
+
     /// <summary>Whether the passes of this step are looked at.</summary>
     internal bool Looking { get; set; }
 
@@ -87,6 +90,10 @@ internal sealed class ControlledLayer : IDisposable
 
     private Tensor Enter(Tensor x)
     {
+        if (Paused)
+        {
+            return default;
+        }
         LinearMode.Current = _mode;
         var (outputs, inputs) = (_weight.Tensor.Size(0), x.Size(-1));
         Shape = (x.Elements / Math.Max(1, inputs), inputs, outputs == inputs ? _weight.Tensor.Size(1) : outputs);

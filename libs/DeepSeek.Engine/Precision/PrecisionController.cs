@@ -84,6 +84,9 @@ public sealed class PrecisionController : IDisposable
         BeginStep();
     }
 
+    /// <summary>Until disposed all layers multiply in the net's own precision: for measuring the net as it will be used.</summary>
+    public IDisposable Pause() => new Suspension(_layers);
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -92,6 +95,19 @@ public sealed class PrecisionController : IDisposable
         {
             layer.Dispose();
         }
+    }
+
+    private sealed class Suspension : IDisposable
+    {
+        private readonly ControlledLayer[] _layers;
+
+        internal Suspension(ControlledLayer[] layers)
+        {
+            _layers = layers;
+            Array.ForEach(layers, l => l.Paused = true);
+        }
+
+        public void Dispose() => Array.ForEach(_layers, l => l.Paused = false);
     }
 
     private void BeginStep()

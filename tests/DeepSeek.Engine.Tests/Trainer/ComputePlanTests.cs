@@ -48,6 +48,15 @@ public sealed class ComputePlanTests
     }
 
     [Fact]
+    public void Decide_AdaptivePrecision_IsNotCaptured()
+    {
+        var plan = ComputePlan.Decide(Spec() with { Precision = RunPrecision.Adaptive }, s_hopper);
+
+        Assert.Equal((RunPrecision.Adaptive, null, false), (plan.Precision, plan.Autocast, plan.Capture));
+        Assert.Contains("between steps", plan.Reasons[^1], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Decide_GpuBeforeBf16_TakesFp16() => Assert.Equal(RunPrecision.Fp16, ComputePlan.Decide(Spec(), s_turing).Precision);
 
     [Fact]
@@ -76,6 +85,7 @@ public sealed class ComputePlanTests
     [InlineData("auto", "fp16", "auto", "precision", "needs a GPU")]
     [InlineData("auto", "auto", "on", "capture", "nothing to record")]
     [InlineData("turing", "bf16", "auto", "precision", "no bf16")]
+    [InlineData("turing", "adaptive", "auto", "precision", "no bf16")]
     public void Decide_WhatTheMachineCannotDo_IsRefusedByField(string device, string precision, string capture, string field, string words)
     {
         var machine = device switch { "cuda:2" => s_hopper, "turing" => s_turing, _ => s_plain };

@@ -29,7 +29,6 @@ public sealed class LanguageModelTests
             Model = s.Model with { Width = 64 },
             Optimizer = s.Optimizer with { LearningRate = 5e-3 },
             Schedule = new ScheduleSpec { Name = ScheduleName.OneCycle },
-            GradientClip = 1,
             EarlyStopping = new EarlyStoppingSpec { Patience = 3, Metric = MetricName.BitsPerByte },
         });
 

@@ -13,9 +13,25 @@ public sealed class RunSpecTests
         var spec = RunSpecJson.Read(Encoding.UTF8.GetBytes(Least), out var faults);
 
         Assert.Empty(faults);
-        Assert.Equal((30, 64, 1, 0.0, 50, 200), (spec!.Epochs, spec.BatchSize, spec.GradientAccumulation, spec.GradientClip, spec.Priority, spec.CheckpointEvery));
+        Assert.Equal((30, 64, 1, 0.0, 50, 200), (spec!.Epochs, spec.BatchSize, spec.GradientAccumulation, spec.ClipNorm, spec.Priority, spec.CheckpointEvery));
         Assert.Equal(OptimizerName.AdamW, spec.Optimizer.Name);
         Assert.Null(spec.EarlyStopping);
+    }
+
+    [Theory]
+    [InlineData(ModelFamily.Gpt, OptimizerName.AdamW, null, 1)]
+    [InlineData(ModelFamily.Gpt, OptimizerName.Sgd, 0.0, 0)]
+    [InlineData(ModelFamily.Gpt, OptimizerName.Adaptive, null, 0)]
+    [InlineData(ModelFamily.TabularMlp, OptimizerName.AdamW, null, 0)]
+    [InlineData(ModelFamily.TabularMlp, OptimizerName.AdamW, 2.0, 2)]
+    public void ClipNorm_LeftOut_IsOneForGptAlone(ModelFamily family, OptimizerName optimizer, double? clip, double expected)
+    {
+        var spec = RunSpecJson.Read(Encoding.UTF8.GetBytes(Least), out _)!;
+
+        spec = spec with { Model = new ModelSpec { Family = family }, Optimizer = new OptimizerSpec { Name = optimizer }, GradientClip = clip };
+
+        Assert.Equal(expected, spec.ClipNorm);
+        Assert.DoesNotContain("clipNorm", Encoding.UTF8.GetString(RunSpecJson.Write(spec)), StringComparison.OrdinalIgnoreCase);
     }
 
     [Fact]

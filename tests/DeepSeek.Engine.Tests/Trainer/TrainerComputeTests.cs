@@ -38,6 +38,31 @@ public sealed class TrainerComputeTests
     }
 
     [Theory]
+    [InlineData("tabular", 1)]
+    [InlineData("text", 1)]
+    [InlineData("tabular", 3)]
+    public void Run_AdaptivePrecision_LearnsAsFloat32DoesAndTellsItsLayers(string kind, int accumulation)
+    {
+        RunSpec On(RunSpec s) => s with { Device = "cpu", GradientAccumulation = accumulation };
+        using var full = Make(kind, On);
+        using var mixed = Make(kind, s => On(s) with { Precision = RunPrecision.Adaptive });
+
+        var (exact, result) = (TrainerRunner.Run(full), TrainerRunner.Run(mixed));
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.NotEqual(Weights(full), Weights(mixed));
+        // As for bf16, in which all layers but the head stay here: a CPU has no products in eight bits.
+        Assert.Equal(Metric(exact, "accuracy"), Metric(result, "accuracy"), 0.04);
+        Assert.Equal(Metric(exact, "loss"), Metric(result, "loss"), 0.05);
+        var compute = result.Of("compute").Last();
+        Assert.Equal(("adaptive", false), (compute.GetProperty("precision").GetString(), compute.GetProperty("captured").GetBoolean()));
+        var reasons = compute.GetProperty("reasons").EnumerateArray().Select(r => r.GetString()!).ToArray();
+        Assert.Contains(reasons, r => r.StartsWith("FP8 is off", StringComparison.Ordinal));
+        // tabularMlp: stem, two in its block, head. gpt: four in each of two blocks; its head shares the table and is no layer.
+        Assert.EndsWith(kind == "tabular" ? "steps: 3 layers in Half, 1 in Float32." : "steps: 8 layers in Half.", reasons[^1], StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("on")]
     [InlineData("budget")]
     public void Run_Checkpointing_GivesTheSameBytes(string how)
