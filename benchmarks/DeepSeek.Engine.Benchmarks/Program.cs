@@ -3,8 +3,9 @@ using DeepSeek.Engine.Benchmarks.Adaptive;
 
 return args switch
 {
-    ["step", var native] => StepBenchmark.Run(native),
+    ["step", var native, .. var place] => StepBenchmark.Run(native, place.Length > 0 ? place[0] : "cpu"),
     ["checkpoint", var rounds] => CheckpointBenchmark.Run(int.Parse(rounds, System.Globalization.CultureInfo.InvariantCulture)),
+    ["fusion", .. var place] => FusionBenchmark.Run(place.Length > 0 ? place[0] : "cpu"),
     ["trace"] => TraceBenchmark.Run(),
     ["fashion", var source, var work] => QuickstartFolders.Fashion(source, work),
     ["breast-cancer", var csv, var work] => QuickstartFolders.BreastCancer(csv, work),
@@ -15,8 +16,9 @@ return args switch
 static int Usage()
 {
     Console.Error.WriteLine("""
-        step <native/bench binary>            times a training step in C# against the same loop in C++
+        step <native/bench binary> [device]   times a training step in C# against the same loop in C++
         checkpoint <rounds>                   memory and time of a GPT's step with blocks computed again
+        fusion [device]                       times training steps with the operators that modules fuse and with plain ones
         trace                                 times a training step without and with a trace
         fashion <folder of IDX files> <work>  writes a trainer's work folder for Fashion-MNIST
         breast-cancer <csv> <work>            writes a trainer's work folder for the breast cancer data

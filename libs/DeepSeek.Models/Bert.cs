@@ -194,9 +194,11 @@ internal sealed class BertLayer : Module
         var (q, k, v) = (Heads(_query.Forward(x)), Heads(_key.Forward(x)), Heads(_value.Forward(x)));
         var y = Sparse is not null ? Sparse.Forward(q, k, v, causal: false, _lengths) : Functional.Attention(q, k, v, _mask, dropout: Training ? _weightDropout : 0);
         y = _join.Forward(y.Transpose(1, 2).Reshape(n, length, width));
-        x = _attentionNorm.Forward(_dropout.Forward(y) + x);
-        y = _narrow.Forward(_widen.Forward(x).Gelu());
-        return scope.Return(_norm.Forward(_dropout.Forward(y) + x));
+        x = Joined(_attentionNorm, y, x);
+        return scope.Return(Joined(_norm, _narrow.Forward(_widen.ForwardGelu(x)), x));
+
+        // The norm's result is the stream here: under autocast it stays float32, as the stream is.
+        Tensor Joined(LayerNorm norm, Tensor branch, Tensor stream) => norm.AddForward(branch.To(stream.Dtype), stream, default, _dropout).Y;
 
         Tensor Heads(Tensor z) => z.Reshape(n, length, _heads, width / _heads).Transpose(1, 2); // [N, H, T, D]
     }

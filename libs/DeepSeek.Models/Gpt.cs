@@ -106,7 +106,7 @@ public sealed class Gpt : Module
         using var scope = TensorScope.Open();
         var x = _tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, 0, ids.Size(1)); // [N, T, width]
         x = _dropout.Forward(x);
-        if (Config.Float32Residual || (Training && x.Device.IsCuda && !Array.Exists(_blocks, b => b.IsWatched)))
+        if (Config.Float32Residual || (Training && !Array.Exists(_blocks, b => b.IsWatched)))
         {
             return scope.Return(FusedBlocks(x));
         }
@@ -150,16 +150,24 @@ public sealed class Gpt : Module
     private static (Tensor Normed, Tensor Sum) Fused(GptBlock block, LayerNorm next, Tensor y, Tensor x, TokenSparseCache? cache = null)
     {
         var late = x.Dtype == Dtype.Float32;
-        var (attended, bias) = cache is not null ? (block.Attention.Extend(y, cache), default)
-            : late ? block.Attention.WithoutBias(y)
-            : (block.Attention.Forward(y), default);
-        (y, x) = block.SecondNorm.AddForward(attended, x, bias);
-        var (widened, narrowBias) = late ? block.BranchWithoutBias(y) : (block.Branch(y), default);
-        return next.AddForward(widened, x, narrowBias);
+        var attended = cache is not null ? new OpenBranch(block.Attention.Extend(y, cache), default, null) : block.Attention.Open(y, late);
+        (y, x) = block.SecondNorm.AddForward(attended.Value, x, attended.Bias, attended.Dropout);
+        var widened = block.Open(y, late);
+        return next.AddForward(widened.Value, x, widened.Bias, widened.Dropout);
     }
 
     /// <summary>int64 ids [N, T] → logits of the next token [N, T, vocabulary].</summary>
     protected override Tensor Compute(Tensor ids) => Functional.Linear(Features(ids), HeadWeight.Tensor);
+}
+
+/// <summary>A branch's value, and what the norm behind it shall do in its own pass: add the last bias (or none), drop elements.</summary>
+internal readonly ref struct OpenBranch(Tensor value, Tensor bias, Dropout? dropout)
+{
+    internal Tensor Value { get; } = value;
+
+    internal Tensor Bias { get; } = bias;
+
+    internal Dropout? Dropout { get; } = dropout;
 }
 
 /// <summary>x + attention(norm(x)), then x + mlp(norm(x)).</summary>
@@ -185,7 +193,7 @@ internal sealed class GptBlock : Module
     {
         using var scope = TensorScope.Open();
         x += Attention.Forward(FirstNorm.Forward(x));
-        return scope.Return(x + Branch(SecondNorm.Forward(x)));
+        return scope.Return(x + _dropout.Forward(Branch(SecondNorm.Forward(x))));
     }
 
     public override bool IsSegment => true;
@@ -199,14 +207,14 @@ internal sealed class GptBlock : Module
     /// <summary>Whether hooks want to see the values that fusion does not make.</summary>
     internal bool IsWatched => IsObserved;
 
-    internal Tensor Branch(Tensor x) => _dropout.Forward(MayJoin(x)
+    private Tensor Branch(Tensor x) => MayJoin(x)
         ? FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, _narrow.Bias)
-        : _narrow.Forward(_widen.Forward(x).GeluTanh())); // [N, T, 4·width] between
+        : _narrow.Forward(_widen.Forward(x).GeluTanh()); // [N, T, 4·width] between
 
-    /// <summary>The same, or where the norm behind it can add the last bias: the value without that, and the bias.</summary>
-    internal (Tensor Value, Tensor Bias) BranchWithoutBias(Tensor x) => MayJoin(x) && _dropout.IsIdentity
-        ? (FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, default), _narrow.Bias)
-        : (Branch(x), default);
+    /// <summary>The branch, its dropout left to the norm behind it, and its last bias too where that is <paramref name="late"/>.</summary>
+    internal OpenBranch Open(Tensor x, bool late) => late && MayJoin(x)
+        ? new(FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, default), _narrow.Bias, _dropout)
+        : new(Branch(x), default, _dropout);
 
     private bool MayJoin(Tensor x) => _widen.MayJoin(x) && _narrow.MayJoin(x);
 }
@@ -245,10 +253,10 @@ internal sealed class GptAttention : Module
         return scope.Return(_join.Forward(Beside(TokenSparse!.Extend(x, parts[0], parts[1], parts[2], cache))));
     }
 
-    /// <summary>The output, or where the norm behind it can add the last bias: the output without that, and the bias.</summary>
-    internal (Tensor Value, Tensor Bias) WithoutBias(Tensor x) => !IsObserved && !Recomputes && _dropout.IsIdentity && _join.MayJoin(x)
-        ? (FusedLinear.Of(Attend(x), _join.Weight), _join.Bias)
-        : (Forward(x), default);
+    /// <summary>The output, its dropout left to the norm behind it, and its last bias too where that is <paramref name="late"/>.</summary>
+    internal OpenBranch Open(Tensor x, bool late) => IsObserved || Recomputes ? new(Forward(x), default, null)
+        : late && _join.MayJoin(x) ? new(FusedLinear.Of(Attend(x), _join.Weight), _join.Bias, _dropout)
+        : new(_join.Forward(Attend(x)), default, _dropout);
 
     protected override Tensor Compute(Tensor x)
     {

@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
@@ -80,6 +81,12 @@ public sealed class Llama : Module
         var length = ids.Size(1);
         var (cosines, sines) = (_cosines.Tensor.Narrow(0, 0, length), _sines.Tensor.Narrow(0, 0, length)); // [T, D]
         var x = _tokens.Forward(ids);
+        if (Rotary.Suits(x))
+        {
+            // The halves of the tables are alike; the operator takes one.
+            var half = cosines.Size(1) / 2;
+            (cosines, sines) = (cosines.Narrow(1, 0, half).Contiguous(), sines.Narrow(1, 0, half).Contiguous()); // [T, D/2]
+        }
         foreach (var layer in _layers)
         {
             x = layer.Forward(x, cosines, sines);
@@ -175,9 +182,8 @@ internal sealed class LlamaLayer : Module
         var query = Rotate(Heads(_query.Forward(normed), _heads)); // [N, H, T, D]
         var key = Rotate(Heads(_key.Forward(normed), _keyHeads)); // [N, K, T, D]
         var y = Functional.Attention(query, key, Heads(_value.Forward(normed), _keyHeads), causal: true);
-        x += _join.Forward(y.Transpose(1, 2).Reshape(n, length, width));
-        normed = _secondNorm.Forward(x);
-        return scope.Return(x + _narrow.Forward(_gate.Forward(normed).Silu() * _widen.Forward(normed)));
+        (normed, x) = _secondNorm.AddForward(_join.Forward(y.Transpose(1, 2).Reshape(n, length, width)), x);
+        return scope.Return(x + _narrow.Forward(FusedActivations.Gated(_gate.Forward(normed), _widen.Forward(normed))));
 
         Tensor Heads(Tensor z, int heads) => z.Reshape(n, length, heads, _headWidth).Transpose(1, 2);
 
@@ -185,6 +191,10 @@ internal sealed class LlamaLayer : Module
         Tensor Rotate(Tensor z)
         {
             var half = _headWidth / 2;
+            if (_cosines.Size(1) == half)
+            {
+                return Rotary.Apply(z, _cosines, _sines);
+            }
             var turned = Tensor.Cat([-z.Narrow(-1, half, half), z.Narrow(-1, 0, half)], -1);
             return z * _cosines + turned * _sines;
         }

@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Export;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Kernels;
@@ -13,6 +14,17 @@ public static class FusedActivations
     /// <param name="bias">[columns], or none.</param>
     /// <param name="byTanh">The tanh form, as in GPT-2; false: the normal distribution itself.</param>
     public static Tensor BiasGelu(Tensor x, Tensor bias = default, bool byTanh = false) => OperatorCall.To(s_biasGelu).Add(x).Add(bias).Add(byTanh).One();
+
+    /// <summary><see cref="SwiGlu"/> where it suits, else by plain operators: for exports and float64.</summary>
+    public static Tensor Gated(Tensor x, Tensor gate)
+    {
+        if (FusedNorm.Computes(x.Dtype) && gate.Dtype == x.Dtype && !OperatorTrace.Recording)
+        {
+            return SwiGlu(x, gate);
+        }
+        using var scope = TensorScope.Open();
+        return scope.Return(x.Silu() * gate);
+    }
 
     /// <summary>x · sigmoid(x) · gate (Shazeer, arXiv 2002.05202), of equal shapes and types.</summary>
     public static Tensor SwiGlu(Tensor x, Tensor gate) => OperatorCall.To(s_swiGlu).Add(x).Add(gate).One();

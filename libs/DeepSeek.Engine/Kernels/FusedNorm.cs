@@ -1,3 +1,5 @@
+using DeepSeek.Engine.Export;
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Kernels;
@@ -11,6 +13,7 @@ public static class FusedNorm
 {
     private static readonly Operator s_dropoutAddNorm = new("deepseek::dropout_add_norm");
     private static readonly Operator s_norm = new("deepseek::norm");
+    private static readonly Operator s_draw = new("randint");
 
     /// <summary>
     /// z = residual + dropout(x + xBias), y = LayerNorm(z) (Ba et al., arXiv 1607.06450) over the last dimension: returns y, of x's
@@ -32,6 +35,20 @@ public static class FusedNorm
     /// <summary>The same with RMSNorm (Zhang and Sennrich, arXiv 1910.07467): y = z / sqrt(mean(z²) + epsilon) · weight.</summary>
     public static (Tensor Y, Tensor Z) DropoutAddRmsNorm(Tensor x, Tensor residual, Tensor weight, double p, double epsilon, long seed, long offset, Tensor rng = default) =>
         OperatorCall.To(s_dropoutAddNorm).Add(x).Add(residual).Add(weight).None().Add(p).Add(epsilon).Add(true).Add(seed).Add(offset).Add(rng).None().Two();
+
+    /// <summary>Whether layers should take these operators for such tensors: types they know, and no export that wants plain ones.</summary>
+    internal static bool Suits(Tensor x, Tensor residual) =>
+        Computes(x.Dtype) && (residual.Dtype == x.Dtype || residual.Dtype == Dtype.Float32) && !OperatorTrace.Recording;
+
+    /// <summary>Whether the fused element-wise kernels compute in a type.</summary>
+    internal static bool Computes(Dtype dtype) => dtype is Dtype.Float32 or Dtype.BFloat16 or Dtype.Float16;
+
+    /// <summary>Seed and offset of a mask, int64 [2] drawn from the generator of x's device: in a captured step each replay draws its own.</summary>
+    internal static Tensor Draw(Tensor x)
+    {
+        Checkpoint.RefuseRandom("Dropout");
+        return OperatorCall.To(s_draw).Add(long.MaxValue).Add([2]).Add(Dtype.Int64).None().Add(x.Device).One();
+    }
 
     /// <summary>LayerNorm over the last dimension, of x's type; weight and bias [columns] or none.</summary>
     public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) =>

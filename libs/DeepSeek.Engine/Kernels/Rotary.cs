@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Export;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Kernels;
@@ -13,6 +14,9 @@ public static class Rotary
     /// <param name="sine">[positions, width / 2], float32.</param>
     /// <param name="interleaved">Pairs (2i, 2i + 1); false: (i, i + width / 2).</param>
     public static Tensor Apply(Tensor x, Tensor cosine, Tensor sine, bool interleaved = false) => OperatorCall.To(s_rotary).Add(x).Add(cosine).Add(sine).Add(interleaved).One();
+
+    /// <summary>Whether a net should turn tensors of x's type by this operator: it knows the type, and no export wants plain ones.</summary>
+    public static bool Suits(Tensor x) => FusedNorm.Computes(x.Dtype) && !OperatorTrace.Recording;
 
     /// <summary>The tables for positions first … first + count − 1: angle position · base^(−2i / width), each [count, width / 2], on the CPU.</summary>
     public static (Tensor Cosine, Tensor Sine) Tables(long first, int count, int width, double @base = 10_000)

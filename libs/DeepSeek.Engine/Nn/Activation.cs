@@ -22,6 +22,10 @@ public enum ActivationKind
 /// <summary>An element-wise non-linearity.</summary>
 public sealed class Activation(ActivationKind kind) : Module
 {
+    internal bool IsPlainGelu => kind is ActivationKind.Gelu or ActivationKind.GeluTanh && !IsObserved && !Recomputes;
+
+    internal bool IsTanhForm => kind == ActivationKind.GeluTanh;
+
     internal bool IsPlainRelu => kind == ActivationKind.Relu && !IsObserved && !Recomputes;
 
     /// <inheritdoc/>

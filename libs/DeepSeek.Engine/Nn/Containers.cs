@@ -29,6 +29,13 @@ public sealed class Sequential : Module
                 i++;
                 continue;
             }
+            // So does a linear layer with its bias and GELU.
+            if (_modules[i] is Linear linear && i + 1 < _modules.Length && _modules[i + 1] is Activation { IsPlainGelu: true } gelu)
+            {
+                x = linear.ForwardGelu(x, gelu.IsTanhForm);
+                i++;
+                continue;
+            }
             x = _modules[i].Forward(x);
         }
         return x;

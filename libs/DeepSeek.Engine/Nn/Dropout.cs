@@ -11,6 +11,9 @@ public sealed class Dropout(double p) : Module
     /// <summary>Whether it lets everything through as things are, and nobody looks.</summary>
     public bool IsIdentity => (!Training || Probability <= 0) && !IsObserved;
 
+    /// <summary>Share of elements zeroed now.</summary>
+    internal double Share => Training ? Math.Max(0, Probability) : 0;
+
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor x) => Training && Probability > 0 ? Functional.Dropout(x, Probability, true) : x;
+    protected override Tensor Compute(Tensor x) => Share > 0 ? Functional.Dropout(x, Share, true) : x;
 }

@@ -24,11 +24,24 @@ public sealed class LayerNorm : Module
     public TensorHandle Bias { get; }
 
     /// <summary>
-    /// z = residual + x and y = this norm of z, in one pass over memory and with one pass back; both of x's shape. A linear layer may leave its
-    /// bias [features] to this pass, which then adds it to x.
+    /// z = residual + dropout(x + xBias), of the residual's type, and y = this norm of z; both of x's shape. One pass over memory and one back, unless
+    /// a hook looks between, an export wants plain operators, or the types are others than the kernel's. y has x's type then.
     /// </summary>
-    public (Tensor Y, Tensor Z) AddForward(Tensor x, Tensor residual, Tensor xBias = default) =>
-        FusedNorm.DropoutAddLayerNorm(x, residual, Weight.Tensor, Bias.Tensor, 0, _epsilon, 0, 0, default, xBias);
+    /// <param name="x">A branch's output [.., features].</param>
+    /// <param name="residual">The stream it is added to, of x's type or float32.</param>
+    /// <param name="xBias">The bias [features] of the linear layer that made x without it, or none.</param>
+    /// <param name="dropout">The layer whose share of x is dropped, or null.</param>
+    public (Tensor Y, Tensor Z) AddForward(Tensor x, Tensor residual, Tensor xBias = default, Dropout? dropout = null)
+    {
+        if (ResidualAdd.IsPlain(this, dropout, x, residual))
+        {
+            var z = ResidualAdd.Of(x, residual, xBias, dropout);
+            return (Forward(z), z);
+        }
+        using var range = EnterTrace();
+        var p = dropout?.Share ?? 0;
+        return FusedNorm.DropoutAddLayerNorm(x, residual, Weight.Tensor, Bias.Tensor, p, _epsilon, 0, 0, p > 0 ? FusedNorm.Draw(x) : default, xBias);
+    }
 
     /// <inheritdoc/>
     protected override bool KeepsPrecision => true;

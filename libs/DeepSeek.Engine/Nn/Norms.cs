@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Nn;
@@ -16,6 +17,19 @@ public sealed class RmsNorm : Module
 
     /// <summary>Scale.</summary>
     public TensorHandle Weight { get; }
+
+    /// <summary>z = residual + dropout(x) and y = this norm of z, as <see cref="LayerNorm.AddForward"/>.</summary>
+    public (Tensor Y, Tensor Z) AddForward(Tensor x, Tensor residual, Dropout? dropout = null)
+    {
+        if (ResidualAdd.IsPlain(this, dropout, x, residual))
+        {
+            var z = ResidualAdd.Of(x, residual, default, dropout);
+            return (Forward(z), z);
+        }
+        using var range = EnterTrace();
+        var p = dropout?.Share ?? 0;
+        return FusedNorm.DropoutAddRmsNorm(x, residual, Weight.Tensor, p, _epsilon, 0, 0, p > 0 ? FusedNorm.Draw(x) : default);
+    }
 
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor x) => Functional.RmsNorm(x, Weight.Tensor, _epsilon);

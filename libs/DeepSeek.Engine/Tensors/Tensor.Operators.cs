@@ -110,6 +110,9 @@ public readonly partial struct Tensor
     /// <summary>Copies to a device and an element type; the tensor itself when it has both already.</summary>
     public Tensor To(Device device, Dtype dtype) => OperatorCall.To(Operators.ToDevice).Add(this).Add(device).Add(dtype).Add(device.IsCuda).One(); // the CPU would read before the copy has come
 
+    /// <summary>The same values one after the other in memory; the tensor itself when they lie so already.</summary>
+    public Tensor Contiguous() => OperatorCall.To(Operators.Contiguous).Add(this).Add(0L).One();
+
     /// <summary>The same values laid out as [N, H, W, C] in memory, as convolutions on tensor cores want [N, C, H, W].</summary>
     public Tensor ChannelsLast() => OperatorCall.To(Operators.Contiguous).Add(this).Add(2L).One();
 
