@@ -73,6 +73,12 @@ ds_status ds_cuda_device_info(int32_t device, ds_cuda_device* info) noexcept {
     info->total_memory = static_cast<int64_t>(total);
     info->free_memory = static_cast<int64_t>(free);
     info->l2_cache = properties.l2CacheSize;
+    info->threads = properties.maxThreadsPerMultiProcessor;
+    info->blocks = properties.maxBlocksPerMultiProcessor;
+    info->registers = properties.regsPerMultiprocessor;
+    info->shared_memory = static_cast<int32_t>(properties.sharedMemPerMultiprocessor);
+    info->reserved_shared = static_cast<int32_t>(properties.reservedSharedMemPerBlock);
+    info->unused = 0;
     std::memset(info->name, 0, sizeof info->name);
     const std::string name(properties.name);
     name.copy(info->name, sizeof info->name - 1);

@@ -16,6 +16,10 @@ thread_local struct {
   Log* log = nullptr;
 } last;
 
+// An event's number among those of all threads' logs; 0 is none.
+constexpr int kEventBits = 32;
+uint64_t owner_of(uint64_t log, int64_t event) { return (log << kEventBits) + static_cast<uint64_t>(event) + 1; }
+
 // The tensor of counts among a sparse attention's arguments, by its place.
 int list_counts(const char* name) {
   if (std::strcmp(name, "deepseek::gather_attention") == 0) return 4;
@@ -27,7 +31,11 @@ int list_counts(const char* name) {
 }  // namespace
 
 Recorder::Recorder(const ds_trace_options& options, c10::MemoryReportingInfoBase* around)
-    : options_(options), around_(around), id_(next_id.fetch_add(1)), start_(std::chrono::steady_clock::now()), clock_(options.device != 0 ? std::make_unique<DeviceClock>() : nullptr) {}
+    : options_(options), around_(around), id_(next_id.fetch_add(1)), start_(std::chrono::steady_clock::now()) {
+  std::string why;
+  if (options.device == 1) kernel_log_ = KernelLog::start(why);
+  if (options.device != 0 && kernel_log_ == nullptr) clock_ = std::make_unique<DeviceClock>();
+}
 
 Recorder* Recorder::current() noexcept {
   return dynamic_cast<Recorder*>(c10::ThreadLocalDebugInfo::get(c10::DebugInfoKind::PROFILER_STATE));
@@ -44,6 +52,7 @@ Log& Recorder::log() {
     if (last.log == nullptr) {
       last.log = &logs_.emplace_back();
       last.log->thread = thread;
+      last.log->number = logs_.size() - 1;
     }
     last.recorder = id_;
   }
@@ -93,6 +102,7 @@ void Recorder::begin(int32_t kind, const char* name, const at::RecordFunction* f
     }
   }
   if (clock_ != nullptr && kind <= DS_TRACE_BACKWARD) log.marks.push_back({frame.event, {clock_->mark(), nullptr}});
+  if (kernel_log_ != nullptr) kernel_log_->push(owner_of(log.number, frame.event));
   // Last, so that the recorder's own work falls outside.
   event.begin = now();
 }
@@ -107,6 +117,7 @@ void Recorder::end(Log& log, const at::RecordFunction* function) {
   }
   if (frame.event < 0) return;
   auto& event = log.events[static_cast<size_t>(frame.event)];
+  if (kernel_log_ != nullptr) kernel_log_->pop();
   event.end = ended;
   event.peak = frame.highest - frame.at_begin;
   if (clock_ != nullptr && event.kind <= DS_TRACE_BACKWARD) {
@@ -142,19 +153,60 @@ void Recorder::gather(Log& log) {
   }
   for (const auto& [event, blocks] : log.lists) log.events[static_cast<size_t>(event)].work = blocks.sum().item<int64_t>();
   log.lists.clear();
-  const auto offset = static_cast<int32_t>(events.size());
+  log.offset = events.size();
   for (auto event : log.events) {
-    if (event.parent >= 0) event.parent += offset;
+    if (event.parent >= 0) event.parent += static_cast<int32_t>(log.offset);
     event.thread = static_cast<int32_t>(log.thread);
     events.push_back(event);
   }
   log.events = {};
 }
 
+// An event's device time is that of all work asked for while it was open.
+void Recorder::gather_kernels() {
+  const auto zero = std::chrono::duration_cast<std::chrono::nanoseconds>(start_.time_since_epoch()).count();
+  for (auto& activity : kernel_log_->finish()) {
+    ds_trace_kernel kernel{};
+    kernel.begin = activity.begin - zero;
+    kernel.end = activity.end - zero;
+    // Work that was asked for before the trace.
+    if (kernel.begin < 0) continue;
+    kernel.bytes = activity.bytes;
+    kernel.signature = intern(activity.name);
+    kernel.kind = activity.kind;
+    kernel.stream = activity.stream;
+    kernel.replayed = activity.replayed ? 1 : 0;
+    kernel.registers = activity.registers;
+    kernel.static_shared = activity.static_shared;
+    kernel.dynamic_shared = activity.dynamic_shared;
+    kernel.cluster = activity.cluster;
+    std::copy(activity.grid, activity.grid + 3, kernel.grid);
+    std::copy(activity.block, activity.block + 3, kernel.block);
+    kernel.event = -1;
+    if (activity.owner != 0) {
+      const auto owner = activity.owner - 1;
+      const auto log = static_cast<size_t>(owner >> kEventBits);
+      if (log < logs_.size()) kernel.event = static_cast<int32_t>(logs_[log].offset + (owner & 0xffffffffu));
+    }
+    for (auto around = kernel.event; around >= 0; around = events[static_cast<size_t>(around)].parent) {
+      auto& event = events[static_cast<size_t>(around)];
+      const auto begin = static_cast<double>(kernel.begin), end = static_cast<double>(kernel.end);
+      event.device_begin = std::isnan(event.device_begin) ? begin : std::min(event.device_begin, begin);
+      event.device_end = std::isnan(event.device_end) ? end : std::max(event.device_end, end);
+    }
+    kernels.push_back(kernel);
+  }
+}
+
 void Recorder::finish() {
+  // What the device still works on belongs to the traced time.
+  if (options_.device != 0) DeviceClock::wait();
   counts.duration = now();
-  if (clock_ != nullptr) clock_->wait();
   for (auto& log : logs_) gather(log);
+  if (kernel_log_ != nullptr) gather_kernels();
+  counts.kernels_known = kernel_log_ != nullptr ? 1 : 0;
+  counts.kernels = static_cast<int64_t>(kernels.size());
+  kernel_log_.reset();
   counts.events = static_cast<int64_t>(events.size());
   counts.signatures = static_cast<int32_t>(signatures.size());
   counts.dropped = dropped_.load();

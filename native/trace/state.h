@@ -4,6 +4,7 @@
 #include "../src/guard.h"
 
 #include "deepseek/trace.h"
+#include "kernels.h"
 
 #include <ATen/record_function.h>
 #include <c10/core/Allocator.h>
@@ -29,7 +30,7 @@ class DeviceClock {
   DeviceClock& operator=(const DeviceClock&) = delete;
   void* mark() noexcept;              // an event on the current stream; null when it cannot be had
   double nanoseconds(void* mark);     // since the clock was made; NaN for null. After wait().
-  void wait();
+  static void wait();  // until the device has done all its work
 
  private:
   struct Marks;
@@ -45,6 +46,8 @@ struct Frame {
 
 struct Log {
   uint64_t thread = 0;
+  uint64_t number = 0;  // among the logs
+  size_t offset = 0;    // of its events among all, at the end
   std::vector<ds_trace_event> events;
   std::deque<Frame> frames;  // frames[0 .. depth); never moved, so that texts keep their memory
   size_t depth = 0;
@@ -72,6 +75,7 @@ class Recorder : public c10::MemoryReportingInfoBase {
   ds_trace_counts counts{};
   std::vector<ds_trace_event> events;
   std::vector<std::string> signatures;
+  std::vector<ds_trace_kernel> kernels;
 
  private:
   Log& log();
@@ -80,6 +84,7 @@ class Recorder : public c10::MemoryReportingInfoBase {
   void end(Log& log, const at::RecordFunction* function);
   void note(int64_t size);
   void gather(Log& log);
+  void gather_kernels();
 
   // Reporters do not stack in libtorch: the one that was there before is told too.
   template <class Total>
@@ -93,7 +98,8 @@ class Recorder : public c10::MemoryReportingInfoBase {
   c10::MemoryReportingInfoBase* const around_;
   const uint64_t id_;
   const std::chrono::steady_clock::time_point start_;
-  std::unique_ptr<DeviceClock> clock_;
+  std::unique_ptr<KernelLog> kernel_log_;
+  std::unique_ptr<DeviceClock> clock_;  // where there is no kernel log
   std::mutex mutex_;
   std::deque<Log> logs_;
   std::unordered_map<std::string, int32_t> numbers_;

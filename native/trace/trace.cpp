@@ -93,6 +93,14 @@ ds_status ds_trace_events(ds_trace trace, ds_trace_event* events, int64_t capaci
   });
 }
 
+ds_status ds_trace_kernels(ds_trace trace, ds_trace_kernel* kernels, int64_t capacity) noexcept {
+  return guard("ds_trace_kernels", [&] {
+    const auto& all = stopped(trace).kernels;
+    require(capacity == static_cast<int64_t>(all.size()) && (kernels != nullptr || capacity == 0), "there is not exactly room for all kernels");
+    std::memcpy(static_cast<void*>(kernels), all.data(), all.size() * sizeof(ds_trace_kernel));
+  });
+}
+
 ds_status ds_trace_signature(ds_trace trace, int32_t signature, char* text, int64_t capacity, int64_t* length) noexcept {
   return guard("ds_trace_signature", [&] {
     const auto& all = stopped(trace).signatures;

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using DeepSeek.Engine.Native;
+using DeepSeek.Engine.Profiling;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Cuda;
@@ -11,7 +12,8 @@ namespace DeepSeek.Engine.Cuda;
 /// <param name="TotalMemory">Bytes.</param>
 /// <param name="FreeMemory">Bytes that no process holds.</param>
 /// <param name="L2Cache">Bytes.</param>
-public sealed record CudaDeviceInfo(string Name, Version Capability, int Multiprocessors, long TotalMemory, long FreeMemory, long L2Cache);
+/// <param name="Limits">What its multiprocessors hold.</param>
+public sealed record CudaDeviceInfo(string Name, Version Capability, int Multiprocessors, long TotalMemory, long FreeMemory, long L2Cache, MultiprocessorLimits Limits);
 
 /// <summary>What libtorch's allocator holds on a GPU, in bytes but for the counts.</summary>
 /// <param name="Allocated">In tensors.</param>
@@ -46,7 +48,8 @@ public static unsafe class CudaDevice
         NativeCudaDevice info;
         info.Size = (uint)sizeof(NativeCudaDevice);
         NativeMethods.Check(NativeMethods.ds_cuda_device_info(device, &info));
-        return new CudaDeviceInfo(Marshal.PtrToStringUTF8((nint)info.Name) ?? "", new Version(info.Major, info.Minor), info.Multiprocessors, info.TotalMemory, info.FreeMemory, info.L2Cache);
+        return new CudaDeviceInfo(Marshal.PtrToStringUTF8((nint)info.Name) ?? "", new Version(info.Major, info.Minor), info.Multiprocessors, info.TotalMemory, info.FreeMemory, info.L2Cache,
+            new MultiprocessorLimits(info.Multiprocessors, info.Threads, info.Blocks, info.Registers, info.SharedMemory, info.ReservedShared));
     }
 
     /// <summary>Memory now and at its peak.</summary>

@@ -110,6 +110,7 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int ds_trace_stop(nint trace);
     [LibraryImport(Library)] internal static partial int ds_trace_free(nint trace);
     [LibraryImport(Library)] internal static partial int ds_trace_count(nint trace, NativeTraceCounts* counts);
+    [LibraryImport(Library)] internal static partial int ds_trace_kernels(nint trace, NativeTraceKernel* kernels, long capacity);
     [LibraryImport(Library)] internal static partial int ds_trace_events(nint trace, NativeTraceEvent* events, long capacity);
     [LibraryImport(Library)] internal static partial int ds_trace_signature(nint trace, int signature, byte* text, long capacity, long* length);
     [LibraryImport(Library)] internal static partial int ds_trace_begin(int kind, byte* name);

@@ -85,6 +85,12 @@ internal unsafe struct NativeCudaDevice
     internal long TotalMemory;
     internal long FreeMemory;
     internal long L2Cache;
+    internal int Threads;
+    internal int Blocks;
+    internal int Registers;
+    internal int SharedMemory;
+    internal int ReservedShared;
+    internal int Unused;
     internal fixed byte Name[NameLength];
 }
 

@@ -45,5 +45,27 @@ internal struct NativeTraceCounts
     internal long Duration;
     internal long Peak;
     internal int Thread;
+    internal int KernelsKnown;
+    internal long Kernels;
+}
+
+/// <summary>Twin of ds_trace_kernel.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct NativeTraceKernel
+{
+    internal long Begin;
+    internal long End;
+    internal long Bytes;
+    internal int Event;
+    internal int Signature;
+    internal int Kind;
+    internal int Stream;
+    internal int Replayed;
+    internal int Registers;
+    internal int StaticShared;
+    internal int DynamicShared;
+    internal int Cluster;
+    internal fixed int Grid[3];
+    internal fixed int Block[3];
     internal int Unused;
 }

@@ -42,11 +42,14 @@ public sealed record Bottleneck(
     // Below this share of the roof the work does not explain the time.
     private const double FarBelow = 0.05;
 
+    private const int Longest = 96;
+
     internal static Bottleneck Of(TraceTree tree, DeviceCeilings ceilings)
     {
         var call = ceilings.CallSeconds * 1e9;
         var times = Enum.GetValues<BottleneckKind>().ToDictionary(k => k, _ => 0.0);
-        var groups = new Dictionary<BottleneckKind, List<(int Event, double Time, double? Roof)>>();
+        var groups = new Dictionary<BottleneckKind, List<Part>>();
+        var replayed = (tree.Kernels ?? []).Where(k => k.Replayed && k.Event >= 0).ToLookup(k => k.Event);
         for (var i = 0; i < tree.Events.Count; i++)
         {
             var e = tree.Events[i];
@@ -54,24 +57,47 @@ public sealed record Bottleneck(
             {
                 times[BottleneckKind.Data] += tree.Self[i];
             }
-            times[tree.Gap[i] > LongGap * call ? BottleneckKind.Host : BottleneckKind.Launch] += tree.Gap[i];
-            if (tree.Unit[i])
+            if (tree.Unit[i] && replayed.Contains(i))
+            {
+                foreach (var kernel in replayed[i])
+                {
+                    Add(LooksArithmetic(kernel) ? BottleneckKind.Compute : BottleneckKind.Memory, new Part(i, kernel.Name, kernel.Time, null));
+                }
+            }
+            else if (tree.Unit[i])
             {
                 var (kind, roof) = Classify(tree, i, ceilings, call);
-                times[kind] += tree.Time(i);
-                (groups.TryGetValue(kind, out var list) ? list : groups[kind] = []).Add((i, tree.Time(i), roof));
+                Add(kind, new Part(i, e.Name, tree.Time(i), roof));
             }
             else if (e.IsWork && tree.IsComposite(i) && !tree.DeviceTimed && !Covered(tree, i))
             {
                 times[BottleneckKind.Launch] += tree.Self[i];
             }
         }
+        foreach (var gap in tree.Gaps)
+        {
+            times[gap > LongGap * call ? BottleneckKind.Host : BottleneckKind.Launch] += gap;
+        }
         times[tree.Tail > LongGap * call ? BottleneckKind.Host : BottleneckKind.Launch] += tree.Tail;
         var whole = Math.Max(1, Math.Max(tree.Duration, times.Values.Sum()));
         var shares = times.ToDictionary(t => t.Key, t => t.Value / whole);
         var largest = shares.MaxBy(s => s.Value).Key;
         return Describe(tree, largest, shares, groups.GetValueOrDefault(largest) ?? [], ceilings);
+
+        void Add(BottleneckKind kind, Part part)
+        {
+            times[kind] += part.Time;
+            (groups.TryGetValue(kind, out var list) ? list : groups[kind] = []).Add(part);
+        }
     }
+
+    // Of a replayed graph names alone are known: those of matrix products, convolutions and attention, as libraries call them.
+    private static bool LooksArithmetic(TraceKernel kernel) =>
+        kernel.Kind == DeviceWorkKind.Kernel && Array.Exists(s_arithmetic, word => kernel.Name.Contains(word, StringComparison.OrdinalIgnoreCase));
+
+    private static readonly string[] s_arithmetic = ["gemm", "nvjet", "cutlass", "xmma", "wgmma", "fprop", "dgrad", "wgrad", "convolve", "fmha", "sdpa", "flash", "attention", "bgrad"];
+
+    private readonly record struct Part(int Event, string Name, double Time, double? Roof);
 
     private static bool Covered(TraceTree tree, int index)
     {
@@ -98,28 +124,33 @@ public sealed record Bottleneck(
     }
 
     private static Bottleneck Describe(
-        TraceTree tree, BottleneckKind kind, Dictionary<BottleneckKind, double> shares, List<(int Event, double Time, double? Roof)> units, DeviceCeilings ceilings)
+        TraceTree tree, BottleneckKind kind, Dictionary<BottleneckKind, double> shares, List<Part> units, DeviceCeilings ceilings)
     {
-        var top = units.GroupBy(u => (tree.Events[u.Event].Name, tree.Phase[u.Event])).MaxBy(g => g.Sum(u => u.Time));
+        var top = units.GroupBy(u => (u.Name, Phase: PhaseOf(tree, u))).MaxBy(g => g.Sum(u => u.Time));
         var module = top?.Select(u => tree.Module(u.Event)).Distinct().ToList() is [var only] ? only : null;
         var roof = top is null || top.Any(u => u.Roof is null) ? null : top.Sum(u => u.Roof) / top.Sum(u => u.Time);
         var calls = Enumerable.Range(0, tree.Events.Count).Count(i => tree.Unit[i]);
-        var subject = top is null ? null : $"{Short(top.Key.Name)} in the {top.Key.Item2} pass{(module is null ? "" : $" of {module}")}";
+        var subject = top is null ? null : $"{Short(top.Key.Name)} in the {top.Key.Phase}{(module is null ? "" : $" of {module}")}";
         var part = top is null ? 0 : top.Sum(u => u.Time) / Math.Max(1.0, tree.Duration);
         var share = Percent(shares[kind]);
         var sentence = kind switch
         {
-            BottleneckKind.Compute => $"Compute-bound: {share} of the time is arithmetic; {subject} takes {Percent(part)} at {Percent(roof ?? 0)} of the roof. Lower precision or fewer operations help.",
-            BottleneckKind.Memory => $"Memory-bound: {share} of the time moves data; {subject} takes {Percent(part)} at {Percent(roof ?? 0)} of the roof. Fused operators or smaller element types help.",
+            BottleneckKind.Compute => $"Compute-bound: {share} of the time is arithmetic; {subject} takes {Percent(part)}{At(roof)}. Lower precision or fewer operations help.",
+            BottleneckKind.Memory => $"Memory-bound: {share} of the time moves data; {subject} takes {Percent(part)}{At(roof)}. Fused operators or smaller element types help.",
             BottleneckKind.Launch => $"Launch-bound: {share} of the time goes into calling {calls} operators, of which each costs about {Microseconds(ceilings.CallSeconds)} before it does anything. Larger batches, fused operators or Capture help.",
             BottleneckKind.Data => $"Data-bound: {share} of the time waits for batches. Faster preparation or storage, or more batches prepared ahead, help; a faster device does not.",
             BottleneckKind.Host => $"Host-bound: {share} of the time passes in the program between operators. Move that work out of the step or onto another thread.",
             _ => $"Inefficient: {share} of the time is in operators whose work does not explain it; {subject} takes {Percent(part)}{(roof is null ? ", its work is not known" : $" at {Percent(roof.Value)} of the roof")}. Another algorithm or layout helps.",
         };
-        return new Bottleneck(kind, shares[kind], top?.Key.Name, top?.Key.Item2, module, roof, shares, sentence);
+        return new Bottleneck(kind, shares[kind], top?.Key.Name, top is null ? null : tree.Phase[top.First().Event], module, roof, shares, sentence);
     }
 
-    internal static string Short(string name) => name.StartsWith("aten::", StringComparison.Ordinal) ? name[6..] : name;
+    private static string PhaseOf(TraceTree tree, Part part) => part.Name == tree.Events[part.Event].Name ? $"{tree.Phase[part.Event]} pass" : "replayed graph";
+
+    private static string At(double? roof) => roof is { } known ? $" at {Percent(known)} of the roof" : "";
+
+    // Kernels' names have all template arguments.
+    internal static string Short(string name) => name.StartsWith("aten::", StringComparison.Ordinal) ? name[6..] : name.Length <= Longest ? name : name[..Longest] + "…";
 
     private static string Percent(double share) => (100 * share).ToString(share is > 0 and < 0.0095 ? "F1" : "F0", CultureInfo.InvariantCulture) + " %";
 

@@ -21,7 +21,7 @@ public static class ChromeTrace
         {
             Name(json, "thread_name", Host, thread, string.Create(CultureInfo.InvariantCulture, $"thread {thread}"));
         }
-        if (report.Tree.DeviceTimed)
+        if (report.Tree.DeviceTimed || report.Tree.Kernels is not null)
         {
             Name(json, "process_name", Accelerator, 0, report.Device);
         }
@@ -30,10 +30,18 @@ public static class ChromeTrace
             var e = report.Events[i];
             Complete(json, report, i, Host, e.Thread, e.Begin, e.End);
             // Events inside a unit of work would lie over it.
-            if (report.Tree.Unit[i] && e.DeviceBegin is { } begin)
+            if (report.Tree.Kernels is null && report.Tree.Unit[i] && e.DeviceBegin is { } begin)
             {
                 Complete(json, report, i, Accelerator, 0, begin, e.DeviceEnd!.Value);
             }
+        }
+        foreach (var stream in (report.Tree.Kernels ?? []).Select(k => k.Stream).Distinct())
+        {
+            Name(json, "thread_name", Accelerator, stream, string.Create(CultureInfo.InvariantCulture, $"stream {stream}"));
+        }
+        foreach (var kernel in report.Tree.Kernels ?? [])
+        {
+            Kernel(json, report, kernel);
         }
         for (var i = 0; i < report.StepEnds.Count; i++)
         {
@@ -75,6 +83,38 @@ public static class ChromeTrace
         if (e.Allocated > 0)
         {
             json.WriteNumber("allocated", e.Allocated);
+        }
+        json.WriteEndObject();
+        json.WriteEndObject();
+    }
+
+    private static void Kernel(Utf8JsonWriter json, TraceReport report, TraceKernel kernel)
+    {
+        json.WriteStartObject();
+        json.WriteString("name", kernel.Name);
+        json.WriteString("cat", kernel.Kind.ToString().ToLowerInvariant());
+        json.WriteString("ph", "X");
+        Place(json, Accelerator, kernel.Stream, kernel.Begin);
+        json.WriteNumber("dur", kernel.Time / 1000);
+        json.WriteStartObject("args");
+        if (kernel.Event >= 0)
+        {
+            json.WriteString("operator", report.Events[kernel.Event].Name);
+        }
+        if (kernel.Bytes > 0)
+        {
+            json.WriteNumber("bytes", kernel.Bytes);
+        }
+        if (kernel.Launch is { } launch)
+        {
+            json.WriteString("grid", string.Create(CultureInfo.InvariantCulture, $"{launch.GridX} {launch.GridY} {launch.GridZ}"));
+            json.WriteString("block", string.Create(CultureInfo.InvariantCulture, $"{launch.BlockX} {launch.BlockY} {launch.BlockZ}"));
+            json.WriteNumber("registers", launch.Registers);
+            json.WriteNumber("shared memory", launch.SharedMemory);
+            if (report.Limits is { } limits)
+            {
+                json.WriteNumber("occupancy", limits.Occupancy(launch));
+            }
         }
         json.WriteEndObject();
         json.WriteEndObject();

@@ -97,9 +97,12 @@ public sealed unsafe class Trace : IDisposable
         {
             var counts = new NativeTraceCounts { Size = (uint)sizeof(NativeTraceCounts) };
             NativeMethods.Check(NativeMethods.ds_trace_count(_native, &counts));
-            var events = Events(counts);
+            var signatures = Signatures(counts);
+            var kernels = Kernels(counts, signatures);
+            var events = Events(counts, signatures, kernels);
             var ceilings = _options.Ceilings ?? RoofMeasurement.Of(_options.Device, events);
-            return new TraceReport(events, counts.Thread, counts.Duration, [.. _steps], ceilings, _options.Device.ToString(), counts.Dropped, _options.Memory ? counts.Peak : null);
+            return new TraceReport(events, counts.Thread, counts.Duration, [.. _steps], ceilings, _options.Device.ToString(), counts.Dropped, _options.Memory ? counts.Peak : null,
+                kernels, MultiprocessorLimits.Of(_options.Device));
         }
         finally
         {
@@ -184,7 +187,7 @@ public sealed unsafe class Trace : IDisposable
         _native = 0;
     }
 
-    private TraceEvent[] Events(NativeTraceCounts counts)
+    private (string Name, OperatorSignature? Signature)[] Signatures(NativeTraceCounts counts)
     {
         var signatures = new (string Name, OperatorSignature? Signature)[counts.Signatures];
         for (var i = 0; i < signatures.Length; i++)
@@ -192,12 +195,52 @@ public sealed unsafe class Trace : IDisposable
             var text = Signature(i);
             signatures[i] = text.Contains('|', StringComparison.Ordinal) && OperatorSignature.Parse(text) is var parsed ? (parsed.Name, parsed) : (text, null);
         }
+        return signatures;
+    }
+
+    // Null where the device's work was not recorded one by one.
+    private TraceKernel[]? Kernels(NativeTraceCounts counts, (string Name, OperatorSignature?)[] signatures)
+    {
+        if (counts.KernelsKnown == 0)
+        {
+            return null;
+        }
+        var native = new NativeTraceKernel[counts.Kernels];
+        fixed (NativeTraceKernel* kernels = native)
+        {
+            NativeMethods.Check(NativeMethods.ds_trace_kernels(_native, kernels, native.Length));
+        }
+        return Array.ConvertAll(native, k => new TraceKernel
+        {
+            Kind = (DeviceWorkKind)k.Kind,
+            Name = signatures[k.Signature].Name,
+            Begin = k.Begin,
+            End = k.End,
+            Event = k.Event,
+            Stream = k.Stream,
+            Replayed = k.Replayed != 0,
+            Bytes = k.Bytes,
+            Launch = (DeviceWorkKind)k.Kind != DeviceWorkKind.Kernel ? null
+                : new KernelLaunch(k.Grid[0], k.Grid[1], k.Grid[2], k.Block[0], k.Block[1], k.Block[2], k.Registers, k.StaticShared + k.DynamicShared, k.Cluster),
+        });
+    }
+
+    private TraceEvent[] Events(NativeTraceCounts counts, (string Name, OperatorSignature? Signature)[] signatures, TraceKernel[]? kernels)
+    {
         var native = new NativeTraceEvent[counts.Events];
         fixed (NativeTraceEvent* events = native)
         {
             NativeMethods.Check(NativeMethods.ds_trace_events(_native, events, native.Length));
         }
-        return Array.ConvertAll(native, e => new TraceEvent
+        var work = new double[native.Length];
+        foreach (var kernel in kernels ?? [])
+        {
+            for (var around = kernel.Event; around >= 0; around = native[around].Parent)
+            {
+                work[around] += kernel.Time;
+            }
+        }
+        return [.. native.Select((e, i) => new TraceEvent
         {
             Kind = (TraceEventKind)e.Kind,
             Name = signatures[e.Signature].Name,
@@ -214,7 +257,8 @@ public sealed unsafe class Trace : IDisposable
             Freed = e.Freed,
             Peak = e.Peak,
             Listed = e.Work,
-        });
+            DeviceWork = kernels is null ? null : work[i],
+        })];
     }
 
     private string Signature(int index)

@@ -76,7 +76,10 @@ public sealed record TraceEvent
     [JsonIgnore]
     public long HostTime => End - Begin;
 
-    /// <summary>Time between its marks on the device, in nanoseconds.</summary>
+    /// <summary>Nanoseconds of the device's work that was asked for while it was open; null where that work was not recorded one by one.</summary>
+    public double? DeviceWork { get; init; }
+
+    /// <summary>Its work's time on the device, or else that between its marks there, in nanoseconds.</summary>
     [JsonIgnore]
-    public double? DeviceTime => DeviceEnd - DeviceBegin;
+    public double? DeviceTime => DeviceWork ?? DeviceEnd - DeviceBegin;
 }

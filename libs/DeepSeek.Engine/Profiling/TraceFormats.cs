@@ -53,6 +53,9 @@ public sealed record TraceDocument
     /// <summary>By operator, phase, element type and shapes.</summary>
     public required IReadOnlyList<OperatorStats> ByShape { get; init; }
 
+    /// <summary>By kernel; empty where the device's work was not recorded one by one.</summary>
+    public required IReadOnlyList<KernelStats> Kernels { get; init; }
+
     /// <summary>By module.</summary>
     public required IReadOnlyList<ModuleStats> Modules { get; init; }
 
@@ -74,6 +77,7 @@ public sealed record TraceDocument
         Phases = report.Phases,
         Operators = report.Operators,
         ByShape = report.ByShape,
+        Kernels = report.Kernels,
         Modules = report.Modules,
         Notes = report.Notes,
     };
@@ -85,7 +89,7 @@ public sealed record TraceDocument
 /// <summary>A trace as a table of text.</summary>
 public static class TraceTable
 {
-    private static readonly string[] s_columns = ["operator", "phase", "calls", "self ms", "host ms", "device ms", "gap ms", "GFLOP", "GFLOP/s", "GB/s", "roof", "allocated MB", "type"];
+    private static readonly string[] s_columns = ["operator", "phase", "calls", "self ms", "host ms", "device ms", "gap ms", "GFLOP", "GFLOP/s", "GB/s", "roof", "occupancy", "allocated MB", "type"];
 
     /// <summary>The operators with the most self time, one line each, under the summary.</summary>
     public static string Of(TraceReport report, int rows = 25)
@@ -94,7 +98,7 @@ public static class TraceTable
         lines.AddRange(report.Operators.Take(rows).Select(o => (string[])
         [
             Bottleneck.Short(o.Name), o.Phase ?? "", o.Calls.ToString(CultureInfo.InvariantCulture), Number(1e3 * o.SelfTime), Number(1e3 * o.HostTime), Number(1e3 * o.DeviceTime), Number(1e3 * o.LaunchGap),
-            Number(1e-9 * o.Flops), Number(1e-9 * o.FlopRate), Number(1e-9 * o.ByteRate), o.RoofShare is { } roof ? roof.ToString("P0", CultureInfo.InvariantCulture) : "-", Number(1e-6 * o.Allocated), o.Type ?? "-",
+            Number(1e-9 * o.Flops), Number(1e-9 * o.FlopRate), Number(1e-9 * o.ByteRate), Percent(o.RoofShare), Percent(o.Occupancy), Number(1e-6 * o.Allocated), o.Type ?? "-",
         ]));
         var widths = s_columns.Select((_, c) => lines.Max(l => l[c].Length)).ToArray();
         var text = new StringBuilder().AppendLine(report.Summary);
@@ -104,6 +108,8 @@ public static class TraceTable
         }
         return text.ToString();
     }
+
+    private static string Percent(double? value) => value is { } share ? share.ToString("P0", CultureInfo.InvariantCulture) : "-";
 
     private static string Number(double? value) => value is { } number ? number.ToString(number is > -10 and < 10 ? "F2" : "F0", CultureInfo.InvariantCulture) : "-";
 }

@@ -18,7 +18,7 @@ public sealed record OperatorStats
     /// <summary>On the host without what is inside. Over all rows and ranges self times add up to the time of the roots.</summary>
     public required double SelfTime { get; init; }
 
-    /// <summary>Between marks on the device; null where there is none or it was not timed (on the CPU the host is the device).</summary>
+    /// <summary>Of its kernels, copies and fills on the device, or where they were not recorded one by one between marks there; null where it was not timed (on the CPU the host is the device).</summary>
     public double? DeviceTime { get; init; }
 
     /// <summary>Time before its calls in which nothing was computed.</summary>
@@ -45,8 +45,11 @@ public sealed record OperatorStats
     /// <summary>Most held above what was held at a call's begin.</summary>
     public long? Peak { get; init; }
 
-    /// <summary>Share of the device's threads in use; null: the launch facts that give it are not read.</summary>
+    /// <summary>Theoretical occupancy of its kernels, 0 to 1, averaged over their time (<see cref="MultiprocessorLimits.Occupancy"/>); null where kernels were not recorded or there are none.</summary>
     public double? Occupancy { get; init; }
+
+    /// <summary>How many times its kernels' grids fill the device, averaged the same.</summary>
+    public double? Waves { get; init; }
 
     /// <summary>Element type, such as float32; null where calls differ or have no tensors.</summary>
     public string? Type { get; init; }
@@ -67,15 +70,21 @@ public sealed record PhaseStats(string Name, double Time, double? Flops);
 public sealed class TraceReport
 {
     private readonly TraceTree _tree;
+    private readonly ILookup<int, TraceKernel> _kernels;
+    private readonly MultiprocessorLimits? _limits;
 
     /// <summary>Adds events up. <paramref name="duration"/> and <paramref name="steps"/> (ends of steps) are in nanoseconds since the trace began.</summary>
     public TraceReport(
-        IReadOnlyList<TraceEvent> events, int mainThread, long duration, IReadOnlyList<long> steps, DeviceCeilings ceilings, string device, long dropped = 0, long? peakMemory = null)
+        IReadOnlyList<TraceEvent> events, int mainThread, long duration, IReadOnlyList<long> steps, DeviceCeilings ceilings, string device, long dropped = 0, long? peakMemory = null,
+        IReadOnlyList<TraceKernel>? kernels = null, MultiprocessorLimits? limits = null)
     {
-        _tree = new TraceTree(events, mainThread, duration);
+        _tree = new TraceTree(events, mainThread, duration, kernels);
+        _limits = limits;
+        _kernels = ByEvent(kernels ?? [], events);
         (Ceilings, Device, Dropped, PeakMemory, StepEnds) = (ceilings, device, dropped, peakMemory, steps);
         Operators = Rows(i => (events[i].Name, "", _tree.Phase[i], ""));
         ByShape = Rows(i => (events[i].Name, events[i].Signature?.TypeName ?? "", _tree.Phase[i], Shapes(i) ?? ""));
+        Kernels = KernelStats.Of(kernels ?? [], events, limits);
         Modules = AddModules();
         Phases = AddPhases();
         Bottleneck = Bottleneck.Of(_tree, ceilings);
@@ -109,6 +118,9 @@ public sealed class TraceReport
     /// <summary>By operator, phase, element type and shapes of the arguments.</summary>
     public IReadOnlyList<OperatorStats> ByShape { get; }
 
+    /// <summary>By kernel, copy or fill, by falling time; empty where they were not recorded one by one.</summary>
+    public IReadOnlyList<KernelStats> Kernels { get; }
+
     /// <summary>By module path, in order of first use.</summary>
     public IReadOnlyList<ModuleStats> Modules { get; }
 
@@ -128,6 +140,8 @@ public sealed class TraceReport
     public string Summary => Bottleneck.Sentence;
 
     internal TraceTree Tree => _tree;
+
+    internal MultiprocessorLimits? Limits => _limits;
 
     private string? Shapes(int index) => Events[index].Signature is { } signature ? string.Join(' ', signature.Inputs.Select(t => t.ToString())) : null;
 
@@ -152,9 +166,24 @@ public sealed class TraceReport
             RoofShare = roof.TrueForAll(r => r is not null) && time > 0 ? roof.Sum(r => r!.Value) / time : null,
             Allocated = PeakMemory is null ? null : calls.Sum(i => Events[i].Allocated),
             Peak = PeakMemory is null ? null : calls.Max(i => Events[i].Peak),
+            Occupancy = KernelStats.Average(calls.SelectMany(i => _kernels[i]), l => _limits?.Occupancy(l)),
+            Waves = KernelStats.Average(calls.SelectMany(i => _kernels[i]), l => _limits?.Waves(l)),
             Type = Same(calls, i => Events[i].Signature?.TypeName),
             Shapes = Same(calls, Shapes),
         };
+    }
+
+    // Of each event, what was asked for while it was open.
+    private static ILookup<int, TraceKernel> ByEvent(IReadOnlyList<TraceKernel> kernels, IReadOnlyList<TraceEvent> events)
+    {
+        IEnumerable<int> Around(int index)
+        {
+            for (var i = index; i >= 0; i = events[i].Parent)
+            {
+                yield return i;
+            }
+        }
+        return kernels.SelectMany(k => Around(k.Event).Select(e => (Event: e, Kernel: k))).ToLookup(p => p.Event, p => p.Kernel);
     }
 
     private static string? Same(int[] calls, Func<int, string?> value) => Array.TrueForAll(calls, i => value(i) == value(calls[0])) ? value(calls[0]) : null;
@@ -231,10 +260,9 @@ public sealed class TraceReport
         {
             yield return $"{Dropped} events beyond the limit were left out: shares hold for the recorded part only.";
         }
-        yield return _tree.DeviceTimed
-            ? "Device times are those between two marks around each operator, the wait for its launch included. Kernels of a replayed graph are not told apart."
-            : "The host is the device: there is no device time of its own.";
-        yield return "Occupancy is not known: the launch facts of kernels are not read.";
+        yield return _tree.Kernels is not null ? "Device times are those of the kernels, copies and fills that each operator asked for. Occupancy is theoretical: what registers, shared memory and block sizes allow."
+            : _tree.DeviceTimed ? "Device times are those between two marks around each operator, the wait for its launch included: the kernels themselves could not be recorded (CUPTI), so their occupancy is not known, nor what a replayed graph is made of."
+            : "The host is the device: there is no device time of its own, and no occupancy.";
         yield return $"Roof: {Ceilings.Source}.";
     }
 }

@@ -13,9 +13,9 @@ internal sealed class TraceTree
     private readonly int[] _module;
     private readonly bool[] _hasWork;
 
-    internal TraceTree(IReadOnlyList<TraceEvent> events, int mainThread, long duration)
+    internal TraceTree(IReadOnlyList<TraceEvent> events, int mainThread, long duration, IReadOnlyList<TraceKernel>? kernels = null)
     {
-        (Events, MainThread, Duration) = (events, mainThread, duration);
+        (Events, MainThread, Duration, Kernels) = (events, mainThread, duration, kernels);
         var count = events.Count;
         (Self, Phase, Unit, Gap, Own, Total) = (new long[count], new string[count], new bool[count], new double[count], new Work[count], new Work[count]);
         (_module, _hasWork) = (new int[count], new bool[count]);
@@ -25,6 +25,10 @@ internal sealed class TraceTree
     }
 
     internal IReadOnlyList<TraceEvent> Events { get; }
+
+    /// <summary>The device's work in order of begin; null where it was not recorded one by one.</summary>
+    internal IReadOnlyList<TraceKernel>? Kernels { get; }
+
     internal int MainThread { get; }
     internal long Duration { get; }
 
@@ -36,8 +40,11 @@ internal sealed class TraceTree
     /// <summary>Whether the event is a unit of work.</summary>
     internal bool[] Unit { get; }
 
-    /// <summary>Nanoseconds in which nothing was computed before the event.</summary>
+    /// <summary>Nanoseconds in which nothing was computed before the event, or between its pieces of the device's work.</summary>
     internal double[] Gap { get; }
+
+    /// <summary>The same one by one.</summary>
+    internal List<double> Gaps { get; } = [];
 
     /// <summary>Work by the event's own formula.</summary>
     internal Work[] Own { get; }
@@ -56,7 +63,7 @@ internal sealed class TraceTree
     internal bool IsComposite(int index) => _hasWork[index];
 
     /// <summary>Nanoseconds the event took where it was computed: on the device where that was timed, else on the host.</summary>
-    internal double Time(int index) => Events[index].DeviceTime ?? Events[index].HostTime;
+    internal double Time(int index) => Events[index].DeviceTime ?? (DeviceTimed ? 0 : Events[index].HostTime);
 
     private void Nest()
     {
@@ -136,11 +143,19 @@ internal sealed class TraceTree
     private void FindGaps()
     {
         var end = 0.0;
-        if (DeviceTimed)
+        if (Kernels is not null)
+        {
+            foreach (var kernel in Kernels)
+            {
+                AddGap(kernel.Event, kernel.Begin - end);
+                end = Math.Max(end, kernel.End);
+            }
+        }
+        else if (DeviceTimed)
         {
             foreach (var i in Enumerable.Range(0, Events.Count).Where(i => Unit[i] && Events[i].DeviceTime is not null).OrderBy(i => Events[i].DeviceBegin))
             {
-                Gap[i] = Math.Max(0, Events[i].DeviceBegin!.Value - end);
+                AddGap(i, Events[i].DeviceBegin!.Value - end);
                 end = Math.Max(end, Events[i].DeviceEnd!.Value);
             }
         }
@@ -154,11 +169,24 @@ internal sealed class TraceTree
                 {
                     continue;
                 }
-                Gap[i] = Math.Max(0, e.Begin - end);
+                AddGap(i, e.Begin - end);
                 end = Math.Max(end, e.End);
             }
         }
         Tail = Math.Max(0, Duration - end);
+    }
+
+    private void AddGap(int index, double gap)
+    {
+        if (gap <= 0)
+        {
+            return;
+        }
+        Gaps.Add(gap);
+        if (index >= 0)
+        {
+            Gap[index] += gap;
+        }
     }
 
     private bool InWork(int index) => Events[index].IsWork || Events[index].Kind == TraceEventKind.Data || (Events[index].Parent >= 0 && InWork(Events[index].Parent));

@@ -12,6 +12,12 @@ typedef struct ds_cuda_device {
   int64_t total_memory;  // bytes
   int64_t free_memory;   // bytes, of all processes
   int64_t l2_cache;      // bytes
+  int32_t threads;          // resident on a multiprocessor at most, as are the following
+  int32_t blocks;
+  int32_t registers;
+  int32_t shared_memory;    // bytes
+  int32_t reserved_shared;  // bytes of it that every block takes besides its own
+  int32_t unused;
   char name[128];        // zero-terminated
 } ds_cuda_device;
 

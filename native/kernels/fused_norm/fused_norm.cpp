@@ -172,6 +172,9 @@ Gradients backward(const at::Tensor& dy_in, const at::Tensor& dz_in, const Forwa
   return out;
 }
 
+// Whether z is more than x itself.
+bool makes_stream(const OptionalTensor& residual, const OptionalTensor& shift, const Settings& s) { return defined_or_empty(residual).defined() || defined_or_empty(shift).defined() || s.p > 0; }
+
 bool wants(const OptionalTensor& tensor) { return tensor.has_value() && tensor->defined() && tensor->requires_grad(); }
 
 void save_settings(torch::autograd::AutogradContext* ctx, const Settings& s, const OptionalTensor& x, const OptionalTensor& residual, const OptionalTensor& weight, const OptionalTensor& bias, const OptionalTensor& shift) {
@@ -198,7 +201,7 @@ Gradients backward_of(torch::autograd::AutogradContext* ctx, const at::Tensor& d
 struct DropoutAddNorm : torch::autograd::Function<DropoutAddNorm> {
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const OptionalTensor& residual, const OptionalTensor& weight, const OptionalTensor& bias, const OptionalTensor& rng, const OptionalTensor& shift, Settings s) {
     const at::AutoDispatchBelowADInplaceOrView below;
-    const auto out = deepseek::forward(x, defined_or_empty(residual), defined_or_empty(weight), defined_or_empty(bias), defined_or_empty(rng), defined_or_empty(shift), s, true);
+    const auto out = deepseek::forward(x, defined_or_empty(residual), defined_or_empty(weight), defined_or_empty(bias), defined_or_empty(rng), defined_or_empty(shift), s, makes_stream(residual, shift, s));
     save_settings(ctx, s, x, residual, weight, bias, shift);
     ctx->set_materialize_grads(false);
     ctx->save_for_backward({out.z, out.mean, out.rstd, out.rng_used, defined_or_empty(weight)});
@@ -226,7 +229,7 @@ struct Norm : torch::autograd::Function<Norm> {
 };
 
 std::tuple<at::Tensor, at::Tensor> dropout_add_norm(const at::Tensor& x, const OptionalTensor& residual, const OptionalTensor& weight, const OptionalTensor& bias, double p, double epsilon, bool rms, int64_t seed, int64_t offset, const OptionalTensor& rng, const OptionalTensor& x_bias) {
-  const auto out = forward(x, defined_or_empty(residual), defined_or_empty(weight), defined_or_empty(bias), defined_or_empty(rng), defined_or_empty(x_bias), {p, epsilon, rms, seed, offset}, true);
+  const auto out = forward(x, defined_or_empty(residual), defined_or_empty(weight), defined_or_empty(bias), defined_or_empty(rng), defined_or_empty(x_bias), {p, epsilon, rms, seed, offset}, makes_stream(residual, x_bias, {p, epsilon, rms, seed, offset}));
   return {out.y, out.z};
 }
 

@@ -16,7 +16,8 @@ bool can_sum(const at::Tensor& x) {
          reinterpret_cast<uintptr_t>(x.data_ptr()) % 16 == 0;
 }
 
-// Sums over rows of sources side by side, and what is summed where it is more than the source itself.
+// Sums over rows of sources side by side, and what is summed where it is more than the source itself: written over the one source
+// that is multiplied by GELU's slope.
 std::pair<at::Tensor, at::Tensor> sums(std::initializer_list<at::Tensor> sources, const at::Tensor& kept, bool writes) {
   const auto& first = *sources.begin();
   ColumnSums p;
@@ -27,7 +28,7 @@ std::pair<at::Tensor, at::Tensor> sums(std::initializer_list<at::Tensor> sources
   int next = 0;
   for (const auto& source : sources) p.source[next++] = source.data_ptr();
   p.kept = data_or_null(kept);
-  const auto out = writes ? at::empty(sizes_with(first, p.columns), first.options()) : at::Tensor();
+  const auto out = !writes ? at::Tensor() : kept.defined() ? first : at::empty(sizes_with(first, p.columns), first.options());
   const auto sum = at::empty({p.columns}, first.options());
   p.out = mutable_data_or_null(out);
   p.sum = sum.data_ptr();

@@ -46,7 +46,7 @@ public sealed class TraceTests
         Assert.Equal(0, report.Dropped);
         Assert.All(report.Operators, o => Assert.Null(o.Occupancy));
         Assert.All(report.Operators, o => Assert.Null(o.DeviceTime));
-        Assert.Contains(report.Notes, n => n.Contains("Occupancy"));
+        Assert.Contains(report.Notes, n => n.Contains("no occupancy"));
     }
 
     [Fact]
@@ -242,6 +242,44 @@ public sealed class TraceTests
         var product = report.Operators.Single(o => o.Name == "aten::matmul");
         // 137 GFLOP: between 1 PFLOP/s and 5 TFLOP/s.
         Assert.InRange(product.DeviceTime!.Value, 1.3e-4, 2.8e-2);
+    }
+
+    [Fact]
+    public void Trace_OfKernelsOnAGpu_TellsTheirOccupancyAndWhoAskedForThem()
+    {
+        var device = Gpu.Require();
+        using var scope = TensorScope.Open();
+        var x = Tensor.Empty(Dtype.BFloat16, device, 2048, 2048);
+        x.UniformInPlace(-1, 1);
+        using var capture = new Capture(device, inputs => inputs[0].MatMul(inputs[0]).GeluTanh());
+        for (var i = 0; i < 5; i++)
+        {
+            capture.Run(x);
+        }
+        using var trace = Trace.Start(new TraceOptions { Device = device, Ceilings = Ceilings.Known });
+        _ = x.MatMul(x).GeluTanh();
+        _ = capture.Run(x);
+        var report = trace.Stop();
+
+        Assert.Contains(report.Notes, n => n.Contains("Occupancy is theoretical"));
+        var product = report.Operators.Single(o => o.Name == "aten::matmul");
+        // 17 GFLOP: between 1 PFLOP/s and 10 TFLOP/s.
+        Assert.InRange(product.DeviceTime!.Value, 1.7e-5, 1.7e-3);
+        Assert.InRange(product.Occupancy!.Value, 1e-3, 1);
+        Assert.True(product.Waves > 0);
+        var replay = report.Operators.Single(o => o.Name == "deepseek::graph_replay");
+        Assert.InRange(replay.DeviceTime!.Value, 1.7e-5, 1.7e-3);
+        var replayed = report.Kernels.Where(k => k.Replayed > 0).ToList();
+        Assert.True(replayed.Count >= 2, string.Join('\n', report.Kernels));
+        // Both ways run the same kernel of GELU.
+        Assert.Contains(replayed, k => k is { Calls: 2, Replayed: 1, Occupancy: > 0 } && k.Operators.Contains("deepseek::graph_replay") && k.Operators.Count == 2);
+        Assert.True(report.Kernels.Sum(k => k.Time) <= report.Duration);
+        using var file = new MemoryStream();
+        ChromeTrace.Write(report, file);
+        var lanes = JsonDocument.Parse(file.ToArray()).RootElement.GetProperty("traceEvents").EnumerateArray()
+            .Where(e => e.GetProperty("ph").GetString() == "X" && e.GetProperty("cat").GetString() == "kernel").ToList();
+        Assert.Equal(report.Kernels.Where(k => k.Kind == DeviceWorkKind.Kernel).Sum(k => k.Calls), lanes.Count);
+        Assert.All(lanes, e => Assert.InRange(e.GetProperty("args").GetProperty("occupancy").GetDouble(), 1e-3, 1));
     }
 
     private static Sequential Net() => new(new Conv2d(1, 4, 3, padding: 1), new Activation(ActivationKind.Relu), new Flatten(), new Linear(4 * 36, 5));
