@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A linear layer forward and backward in FP8, casts included, against bfloat16, and the bandwidth of the casts: `fp8_gpu.py LIBRARY`.
+"""A linear layer forward and backward in FP8, casts included, against bfloat16, and the bandwidth of the casts: `fp8_gpu.py LIBRARY`;
+`fp8_gpu.py LIBRARY blocks`: chains of transformer blocks without norms, by the fused operators of both precisions.
 
 Every number is the median of replays of a CUDA graph over four input sets, contenders by turns, second-level cache flushed
 before each (10th and 90th percentile in brackets). Needs a GPU of compute capability 8.9 and PyTorch 2.5.
@@ -95,7 +96,85 @@ def check():
         print(f"{'ok  ' if error < 0.08 else 'FAIL'} {name}: relative error {error:.4f}", flush=True)
 
 
+def scales():
+    made = torch.zeros(3, 20, device="cuda")
+    made[:, 16] = 1
+    return made
+
+
+class Block:
+    """Attention, its projection and the feed-forward branch, as the engine's GPT calls them; weights kept [in, out]."""
+
+    def __init__(self, width, eight):
+        self.width, self.eight, self.first = width, eight, 3
+        self.weights = [(torch.randn(i, o, device="cuda") * i ** -0.5).to(bf16).requires_grad_() for i, o in ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width))]
+        self.biases = [torch.zeros(w.size(1), device="cuda", dtype=bf16, requires_grad=True) for w in self.weights]
+        self.states = [scales() for _ in self.weights]
+
+    def forward(self, x):
+        (w, p, f, n), (wb, pb, fb, nb), (ws, ps, fs, ns) = [t.t() for t in self.weights], self.biases, self.states
+        heads, first, self.first = self.width // 128 if self.width % 128 == 0 and self.width > 1024 else self.width // 64, self.first, 0
+        if not self.eight:
+            return ds.gelu_mlp(ds.linear(ds.projected_attention(x, w, wb, heads, True), p, pb), f, fb, n, nb)
+        y = ds.fp8_linear(ds.fp8_projected_attention(x, w, wb, ws, 1, first, heads, True, None), p, pb, ps, 1, first, None)
+        return ds.fp8_gelu_mlp(y, f, fb, fs, n, nb, ns, 1, first | first << 3, None)
+
+
+def chain(width, count, eight):
+    made = [Block(width, eight) for _ in range(count)]
+    parameters = [t for b in made for t in b.weights + b.biases]
+
+    def step(x, g):
+        y = x
+        for b in made:
+            y = b.forward(y)
+        return torch.autograd.grad(y, [x, *parameters], g)
+
+    return step
+
+
+def blocks():
+    """Series of replays, so that the card's power is what it is in training."""
+    ds.tune_products(True)
+    torch.backends.cuda.enable_flash_sdp(False)
+    for rows, length, width, count in ((8, 1024, 2048, 4), (8, 1024, 4096, 2), (32, 1024, 768, 4)):
+        x, g = torch.randn(rows, length, width, device="cuda").to(bf16).requires_grad_(), torch.randn(rows, length, width, device="cuda").to(bf16)
+        steps = {"bfloat16": chain(width, count, False), "FP8": chain(width, count, True)}
+        made = {name: graphs(step, [(x, g)])[0][0] for name, step in steps.items()}
+        times = {name: [] for name in made}
+        for _ in range(8):
+            for name, graph in made.items():
+                start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+                start.record()
+                for _ in range(12):
+                    graph.replay()
+                end.record()
+                torch.cuda.synchronize()
+                times[name].append(start.elapsed_time(end) / 12 / count)
+        middle = {name: statistics.median(t) for name, t in times.items()}
+        print(f"{rows} x {length} tokens, width {width}, {count} blocks, ms a block forward and backward: " +
+              ", ".join(f"{n} {middle[n]:.3f} [{min(t):.3f}, {max(t):.3f}]" for n, t in times.items()) + f": {middle['bfloat16'] / middle['FP8']:.2f}x", flush=True)
+        if width == 2048:
+            profile(steps["FP8"], x, g, "FP8")
+            profile(steps["bfloat16"], x, g, "bfloat16")
+        del made, steps
+
+
+def profile(step, x, g, name):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+        for _ in range(3):
+            step(x, g)
+        torch.cuda.synchronize()
+    rows = sorted(((e.device_time_total / 3, e.count // 3, e.key) for e in seen.key_averages() if e.device_time_total), reverse=True)
+    print(f"  kernels of {name}, us and launches a step of all blocks:")
+    for us, count, key in rows[:16]:
+        print(f"    {us:8.0f} {count:4d} {key[:150]}", flush=True)
+
+
 def main():
+    if sys.argv[2:] == ["blocks"]:
+        blocks()
+        return
     check()
     print(torch.cuda.get_device_name(), torch.__version__)
     print("cast with its transpose, bytes read and written:")

@@ -1,6 +1,4 @@
-#include "fp8/fp8.h"
-
-#include "common/operator.h"
+#include "fp8/layers.h"
 
 #include <algorithm>
 
@@ -16,7 +14,15 @@ void check_scale(const at::Tensor& scale, const at::Tensor& beside) {
               scale.sizes(), " on ", scale.device());
 }
 
-std::tuple<at::Tensor, at::Tensor> encode(const at::Tensor& given, const at::Tensor& scale, int64_t format) {
+void check_history(const at::Tensor& history, const at::Tensor& scale) {
+  TORCH_CHECK(history.dim() == 1 && history.numel() >= 1 && history.scalar_type() == at::kFloat && history.is_contiguous(), kName, ": the history is float32 [steps]; given ", history.scalar_type(), " ",
+              history.sizes());
+  check_scale(scale, history);
+}
+
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor> fp8_encoded(const at::Tensor& given, const at::Tensor& scale, int64_t format) {
   check_device(given, kName);
   check_format(format);
   check_scale(scale, given);
@@ -36,7 +42,7 @@ std::tuple<at::Tensor, at::Tensor> encode(const at::Tensor& given, const at::Ten
   return {codes, amax};
 }
 
-at::Tensor decode(const at::Tensor& given, const at::Tensor& scale, int64_t format, at::ScalarType dtype) {
+at::Tensor fp8_decoded(const at::Tensor& given, const at::Tensor& scale, int64_t format, at::ScalarType dtype) {
   check_device(given, kName);
   check_format(format);
   check_scale(scale, given);
@@ -56,14 +62,7 @@ at::Tensor decode(const at::Tensor& given, const at::Tensor& scale, int64_t form
   return y;
 }
 
-void check_history(const at::Tensor& history, const at::Tensor& scale) {
-  TORCH_CHECK(history.dim() == 1 && history.numel() >= 1 && history.scalar_type() == at::kFloat && history.is_contiguous(), kName, ": the history is float32 [steps]; given ", history.scalar_type(), " ",
-              history.sizes());
-  check_scale(scale, history);
-}
-
-// As Fp8RescaleParams tells.
-void rescale(const at::Tensor& history, const at::Tensor& scale, const at::Tensor& amax, double largest, int64_t margin) {
+void fp8_follow(const at::Tensor& history, const at::Tensor& scale, const at::Tensor& amax, double largest, int64_t margin) {
   check_history(history, scale);
   check_scale(amax, history);
   const c10::OptionalDeviceGuard device(history.device());
@@ -79,6 +78,8 @@ void rescale(const at::Tensor& history, const at::Tensor& scale, const at::Tenso
   const float most = *std::max_element(p.history, p.history + p.steps);
   if (most > 0) *p.scale = fp8_scale(most, p.largest, p.margin);
 }
+
+namespace {
 
 // Codes [rows, columns], the same turned [columns, rows], and the scale they were made under with its inverse, float32 [1] each.
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> scaled_cast(const at::Tensor& given, const at::Tensor& history, const at::Tensor& scale, int64_t format, double largest, int64_t margin) {
@@ -102,7 +103,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> scaled_cast(const at:
     p.format = static_cast<int>(format);
     p.rows = x.size(0);
     p.columns = x.size(1);
-    p.x = x.data_ptr();
+    p.part = p.columns;
+    p.source[0] = x.data_ptr();
     auto codes = at::empty(x.sizes(), bytes), turned = at::empty({p.columns, p.rows}, bytes);
     p.codes = codes.data_ptr<uint8_t>();
     p.turned = turned.data_ptr<uint8_t>();
@@ -124,8 +126,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> scaled_cast(const at:
   }
 #endif
   auto used = scale.clone();
-  auto [codes, amax] = encode(given, used, format);
-  rescale(history, scale, amax, largest, margin);
+  auto [codes, amax] = fp8_encoded(given, used, format);
+  fp8_follow(history, scale, amax, largest, margin);
   return {codes, codes.t().contiguous(), used, used.reciprocal()};
 }
 
@@ -171,9 +173,9 @@ at::Tensor range(const at::Tensor& given, at::ArrayRef<double> floors, at::Array
 }  // namespace deepseek
 
 TORCH_LIBRARY_FRAGMENT(deepseek, m) {
-  m.def("fp8_encode(Tensor x, Tensor scale, int format) -> (Tensor codes, Tensor amax)", deepseek::encode);
-  m.def("fp8_decode(Tensor codes, Tensor scale, int format, ScalarType dtype) -> Tensor", deepseek::decode);
-  m.def("fp8_rescale_(Tensor(a!) history, Tensor(b!) scale, Tensor amax, float largest, int margin) -> ()", deepseek::rescale);
+  m.def("fp8_encode(Tensor x, Tensor scale, int format) -> (Tensor codes, Tensor amax)", deepseek::fp8_encoded);
+  m.def("fp8_decode(Tensor codes, Tensor scale, int format, ScalarType dtype) -> Tensor", deepseek::fp8_decoded);
+  m.def("fp8_rescale_(Tensor(a!) history, Tensor(b!) scale, Tensor amax, float largest, int margin) -> ()", deepseek::fp8_follow);
   m.def("fp8_scaled_cast(Tensor x, Tensor(a!) history, Tensor(b!) scale, int format, float largest, int margin) -> (Tensor codes, Tensor turned, Tensor used, Tensor inverse)", deepseek::scaled_cast);
   m.def("fp8_range(Tensor x, float[] floors, float[] ceilings) -> Tensor", deepseek::range);
 }

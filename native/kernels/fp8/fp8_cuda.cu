@@ -123,26 +123,53 @@ __device__ __forceinline__ void turn4(uint32_t a, uint32_t b, uint32_t c, uint32
   out[3] = __byte_perm(ab2, cd2, 0x7632);
 }
 
-template <class T, class F>
+// GELU's tanh form (Hendrycks and Gimpel, arXiv 1606.08415) is x · s with s = sigmoid(2·√(2/π)·(x + 0.044715·x³)).
+__device__ __forceinline__ float gelu_share(float x) { return __fdividef(1.0f, 1.0f + __expf(-1.59576912160573071f * (x + 0.044715f * x * x * x))); }
+
+__device__ __forceinline__ float gelu_slope(float x) {
+  const float s = gelu_share(x);
+  return s + x * s * (1.0f - s) * 1.59576912160573071f * (1.0f + 0.134145f * x * x);
+}
+
+template <class T, class F, Fp8Made kMade, bool kSums>
 __global__ void __launch_bounds__(kThreads) cast_kernel(const __grid_constant__ Fp8ScaledCastParams p) {
   __shared__ uint32_t tile[kTile * kTurnedStride];
-  const float scale = *p.scale;
-  const auto* x = static_cast<const T*>(p.x);
+  const float scale = p.again ? *p.before : *p.scale;
   const int64_t first_row = static_cast<int64_t>(blockIdx.y) * kTile, first_column = static_cast<int64_t>(blockIdx.x) * kTile;
   const int column = threadIdx.x % 16 * 8, row = threadIdx.x / 16 * 4;
+  const int64_t c = first_column + column, which = kFp8Sources > 1 && c >= p.part ? c / p.part : 0;
+  const auto* x = c < p.columns ? static_cast<const T*>(p.source[which]) + (c - which * p.part) : nullptr;
   float largest = 0;
+  float sum[8] = {};
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    const int64_t r = first_row + row + half * 64, c = first_column + column;
+    const int64_t r = first_row + row + half * 64;
     if (r < p.rows && c < p.columns) {  // both counts are multiples of 16
-      Raw8<T> raw[4];
+      Raw8<T> raw[4], kept[4];
 #pragma unroll
-      for (int i = 0; i < 4; i++) raw[i] = load_once(x + (r + i) * p.columns + c);
+      for (int i = 0; i < 4; i++) {
+        raw[i] = load_once(x + (r + i) * p.part);
+        if (kMade == Fp8Made::kSlope) kept[i] = load_once(static_cast<const T*>(p.kept) + (r + i) * p.columns + c);
+      }
       uint2 codes[4];
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         float value[8];
         unpack(raw[i], value);
+        if (kMade == Fp8Made::kGelu) {
+#pragma unroll
+          for (int e = 0; e < 8; e++) value[e] *= gelu_share(value[e]);
+        }
+        if (kMade == Fp8Made::kSlope) {
+          float before[8];
+          unpack(kept[i], before);
+#pragma unroll
+          for (int e = 0; e < 8; e++) value[e] *= gelu_slope(before[e]);
+        }
+        if (kSums) {
+#pragma unroll
+          for (int e = 0; e < 8; e++) sum[e] += value[e];
+        }
         codes[i] = encode8<F>(value, scale);
 #pragma unroll
         for (int e = 0; e < 8; e++) largest = larger_finite(largest, value[e]);
@@ -166,14 +193,49 @@ __global__ void __launch_bounds__(kThreads) cast_kernel(const __grid_constant__ 
       *reinterpret_cast<uint32_t*>(p.turned + (first_column + c) * p.rows + first_row + 4 * lane) = tile[c * kTurnedStride + lane];
     }
   }
+  if (kSums) {
+    // The tile's room, as [16][kTile] floats.
+    static_assert(sizeof(tile) >= 16 * kTile * sizeof(float), "the sums do not fit");
+    __syncthreads();
+    auto* sums = reinterpret_cast<float*>(tile);
+#pragma unroll
+    for (int e = 0; e < 8; e++) sums[threadIdx.x / 16 * kTile + column + e] = sum[e];
+    __syncthreads();
+    if (threadIdx.x < kTile && first_column + threadIdx.x < p.columns) {
+      float total = 0;
+#pragma unroll
+      for (int group = 0; group < 16; group++) total += sums[group * kTile + threadIdx.x];
+      p.partial[blockIdx.y * p.columns + first_column + threadIdx.x] = total;
+    }
+  }
   if (is_last_block(p.ticket, gridDim.x * gridDim.y) && threadIdx.x < 32) {
+    const float amax = *reinterpret_cast<volatile float*>(p.amax);
+    __syncwarp();
     if (threadIdx.x == 0) {
       *p.used = scale;
       *p.inverse = 1.0f / scale;
+      *p.amax = 0;
+      *p.ticket = 0;
+      if (p.before != nullptr) *p.before = scale;
     }
-    const float amax = *reinterpret_cast<volatile float*>(p.amax);
-    rescale(p.history, p.steps, p.scale, amax, p.largest, p.margin);
+    if (!p.again) rescale(p.history, p.steps, p.scale, amax, p.largest, p.margin);
   }
+}
+
+__global__ void __launch_bounds__(256) join_kernel(const float* partial, int64_t partials, int64_t columns, int type, void* sum) {
+  __shared__ float sums[8][33];
+  const int column = threadIdx.x % 32, group = threadIdx.x / 32;
+  const int64_t c = static_cast<int64_t>(blockIdx.x) * 32 + column;
+  float total = 0.0f;
+  if (c < columns) {
+#pragma unroll 4
+    for (int64_t i = group; i < partials; i += 8) total += partial[i * columns + c];
+  }
+  sums[group][column] = total;
+  __syncthreads();
+  if (group != 0 || c >= columns) return;
+  for (int i = 1; i < 8; i++) total += sums[i][column];
+  store_vector1(sum, type, c, total);
 }
 
 template <class T>
@@ -238,16 +300,28 @@ int cast(const Fp8CastParams& p, bool back) {
   return cudaGetLastError();
 }
 
-template <class F>
-int scaled_cast(const Fp8ScaledCastParams& p) {
+template <class T, class F, Fp8Made kMade>
+void scaled_cast(const Fp8ScaledCastParams& p) {
   const dim3 grid(static_cast<unsigned>((p.columns + kTile - 1) / kTile), static_cast<unsigned>((p.rows + kTile - 1) / kTile));
   const auto stream = static_cast<cudaStream_t>(p.stream);
-  if (p.type == kBFloat16) {
-    cast_kernel<bf16, F><<<grid, kThreads, 0, stream>>>(p);
-  } else if (p.type == kFloat16) {
-    cast_kernel<f16, F><<<grid, kThreads, 0, stream>>>(p);
+  if (p.partial != nullptr) {
+    cast_kernel<T, F, kMade, true><<<grid, kThreads, 0, stream>>>(p);
   } else {
-    cast_kernel<float, F><<<grid, kThreads, 0, stream>>>(p);
+    cast_kernel<T, F, kMade, false><<<grid, kThreads, 0, stream>>>(p);
+  }
+}
+
+template <class T>
+int scaled_cast(const Fp8ScaledCastParams& p) {
+  // GELU is a forward pass, its slope a backward one.
+  if (p.made == Fp8Made::kGelu) {
+    scaled_cast<T, E4M3, Fp8Made::kGelu>(p);
+  } else if (p.made == Fp8Made::kSlope) {
+    scaled_cast<T, E5M2, Fp8Made::kSlope>(p);
+  } else if (p.format == kE4M3) {
+    scaled_cast<T, E4M3, Fp8Made::kValues>(p);
+  } else {
+    scaled_cast<T, E5M2, Fp8Made::kValues>(p);
   }
   return cudaGetLastError();
 }
@@ -256,11 +330,17 @@ int scaled_cast(const Fp8ScaledCastParams& p) {
 
 int fp8_encode_cuda(const Fp8CastParams& p) { return p.format == kE4M3 ? cast<E4M3>(p, false) : cast<E5M2>(p, false); }
 int fp8_decode_cuda(const Fp8CastParams& p) { return p.format == kE4M3 ? cast<E4M3>(p, true) : cast<E5M2>(p, true); }
-int fp8_scaled_cast_cuda(const Fp8ScaledCastParams& p) { return p.format == kE4M3 ? scaled_cast<E4M3>(p) : scaled_cast<E5M2>(p); }
+int fp8_scaled_cast_cuda(const Fp8ScaledCastParams& p) { return p.type == kBFloat16 ? scaled_cast<bf16>(p) : p.type == kFloat16 ? scaled_cast<f16>(p) : scaled_cast<float>(p); }
+
+int fp8_join_sums_cuda(const float* partial, int64_t partials, int64_t columns, int type, void* sum, void* stream) {
+  join_kernel<<<static_cast<unsigned>((columns + 31) / 32), 256, 0, static_cast<cudaStream_t>(stream)>>>(partial, partials, columns, type, sum);
+  return cudaGetLastError();
+}
 
 bool fp8_scaled_cast_fits(const Fp8ScaledCastParams& p) {
   // The grid's second dimension is the narrow one.
-  return p.rows % 16 == 0 && p.columns % 16 == 0 && p.rows > 0 && p.columns > 0 && p.rows <= 65535LL * kTile && aligned16(p.x) && aligned16(p.codes) && aligned16(p.turned);
+  return p.rows % 16 == 0 && p.columns % 16 == 0 && p.rows > 0 && p.columns > 0 && p.rows <= 65535LL * kTile && p.part % 8 == 0 && aligned16(p.source[0]) && aligned16(p.source[1]) && aligned16(p.source[2]) &&
+         aligned16(p.kept) && aligned16(p.codes) && aligned16(p.turned);
 }
 
 int fp8_rescale_cuda(const Fp8RescaleParams& p) {

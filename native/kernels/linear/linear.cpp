@@ -1,19 +1,11 @@
 // deepseek::linear: x·Wᵀ + b; deepseek::gelu_mlp: two of them with GELU (tanh form) between; deepseek::projected_attention: one of
 // them that makes queries, keys and values, and attention. On an NVIDIA GPU, in half precision, biases and GELU are added inside the
 // products (product.h), and GELU's slope, the three gradients' way into one tensor and the biases' gradients are one pass (gradients.h).
+#include "linear/attention.h"
 #include "linear/layers.h"
-
-#include <torch/version.h>
-
-#include <cmath>
 
 #ifdef DEEPSEEK_CUDA
 #include "linear/product.h"
-#endif
-
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 6)
-#define DS_CHOOSES_ATTENTION
-#include <ATen/SDPBackend.h>
 #endif
 
 namespace deepseek {
@@ -86,37 +78,7 @@ struct Mlp : torch::autograd::Function<Mlp> {
   }
 };
 
-struct Heads {
-  at::Tensor q, k, v;  // [N, heads, T, width]
-};
-
-Heads heads_of(const at::Tensor& joint, int64_t heads) {
-  const auto n = joint.size(0), t = joint.size(1), columns = joint.size(2) / 3;
-  const auto part = [&](int64_t i) { return joint.narrow(2, i * columns, columns).view({n, t, heads, columns / heads}).transpose(1, 2); };
-  return {part(0), part(1), part(2)};
-}
-
-at::Tensor beside(const at::Tensor& y) { return y.transpose(1, 2).reshape({y.size(0), y.size(2), y.size(1) * y.size(3)}); }
-
-// [N, T, 3·C] -> [N, T, C], by differentiable operators.
-at::Tensor attention(const at::Tensor& joint, int64_t heads, bool causal) {
-  const auto p = heads_of(joint, heads);
-#if TORCH_VERSION_MAJOR >= 2
-  return beside(at::scaled_dot_product_attention(p.q, p.k, p.v, {}, 0.0, causal));
-#else
-  auto scores = at::matmul(p.q * (1 / std::sqrt(static_cast<double>(p.q.size(3)))), p.k.transpose(2, 3));
-  if (causal) scores = scores + at::full({scores.size(2), scores.size(3)}, -INFINITY, scores.options()).triu(1);
-  return beside(at::matmul(scores.softmax(-1), p.v));
-#endif
-}
-
 #ifdef DS_CHOOSES_ATTENTION
-bool takes_cudnn(const at::Tensor& x, int64_t columns, int64_t heads, bool causal) {
-  if (!x.is_cuda() || x.numel() == 0 || (x.scalar_type() != at::kBFloat16 && x.scalar_type() != at::kHalf)) return false;
-  const auto p = heads_of(at::empty({x.size(0), x.size(1), columns}, x.options()), heads);
-  return at::_fused_sdp_choice(p.q, p.k, p.v, std::nullopt, 0.0, causal) == static_cast<int64_t>(at::SDPBackend::cudnn_attention);
-}
-
 // What attention made besides its result's layout: the result [N, heads, T, D], its rows' logarithms of sums, and its generator's state.
 using Made = std::vector<at::Tensor>;
 
@@ -181,7 +143,7 @@ void check_attention(const at::Tensor& x, const at::Tensor& weight, const Option
 at::Tensor projected_attention(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias, int64_t heads, bool causal) {
   check_attention(x, weight, bias, heads);
 #ifdef DS_CHOOSES_ATTENTION
-  if (takes_cudnn(x, weight.size(0), heads, causal)) return Attention::apply(x, weight, bias, heads, causal, static_cast<const Made*>(nullptr));
+  if (takes_cudnn(x, x.scalar_type(), weight.size(0), heads, causal)) return Attention::apply(x, weight, bias, heads, causal, static_cast<const Made*>(nullptr));
 #endif
   return attention(Linear::apply(x, weight, bias), heads, causal);
 }
@@ -191,7 +153,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> projected
   const at::NoGradGuard no_grad;
   check_attention(x, weight, bias, heads);
 #ifdef DS_CHOOSES_ATTENTION
-  if (takes_cudnn(x, weight.size(0), heads, causal)) {
+  if (takes_cudnn(x, x.scalar_type(), weight.size(0), heads, causal)) {
     const c10::OptionalDeviceGuard device(x.device());
     const auto made = attend(linear::forward(rows_of(x), weight, defined_or_empty(bias)).view(sizes_with(x, weight.size(0))), heads, causal);
     return {beside(made[0]), made[0], made[1], made[2], made[3]};

@@ -68,7 +68,8 @@ struct Library {
 
 void check(cublasStatus_t status, const char* what) { TORCH_CHECK(status == CUBLAS_STATUS_SUCCESS, kName, ": cuBLASLt's ", what, " failed with status ", static_cast<int>(status)); }
 
-cudaDataType type_of(const at::Tensor& tensor) {
+cudaDataType type_of(const at::Tensor& tensor, int format = -1) {
+  if (format >= 0) return format == 0 ? CUDA_R_8F_E4M3 : CUDA_R_8F_E5M2;
   switch (tensor.scalar_type()) {
     case at::kFloat: return CUDA_R_32F;
     case at::kBFloat16: return CUDA_R_16BF;
@@ -116,6 +117,9 @@ struct Plan {
   void point(const Product& p) const {
     if (p.vector.defined()) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.vector.data_ptr());
     if (p.kept.defined()) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, p.kept.data_ptr());
+    if (p.a_format < 0) return;
+    set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.b_inverse.data_ptr());
+    set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, p.a_inverse.data_ptr());
   }
 
   cublasStatus_t run(cublasLtHandle_t handle, const Product& p, const cublasLtMatmulAlgo_t& chosen, const at::Tensor& space, cudaStream_t stream) const {
@@ -137,9 +141,10 @@ void describe(Plan& plan, const Product& p) {
   plan.set(CUBLASLT_MATMUL_DESC_EPILOGUE, kEpilogues[static_cast<int>(p.epilogue)]);
   if (p.vector.defined()) plan.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.vector));
   if (p.kept.defined()) plan.set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.kept.stride(0));
+  if (p.fast) plan.set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t{1});
   plan.point(p);
-  check(lt.layout_create(&plan.a, type_of(p.b), a.rows, a.columns, a.leading), "layout");
-  check(lt.layout_create(&plan.b, type_of(p.a), b.rows, b.columns, b.leading), "layout");
+  check(lt.layout_create(&plan.a, type_of(p.b, p.b_format), a.rows, a.columns, a.leading), "layout");
+  check(lt.layout_create(&plan.b, type_of(p.a, p.a_format), b.rows, b.columns, b.leading), "layout");
   check(lt.layout_create(&plan.d, type_of(p.out), p.out.size(1), p.out.size(0), p.out.stride(0)), "layout");
 }
 
@@ -219,7 +224,7 @@ std::vector<int64_t> key_of(const Product& p) {
   const auto a = operand_of(p.a), b = operand_of(p.b);
   return {p.out.device().index(), static_cast<int64_t>(p.epilogue), p.accumulates, static_cast<int64_t>(p.a.scalar_type()), static_cast<int64_t>(p.out.scalar_type()),
           p.out.size(0), p.out.size(1), p.a.size(1), a.transposed, a.leading, b.transposed, b.leading, p.out.stride(0), p.kept.defined() ? p.kept.stride(0) : 0,
-          alignment_of(p.a), alignment_of(p.b), alignment_of(p.out), g_tunes.load()};
+          alignment_of(p.a), alignment_of(p.b), alignment_of(p.out), g_tunes.load(), p.a_format, p.b_format, p.fast};
 }
 
 // The same product with out's rows whole: out's transpose, if its columns are.
@@ -230,6 +235,8 @@ Product row_major(const Product& p) {
   turned.out = p.out.t();
   turned.a = p.b.t();
   turned.b = p.a.t();
+  std::swap(turned.a_inverse, turned.b_inverse);
+  std::swap(turned.a_format, turned.b_format);
   TORCH_CHECK(p.epilogue == Epilogue::kNone, kName, ": a bias needs a result laid out by rows");
   return turned;
 }
@@ -239,6 +246,12 @@ Product row_major(const Product& p) {
 bool can_multiply(const at::Tensor& t) {
   return t.is_cuda() && t.dim() == 2 && t.numel() > 0 && (t.scalar_type() == at::kBFloat16 || t.scalar_type() == at::kHalf) && alignment_of(t) >= 16 &&
          ((t.stride(1) == 1 && t.stride(0) >= t.size(1) && t.stride(0) % 8 == 0) || (t.stride(0) == 1 && t.stride(1) >= t.size(0) && t.stride(1) % 8 == 0)) && Library::get().whole;
+}
+
+bool can_multiply_codes(const at::Tensor& codes) {
+  if (!codes.is_cuda() || !Library::get().whole) return false;
+  const auto* device = at::cuda::getDeviceProperties(codes.device().index());
+  return device->major > 8 || (device->major == 8 && device->minor >= 9);
 }
 
 void multiply(const Product& given) {
