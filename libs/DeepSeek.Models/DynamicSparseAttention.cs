@@ -17,8 +17,8 @@ public sealed class DynamicSparseAttention(SparsePolicy policy, BlockGate? gate 
     private long _keys;
     private bool _causal;
 
-    /// <summary>What is kept.</summary>
-    public SparsePolicy Policy { get; } = policy;
+    /// <summary>What is kept; it may change between passes, but not while a pass that will be differentiated is under way, nor once a step is captured.</summary>
+    public SparsePolicy Policy { get; set; } = policy;
 
     /// <summary>Remembers what each call kept (one small tensor a call), so that <see cref="Density"/> can tell.</summary>
     public bool Reports { get; set; }

@@ -38,6 +38,9 @@ public sealed record LlamaConfig
     /// <summary>Whether the head shares the token table.</summary>
     public bool Tied { get; init; }
 
+    /// <summary>Attention to the key blocks that a policy picks; none: dense attention.</summary>
+    public SparsePolicy? Sparse { get; init; }
+
     /// <summary>Llama 3.2 1B but for its stretched positions: 1 235 814 400 weights.</summary>
     public static LlamaConfig Llama1B { get; } = new() { Vocabulary = 128256, Length = 8192, Layers = 16, KeyHeads = 8, Inner = 8192, Theta = 500_000, Tied = true };
 }
@@ -63,9 +66,9 @@ public sealed class Llama : Module
         _layers = [.. Enumerable.Range(0, config.Layers).Select(i => Child($"model.layers.{i}", new LlamaLayer(config)))];
         _norm = Child("model.norm", new RmsNorm(config.Width, config.Epsilon));
         HeadWeight = config.Tied ? _tokens.Weight : Child("lm_head", LlamaLayer.Dense(config.Width, config.Vocabulary)).Weight;
-        var width = config.Width / config.Heads;
-        _cosines = Constant("cosines", Angles(config, width, Math.Cos));
-        _sines = Constant("sines", Angles(config, width, Math.Sin));
+        using var scope = TensorScope.Open();
+        var (cosines, sines) = Rotary.Tables(0, config.Length, config.Width / config.Heads, config.Theta);
+        (_cosines, _sines) = (Constant("cosines", Tensor.Cat([cosines, cosines], 1).Keep()), Constant("sines", Tensor.Cat([sines, sines], 1).Keep()));
     }
 
     /// <summary>Its sizes.</summary>
@@ -74,6 +77,9 @@ public sealed class Llama : Module
     /// <summary>The head's matrix: [vocabulary, width].</summary>
     public TensorHandle HeadWeight { get; }
 
+    /// <summary>The sparse attention of each block, in order; empty when it is dense.</summary>
+    public IReadOnlyList<DynamicSparseAttention> SparseLayers => [.. _layers.Select(layer => layer.Sparse).OfType<DynamicSparseAttention>()];
+
     /// <summary>Hidden states in front of the head: int64 ids [N, T] → [N, T, width].</summary>
     public Tensor Features(Tensor ids)
     {
@@ -81,11 +87,16 @@ public sealed class Llama : Module
         var length = ids.Size(1);
         var (cosines, sines) = (_cosines.Tensor.Narrow(0, 0, length), _sines.Tensor.Narrow(0, 0, length)); // [T, D]
         var x = _tokens.Forward(ids);
-        if (Rotary.Suits(x))
+        var suits = Rotary.Suits(x);
+        if (suits)
         {
             // The halves of the tables are alike; the operator takes one.
             var half = cosines.Size(1) / 2;
             (cosines, sines) = (cosines.Narrow(1, 0, half).Contiguous(), sines.Narrow(1, 0, half).Contiguous()); // [T, D/2]
+        }
+        if (suits && Training && !IsObserved)
+        {
+            return scope.Return(FusedLayers(x, cosines, sines));
         }
         foreach (var layer in _layers)
         {
@@ -94,25 +105,38 @@ public sealed class Llama : Module
         return scope.Return(_norm.Forward(x));
     }
 
+    /// <summary>Mean cross entropy of the next token: int64 ids and targets [N, T] → one float32. All logits never exist together.</summary>
+    public Tensor Loss(Tensor ids, Tensor targets)
+    {
+        using var scope = TensorScope.Open();
+        return scope.Return(HeadLoss.Of(Features(ids).Reshape(-1, Config.Width), HeadWeight.Tensor, targets.Reshape(-1)));
+    }
+
+    /// <summary>Each addition to the residual stream x is made together with the norm that follows it and gives y.</summary>
+    private Tensor FusedLayers(Tensor x, Tensor cosines, Tensor sines)
+    {
+        var y = _layers[0].FirstNorm.Forward(x);
+        for (var i = 0; i < _layers.Length; i++)
+        {
+            var (layer, next) = (_layers[i], i + 1 < _layers.Length ? _layers[i + 1].FirstNorm : _norm);
+            (y, x) = layer.Recomputes ? Recomputed(layer, next, y, x, cosines, sines) : layer.Fused(y, x, next, cosines, sines);
+        }
+        return y;
+    }
+
+    // Apart from the loop, which then makes no closure.
+    private static (Tensor Normed, Tensor Sum) Recomputed(LlamaLayer layer, RmsNorm next, Tensor y, Tensor x, Tensor cosines, Tensor sines)
+    {
+        Span<Tensor> results = [default, default];
+        Checkpoint.Run((inputs, outputs) => (outputs[0], outputs[1]) = layer.Fused(inputs[0], inputs[1], next, inputs[2], inputs[3]), [y, x, cosines, sines], results);
+        return (results[0], results[1]);
+    }
+
     /// <summary>int64 ids [N, T] → logits of the next token [N, T, vocabulary].</summary>
     protected override Tensor Compute(Tensor ids)
     {
         using var scope = TensorScope.Open();
         return scope.Return(Functional.Linear(Features(ids), HeadWeight.Tensor));
-    }
-
-    /// <summary>f(t·θ^(-2i/D)) for place t and pair i, the pairs being i and i + D/2: [length, D].</summary>
-    private static TensorHandle Angles(LlamaConfig config, int width, Func<double, double> function)
-    {
-        var values = new float[config.Length * width];
-        for (var t = 0; t < config.Length; t++)
-        {
-            for (var i = 0; i < width; i++)
-            {
-                values[t * width + i] = (float)function(t * Math.Pow(config.Theta, -2.0 * (i % (width / 2)) / width));
-            }
-        }
-        return TensorHandle.From<float>(values, config.Length, width);
     }
 }
 
@@ -124,7 +148,6 @@ internal sealed class LlamaLayer : Module
     private readonly int _heads;
     private readonly int _keyHeads;
     private readonly int _headWidth;
-    private readonly RmsNorm _firstNorm;
     private readonly Linear _query;
     private readonly Linear _key;
     private readonly Linear _value;
@@ -143,7 +166,8 @@ internal sealed class LlamaLayer : Module
             throw new ArgumentException($"A width of {config.Width}, {config.Heads} heads and {config.KeyHeads} key heads do not divide evenly into heads of even width.", nameof(config));
         }
         (_heads, _keyHeads, _headWidth) = (config.Heads, config.KeyHeads, config.Width / config.Heads);
-        _firstNorm = Child("input_layernorm", new RmsNorm(config.Width, config.Epsilon));
+        Sparse = config.Sparse is { } policy ? new DynamicSparseAttention(policy) : null;
+        FirstNorm = Child("input_layernorm", new RmsNorm(config.Width, config.Epsilon));
         _query = Child("self_attn.q_proj", Dense(config.Width, config.Width));
         _key = Child("self_attn.k_proj", Dense(config.Width, _keyHeads * _headWidth));
         _value = Child("self_attn.v_proj", Dense(config.Width, _keyHeads * _headWidth));
@@ -154,7 +178,11 @@ internal sealed class LlamaLayer : Module
         _narrow = Child("mlp.down_proj", Dense(config.Inner, config.Width));
     }
 
-    /// <summary>With the angles of each place: [T, D] each.</summary>
+    internal RmsNorm FirstNorm { get; }
+
+    internal DynamicSparseAttention? Sparse { get; }
+
+    /// <summary>With the angles of each place: [T, D/2] each, or [T, D] with the second half as the first for plain operators.</summary>
     internal Tensor Forward(Tensor x, Tensor cosines, Tensor sines)
     {
         if (!Recomputes)
@@ -164,6 +192,14 @@ internal sealed class LlamaLayer : Module
         Span<Tensor> results = [default];
         Checkpoint.Run((inputs, outputs) => outputs[0] = With(inputs[0], inputs[1], inputs[2]), [x, cosines, sines], results);
         return results[0];
+    }
+
+    /// <summary>From the normed stream y and the stream x: the stream behind this layer, and what the next layer's norm makes of it.</summary>
+    internal (Tensor Normed, Tensor Sum) Fused(Tensor y, Tensor x, RmsNorm next, Tensor cosines, Tensor sines)
+    {
+        (_cosines, _sines) = (cosines, sines);
+        (y, x) = _secondNorm.AddForward(Attend(y), x);
+        return next.AddForward(Gated(y), x);
     }
 
     public override bool IsSegment => true;
@@ -177,27 +213,34 @@ internal sealed class LlamaLayer : Module
     protected override Tensor Compute(Tensor x)
     {
         using var scope = TensorScope.Open();
-        var (n, length, width) = (x.Size(0), x.Size(1), x.Size(2));
-        var normed = _firstNorm.Forward(x);
-        var query = Rotate(Heads(_query.Forward(normed), _heads)); // [N, H, T, D]
-        var key = Rotate(Heads(_key.Forward(normed), _keyHeads)); // [N, K, T, D]
-        var y = Functional.Attention(query, key, Heads(_value.Forward(normed), _keyHeads), causal: true);
-        (normed, x) = _secondNorm.AddForward(_join.Forward(y.Transpose(1, 2).Reshape(n, length, width)), x);
-        return scope.Return(x + _narrow.Forward(FusedActivations.Gated(_gate.Forward(normed), _widen.Forward(normed))));
+        (var normed, x) = _secondNorm.AddForward(Attend(FirstNorm.Forward(x)), x);
+        return scope.Return(x + Gated(normed));
+    }
+
+    private Tensor Attend(Tensor y)
+    {
+        var (n, length, width) = (y.Size(0), y.Size(1), y.Size(2));
+        var query = Rotate(Heads(_query.Forward(y), _heads)); // [N, H, T, D]
+        var key = Rotate(Heads(_key.Forward(y), _keyHeads)); // [N, K, T, D]
+        var value = Heads(_value.Forward(y), _keyHeads);
+        var seen = Sparse is not null ? Sparse.Forward(query, key, value, causal: true) : Functional.Attention(query, key, value, causal: true);
+        return _join.Forward(seen.Transpose(1, 2).Reshape(n, length, width));
 
         Tensor Heads(Tensor z, int heads) => z.Reshape(n, length, heads, _headWidth).Transpose(1, 2);
+    }
 
-        // Pairs (i, i + D/2) turn by their angle.
-        Tensor Rotate(Tensor z)
+    private Tensor Gated(Tensor y) => _narrow.Forward(FusedActivations.Gated(_gate.Forward(y), _widen.Forward(y)));
+
+    // Pairs (i, i + D/2) turn by their angle, in float32 at least.
+    private Tensor Rotate(Tensor z)
+    {
+        var half = _headWidth / 2;
+        if (_cosines.Size(1) == half)
         {
-            var half = _headWidth / 2;
-            if (_cosines.Size(1) == half)
-            {
-                return Rotary.Apply(z, _cosines, _sines);
-            }
-            var turned = Tensor.Cat([-z.Narrow(-1, half, half), z.Narrow(-1, 0, half)], -1);
-            return z * _cosines + turned * _sines;
+            return Rotary.Apply(z, _cosines, _sines);
         }
+        var turned = Tensor.Cat([-z.Narrow(-1, half, half), z.Narrow(-1, 0, half)], -1);
+        return (z * _cosines + turned * _sines).To(z.Dtype);
     }
 
     internal static Linear Dense(int inputs, int outputs)

@@ -4,38 +4,61 @@ using DeepSeek.Models;
 
 namespace DeepSeek.Gpu.Benchmarks.Accuracy;
 
-/// <summary>What is trained on what; the defaults are a GPT of 88 million weights at 4096 tokens, for one H100.</summary>
+/// <summary>What is trained on what; the defaults are a decoder of 35 million weights at 4096 tokens, for one H100.</summary>
 internal sealed record AccuracyOptions
 {
     public required string Corpus { get; init; }
     public required string Output { get; init; }
-    public int Steps { get; init; } = 1200;
-    public int Batch { get; init; } = 24;
+    public int Steps { get; init; } = 4000;
+    public int Batch { get; init; } = 8;
     public int Length { get; init; } = 4096;
-    public int Width { get; init; } = 768;
+    public int Width { get; init; } = 512;
     public int Layers { get; init; } = 12;
-    public int Heads { get; init; } = 12;
-    public double Rate { get; init; } = 6e-4;
+    public int Heads { get; init; } = 8;
+    public int KeyHeads { get; init; } = 4;
+    public int Inner { get; init; } = 1408;
+    public double Rate { get; init; } = 1.5e-3;
+
+    /// <summary>Greatest norm of all gradients together.</summary>
+    public double Clip { get; init; } = 1;
     public int Seed { get; init; } = 1;
-    public int Validation { get; init; } = 160;
-    public int Probes { get; init; } = 160;
-    public int QueryBlock { get; init; } = 128;
-    public int KeyBlock { get; init; } = 128;
-    public int Stride { get; init; } = 16;
+    public int Validation { get; init; } = 128;
+    public int Probes { get; init; } = 100;
+
+    /// <summary>Densities, block sizes and strides at which sparse attention is dropped in: every combination.</summary>
+    public string Densities { get; init; } = "0.5,0.3,0.2,0.1";
+    public string Blocks { get; init; } = "128";
+    public string Strides { get; init; } = "16";
+
+    /// <summary><c>count</c>: the same share of blocks in every row; <c>mass</c>: the same share of attention, fitted to the density.</summary>
+    public string Choices { get; init; } = "count,mass";
+
+    /// <summary>Density of the net that is trained sparse from its first step; its blocks and stride are the first of the lists.</summary>
     public double TrainDensity { get; init; } = 0.3;
-    public string Densities { get; init; } = "1,0.5,0.3,0.2,0.1";
+
+    /// <summary>What to do: <c>dense</c>, <c>sparse</c> or both.</summary>
+    public string Parts { get; init; } = "dense,sparse";
 
     /// <summary>Share of the training rows that hide needles, so that there is something to retrieve at every distance.</summary>
     public double Needles { get; init; } = 0.5;
 
     /// <summary>Needles in such a row; a probe hides one.</summary>
-    public int NeedlesInARow { get; init; } = 8;
+    public int NeedlesInARow { get; init; } = 12;
 
-    internal GptConfig Dense => new() { Vocabulary = 256, Length = Length, Width = Width, Layers = Layers, Heads = Heads };
+    internal LlamaConfig Dense => new() { Vocabulary = 256, Length = Length, Width = Width, Layers = Layers, Heads = Heads, KeyHeads = KeyHeads, Inner = Inner, Tied = true };
 
-    internal SparsePolicy Policy(double density) => new() { Density = density, QueryBlock = QueryBlock, KeyBlock = KeyBlock, Stride = Stride };
+    internal IEnumerable<(SparsePolicy Policy, bool ByMass)> DropIn =>
+        from block in Numbers(Blocks)
+        from stride in Numbers(Strides)
+        from choice in Choices.Split(',')
+        from density in Numbers(Densities)
+        select (Policy(density, (int)block, (int)stride), choice == "mass");
 
-    internal double[] DropIn => [.. Densities.Split(',').Select(d => double.Parse(d, CultureInfo.InvariantCulture))];
+    internal SparsePolicy TrainPolicy => Policy(TrainDensity, (int)Numbers(Blocks)[0], (int)Numbers(Strides)[0]);
+
+    private static SparsePolicy Policy(double density, int block, int stride) => new() { Density = density, QueryBlock = block, KeyBlock = block, Stride = stride };
+
+    private static double[] Numbers(string list) => [.. list.Split(',').Select(d => double.Parse(d, CultureInfo.InvariantCulture))];
 
     /// <summary>From <c>--name value</c> pairs named as the properties in kebab case.</summary>
     internal static AccuracyOptions Parse(ReadOnlySpan<string> words)

@@ -1,12 +1,13 @@
 using System.Diagnostics;
 using System.Text.Json;
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Gpu.Benchmarks.Accuracy;
 
 /// <summary>
-/// What sparse attention costs in accuracy: a GPT trained with dense attention, examined as it is and with sparse attention dropped in;
-/// and the same GPT trained with sparse attention from its first step. The file is written anew after each part.
+/// What sparse attention costs in accuracy: a decoder trained with dense attention, examined as it is and with sparse attention dropped in;
+/// and the same decoder trained with sparse attention from its first step. The file is written anew after each part.
 /// </summary>
 internal static class AccuracyStudy
 {
@@ -27,31 +28,40 @@ internal static class AccuracyStudy
             ["results"] = rows,
         };
 
-        using var dense = new Student(options, corpus, device, options.Dense);
-        report["weights"] = dense.Weights;
-        Console.WriteLine($"{dense.Weights:N0} weights, {corpus.TrainBytes:N0} bytes to train on");
-        report["denseCurve"] = Timed("training, dense", dense.Train).Select(p => new double[] { p.Step, p.Loss });
-        Examine("dense", dense, null);
-        foreach (var density in options.DropIn)
+        if (options.Parts.Contains("dense", StringComparison.Ordinal))
         {
-            using var sparse = new Student(options, corpus, device, options.Dense with { Sparse = options.Policy(density) });
+            using var dense = new Student(options, corpus, device, options.Dense);
+            report["weights"] = dense.Weights;
+            Console.WriteLine($"{dense.Weights:N0} weights, {corpus.TrainBytes:N0} bytes to train on");
+            report["denseCurve"] = Timed("training, dense", dense.Train).Select(p => new double[] { p.Step, p.Loss });
+            Examine("dense", dense, null, null);
+            using var sparse = new Student(options, corpus, device, options.Dense with { Sparse = options.TrainPolicy });
             sparse.TakeWeightsOf(dense);
-            Examine("dropped in", sparse, density);
+            foreach (var (policy, byMass) in options.DropIn)
+            {
+                sparse.Use(policy);
+                Examine("dropped in", sparse, policy, byMass ? sparse.FitMass(policy.Density) : null);
+            }
         }
-
-        using var native = new Student(options, corpus, device, options.Dense with { Sparse = options.Policy(options.TrainDensity) });
-        report["sparseCurve"] = Timed("training, sparse", native.Train).Select(p => new double[] { p.Step, p.Loss });
-        Examine("trained sparse", native, options.TrainDensity);
+        if (options.Parts.Contains("sparse", StringComparison.Ordinal))
+        {
+            using var native = new Student(options, corpus, device, options.Dense with { Sparse = options.TrainPolicy });
+            report["sparseCurve"] = Timed("training, sparse", native.Train).Select(p => new double[] { p.Step, p.Loss });
+            Examine("trained sparse", native, options.TrainPolicy, null);
+        }
         return 0;
 
-        void Examine(string how, Student student, double? density)
+        void Examine(string how, Student student, SparsePolicy? policy, double? mass)
         {
             var ((loss, kept), found) = (student.Validate(), student.Probe());
             var first = reference ??= loss;
             rows.Add(new
             {
                 attention = how,
-                density,
+                density = policy?.Density,
+                block = policy?.KeyBlock,
+                stride = policy?.Stride,
+                mass,
                 keptOfVisible = kept,
                 lossPerByte = loss,
                 lossGap = loss / first - 1,
@@ -61,7 +71,7 @@ internal static class AccuracyStudy
                 perplexityPerWordGap = Math.Exp((loss - first) / words) - 1,
                 needlesFound = found,
             });
-            Console.WriteLine($"{how,-14} {density,5:P0} loss {loss:F5} ({loss / first - 1:+0.00 %;-0.00 %}), perplexity of a byte {Math.Exp(loss - first) - 1:+0.00 %;-0.00 %}, "
+            Console.WriteLine($"{how,-14} {policy?.Density,5:P0} blocks {policy?.KeyBlock} stride {policy?.Stride} mass {mass:F3} loss {loss:F5} ({loss / first - 1:+0.00 %;-0.00 %}), perplexity of a byte {Math.Exp(loss - first) - 1:+0.00 %;-0.00 %}, "
                 + $"of a word {Math.Exp((loss - first) / words) - 1:+0.00 %;-0.00 %}, needles {found:P1}, kept {(kept.Length > 0 ? kept.Average() : 1):P1}");
             // A cut run keeps what it has.
             File.WriteAllText(options.Output, JsonSerializer.Serialize(report, s_json));

@@ -32,7 +32,12 @@ public sealed class RmsNorm : Module
     }
 
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor x) => Functional.RmsNorm(x, Weight.Tensor, _epsilon);
+    protected override bool KeepsPrecision => true;
+
+    /// <inheritdoc/>
+    protected override Tensor Compute(Tensor x) => x.Dtype == Weight.Tensor.Dtype
+        ? Functional.RmsNorm(x, Weight.Tensor, _epsilon)
+        : FusedNorm.RmsNorm(x, Weight.Tensor, _epsilon); // of x's type, with float32 weights
 }
 
 /// <summary>Normalisation of each group of channels of each sample (Wu &amp; He, arXiv 1803.08494): [N, C, ..] → [N, C, ..].</summary>
