@@ -17,6 +17,22 @@ static inline vw multiply_low_halves(vw a, uint32_t factor) {
   return reinterpret_cast<vw>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), _mm256_set1_epi64x(factor)));
 #endif
 }
+// The high half of each 64-bit lane in its low half; above, anything. A shuffle leaves the port of shifts to the products.
+static inline vw high_to_low(vw a) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vw>(_mm512_shuffle_epi32(reinterpret_cast<__m512i>(a), static_cast<_MM_PERM_ENUM>(0xF5)));
+#else
+  return reinterpret_cast<vw>(_mm256_shuffle_epi32(reinterpret_cast<__m256i>(a), 0xF5));
+#endif
+}
+// The low halves of both, in turn.
+static inline vu beside(vw even, vw odd) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vu>(_mm512_mask_shuffle_epi32(reinterpret_cast<__m512i>(even), 0xAAAA, reinterpret_cast<__m512i>(odd), static_cast<_MM_PERM_ENUM>(0xA0)));
+#else
+  return reinterpret_cast<vu>(_mm256_blend_epi32(reinterpret_cast<__m256i>(even), _mm256_slli_epi64(reinterpret_cast<__m256i>(odd), 32), 0xAA));
+#endif
+}
 #endif
 
 // Within each 128-bit part: {a0, b0, a1, b1} and {a2, b2, a3, b3}; the same in pairs of words.
@@ -82,8 +98,8 @@ static inline void philox_vectors(uint64_t seed, uint64_t offset, uint64_t block
     for (int parity = 0; parity < 2; parity++) {
       vw* c = parity == 0 ? even : odd;
       const vw product0 = multiply_low_halves(c[0], kPhiloxMultiplier0), product1 = multiply_low_halves(c[2], kPhiloxMultiplier1);
-      c[0] = (product1 >> 32) ^ c[1] ^ static_cast<uint64_t>(k0);
-      c[2] = (product0 >> 32) ^ c[3] ^ static_cast<uint64_t>(k1);
+      c[0] = high_to_low(product1) ^ c[1] ^ static_cast<uint64_t>(k0);
+      c[2] = high_to_low(product0) ^ c[3] ^ static_cast<uint64_t>(k1);
       c[1] = product1;
       c[3] = product0;
     }
@@ -91,7 +107,7 @@ static inline void philox_vectors(uint64_t seed, uint64_t offset, uint64_t block
     k1 += kPhiloxWeyl1;
   }
   vu* const out[4] = {&c0, &c1, &c2, &c3};
-  for (int i = 0; i < 4; i++) *out[i] = reinterpret_cast<vu>((even[i] & 0xffffffffull) | (odd[i] << 32));
+  for (int i = 0; i < 4; i++) *out[i] = beside(even[i], odd[i]);
 #else
   for (int lane_of = 0; lane_of < kWidth; lane_of++) {
     const PhiloxBlock block_of = philox(seed, offset, static_cast<uint64_t>(c1[lane_of]) << 32 | c0[lane_of]);

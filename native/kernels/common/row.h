@@ -50,6 +50,8 @@ static inline vf rounded(vf value) {
 }
 template <>
 inline vf rounded<float>(vf value) { return value; }
+template <>
+inline vf rounded<bf16>(vf value) { return as_float(bf16_words(value) & 0xffff0000u); }
 
 template <class T>
 static inline void store_row(T* target, const float* row, int64_t columns) {

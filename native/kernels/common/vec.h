@@ -51,13 +51,12 @@ static inline vf load(const bf16* source) {
   return as_float(__builtin_convertvector(bits, vu) << 16);
 }
 
-// Rounds to nearest, ties to even; NaN stays NaN.
-static inline void store(bf16* target, vf value) {
+// Rounds to bfloat16, to nearest, ties to even; NaN stays NaN. The result is the upper half of each word, the lower half anything.
+static inline vu bf16_words(vf value) {
   const vu bits = as_uint(value);
-  const vu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  const vu kept = value == value ? rounded : (bits >> 16) | 0x40u;
-  *reinterpret_cast<vh_any*>(target) = __builtin_convertvector(kept, vh);
+  return value == value ? bits + 0x7fffu + ((bits >> 16) & 1u) : bits | 0x400000u;
 }
+static inline void store(bf16* target, vf value) { *reinterpret_cast<vh_any*>(target) = __builtin_convertvector(bf16_words(value) >> 16, vh); }
 
 static inline float half_to_float(uint16_t bits) {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16, exponent = (bits >> 10) & 31u, fraction = bits & 1023u;

@@ -4,7 +4,9 @@
 #include "common/row.h"
 
 #include <cmath>
+#include <cstring>
 #include <memory>
+#include <type_traits>
 
 namespace deepseek {
 namespace DS_ISA {
@@ -38,8 +40,62 @@ struct Mask {
   }
 };
 
+// Results that no cache of a core could hold until they are read again go past the caches: lines are then written without being read.
+constexpr int64_t kStreamBytes = 8 << 20;
+
+// Bytes ahead of use that inputs are asked for: a row of the common widths, and more than the processor foresees by itself.
+constexpr int64_t kAhead = 4096;
+
+template <class T>
+inline void ask(const T* from) {
+  for (size_t byte = 0; byte < kPhiloxElements * sizeof(T); byte += 64) __builtin_prefetch(reinterpret_cast<const char*>(from) + kAhead + byte);
+}
+
+// `count` elements, a multiple of 64 bytes from a 64-byte border, past the caches.
+template <class T>
+inline void pass(T* to, const T* from, size_t count) {
+#if defined(__AVX512F__)
+  for (size_t i = 0; i < count * sizeof(T) / 64; i++) _mm512_stream_si512(reinterpret_cast<__m512i*>(to) + i, _mm512_loadu_si512(reinterpret_cast<const __m512i*>(from) + i));
+#elif defined(__AVX2__)
+  for (size_t i = 0; i < count * sizeof(T) / 32; i++) _mm256_stream_si256(reinterpret_cast<__m256i*>(to) + i, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from) + i));
+#else
+  std::memcpy(to, from, count * sizeof(T));
+#endif
+}
+
+// Writes 8 vectors; kRounded: their values are of T already.
+template <class T, bool kPast, bool kRounded>
+inline void write(T* to, const vf* values) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, bf16>) {
+    // The upper halves of two vectors' words make one vector.
+    vi places;
+    for (int i = 0; i < kWidth; i++) places[i] = (4 * i + 1) | (4 * i + 3) << 16;
+    for (int i = 0; i < 8; i += 2) {
+      const vu low = kRounded ? as_uint(values[i]) : bf16_words(values[i]), high = kRounded ? as_uint(values[i + 1]) : bf16_words(values[i + 1]);
+      const __m512i both = _mm512_permutex2var_epi16(reinterpret_cast<__m512i>(low), reinterpret_cast<__m512i>(places), reinterpret_cast<__m512i>(high));
+      if (kPast) {
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i * kWidth), both);
+      } else {
+        _mm512_storeu_si512(to + i * kWidth, both);
+      }
+    }
+    return;
+  }
+#endif
+  if constexpr (kPast && std::is_same_v<T, float>) {
+    pass(to, reinterpret_cast<const float*>(values), kPhiloxElements);
+  } else if constexpr (kPast) {
+    T kept[kPhiloxElements];
+    for (int i = 0; i < 8; i++) store(kept + i * kWidth, values[i]);
+    pass(to, kept, kPhiloxElements);
+  } else {
+    for (int i = 0; i < 8; i++) store(to + i * kWidth, values[i]);
+  }
+}
+
 // z of one row as floats, rounded as stored; returns their sum. `row` has room for a multiple of 8 · kWidth.
-template <class T, class R>
+template <class T, class R, bool kPast>
 float stream_row(const NormParams& p, const Mask& mask, int64_t r, float* row) {
   const int64_t n = p.columns, whole = n / kPhiloxElements * kPhiloxElements;
   const T* x = static_cast<const T*>(p.x) + r * n;
@@ -54,6 +110,8 @@ float stream_row(const NormParams& p, const Mask& mask, int64_t r, float* row) {
     const int64_t left = n - c;
     vf value[8];
     if (full) {
+      ask(x + c);
+      if (residual != nullptr) ask(residual + c);
       for (int i = 0; i < 8; i++) value[i] = load(x + c + i * kWidth);
     } else {
       for (int i = 0; i < 8; i++) value[i] = load_part(x + c + i * kWidth, left - i * kWidth);
@@ -82,7 +140,7 @@ float stream_row(const NormParams& p, const Mask& mask, int64_t r, float* row) {
     }
     if (z != nullptr) {
       if (full) {
-        for (int i = 0; i < 8; i++) store(z + c + i * kWidth, value[i]);
+        write<R, kPast, true>(z + c, value);
       } else {
         for (int i = 0; i < 8; i++) store_part(z + c + i * kWidth, value[i], left - i * kWidth);
       }
@@ -107,22 +165,48 @@ float squares(const float* row, int64_t n, float centre) {
   return sum((total[0] + total[1]) + (total[2] + total[3])) + rest;
 }
 
-template <class T>
+template <class T, bool kPast>
 void normalise_row(const float* row, int64_t n, float mean, float rstd, const float* weight, const float* bias, T* y) {
   const vf m = broadcast(mean), s = broadcast(rstd);
-  for (int64_t c = 0; c < n; c += kWidth) {
+  int64_t c = 0;
+  for (; c + kPhiloxElements <= n; c += kPhiloxElements) {
+    vf value[8];
+    for (int i = 0; i < 8; i++) value[i] = (load(row + c + i * kWidth) - m) * s;
+    if (weight != nullptr) {
+      for (int i = 0; i < 8; i++) value[i] *= load(weight + c + i * kWidth);
+    }
+    if (bias != nullptr) {
+      for (int i = 0; i < 8; i++) value[i] += load(bias + c + i * kWidth);
+    }
+    write<T, kPast, false>(y + c, value);
+  }
+  for (; c < n; c += kWidth) {
     const int64_t left = n - c;
     vf value = (load(row + c) - m) * s;
-    if (left >= kWidth) {
-      if (weight != nullptr) value *= load(weight + c);
-      if (bias != nullptr) value += load(bias + c);
-      store(y + c, value);
-    } else {
-      if (weight != nullptr) value *= load_some(weight + c, left);
-      if (bias != nullptr) value += load_some(bias + c, left);
-      store_some(y + c, value, left);
-    }
+    if (weight != nullptr) value *= load_part(weight + c, left);
+    if (bias != nullptr) value += load_part(bias + c, left);
+    store_part(y + c, value, left);
   }
+}
+
+template <class T, class R, bool kPast>
+void forward_rows(const NormParams& p, const Mask& mask, int64_t first, int64_t last) {
+  const int64_t n = p.columns;
+  const auto* weight = static_cast<const float*>(p.weight);
+  const auto* bias = static_cast<const float*>(p.bias);
+  RowBuffer row(n);
+  for (int64_t r = first; r < last; r++) {
+    const float total = stream_row<T, R, kPast>(p, mask, r, row.data);
+    const float mean = p.rms ? 0.0f : total / static_cast<float>(n);
+    const float rstd = 1.0f / std::sqrt(squares(row.data, n, mean) / static_cast<float>(n) + p.epsilon);
+    if (!p.rms) p.mean[r] = mean;
+    p.rstd[r] = rstd;
+    normalise_row<T, kPast>(row.data, n, mean, rstd, weight, bias, static_cast<T*>(p.y) + r * n);
+  }
+#if defined(__AVX2__)
+  // What was written past the caches is seen by other threads after this.
+  if (kPast) _mm_sfence();
+#endif
 }
 
 template <class T, class R>
@@ -133,18 +217,11 @@ void forward(const NormParams& p) {
     p.rng_used[0] = p.rng[0];
     p.rng_used[1] = p.rng[1];
   }
-  const auto* weight = static_cast<const float*>(p.weight);
-  const auto* bias = static_cast<const float*>(p.bias);
+  const auto even = [&](const void* pointer, size_t element) { return reinterpret_cast<uintptr_t>(pointer) % 64 == 0 && static_cast<size_t>(n) * element % 64 == 0; };
+  const int64_t bytes = p.rows * n * static_cast<int64_t>(sizeof(T) + (p.z != nullptr ? sizeof(R) : 0));
+  const bool past = bytes >= kStreamBytes && even(p.y, sizeof(T)) && (p.z == nullptr || even(p.z, sizeof(R)));
   cpu::parallel_for(p.rows, row_grain(n), [&](int64_t first, int64_t last) {
-    RowBuffer row(n);
-    for (int64_t r = first; r < last; r++) {
-      const float total = stream_row<T, R>(p, mask, r, row.data);
-      const float mean = p.rms ? 0.0f : total / static_cast<float>(n);
-      const float rstd = 1.0f / std::sqrt(squares(row.data, n, mean) / static_cast<float>(n) + p.epsilon);
-      if (!p.rms) p.mean[r] = mean;
-      p.rstd[r] = rstd;
-      normalise_row(row.data, n, mean, rstd, weight, bias, static_cast<T*>(p.y) + r * n);
-    }
+    past ? forward_rows<T, R, true>(p, mask, first, last) : forward_rows<T, R, false>(p, mask, first, last);
   });
 }
 

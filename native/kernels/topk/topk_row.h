@@ -1,6 +1,6 @@
 // Exact selection of a row's k greatest elements: a sample gives a bound that a few more than k elements pass, those are
-// kept with their indices, and a radix selection finds the k-th. Where the sample misled (fewer than k pass), the whole row
-// is kept instead: slower, still exact.
+// kept with their indices, and a radix selection finds the k-th, or all of them are sorted. Where the sample misled (fewer than
+// k pass), the whole row is kept instead: slower, still exact.
 #pragma once
 
 #include "common/row.h"
@@ -11,6 +11,7 @@ namespace deepseek {
 namespace DS_ISA {
 
 constexpr int64_t kSample = 2048;
+constexpr int64_t kReadAhead = 4096;  // bytes that a row is asked for ahead of use: the processor itself stops at a page's end
 
 // A number whose unsigned order is the order of the elements; complemented for the least.
 struct Order {
@@ -23,6 +24,16 @@ struct Order {
     const vu key = reinterpret_cast<vu>(bits ^ ((bits >> 31) | static_cast<int32_t>(0x80000000u)));
     return (value == value ? key : vu{} + 0xffffffffu) ^ flip;
   }
+
+  // Elements that reach a key, and perhaps some that do not: those from this number on, of the least up to it. Where the key
+  // is no number's, it is NaN, which all are taken to reach.
+  float number(uint32_t key) const {
+    key ^= flip[0];
+    const uint32_t bits = key >= 0x80000000u ? key ^ 0x80000000u : ~key;
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
+  }
 };
 
 struct Entry { uint32_t key, index; };
@@ -31,11 +42,11 @@ struct Entry { uint32_t key, index; };
 struct Workspace {
   std::unique_ptr<uint32_t[]> keys, indices;
   std::unique_ptr<Entry[]> first, second;
-  std::unique_ptr<uint32_t[]> counts{new uint32_t[3 * 2048]};
+  std::unique_ptr<uint32_t[]> counts{new uint32_t[4 * 512]};
 
   Workspace(int64_t columns, int64_t k)
       : keys(new uint32_t[static_cast<size_t>(columns + 2 * kWidth)]), indices(new uint32_t[static_cast<size_t>(columns + 2 * kWidth)]),
-        first(new Entry[static_cast<size_t>(k + 1)]), second(new Entry[static_cast<size_t>(k + 1)]) {}
+        first(new Entry[static_cast<size_t>(2 * k + 1)]), second(new Entry[static_cast<size_t>(2 * k + 1)]) {}
 };
 
 // The k-th greatest of the keys (k from 1) by its bits from above, eight a pass; after fewer than four passes the bits below
@@ -81,39 +92,77 @@ static inline uint32_t bound(const T* x, int64_t n, int64_t k, const Order& orde
   return rank >= kSample ? 0 : kth(sample, kSample, rank, 2, work.counts.get());
 }
 
-// Keeps the elements at or above the bound, in order of index; returns how many.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// For every set of 8 lanes, their numbers in order.
+struct Lanes {
+  uint8_t of[256][8] = {};
+
+  constexpr Lanes() {
+    for (int set = 0; set < 256; set++) {
+      for (int lane = 0, place = 0; lane < 8; lane++) {
+        if ((set >> lane & 1) != 0) of[set][place++] = static_cast<uint8_t>(lane);
+      }
+    }
+  }
+};
+constexpr Lanes kLanes;
+#endif
+
+// Keeps the elements that may reach the bound, in order of index; returns how many.
 template <class T>
 static inline int64_t keep(const T* x, int64_t n, uint32_t bound, const Order& order, uint32_t* keys, uint32_t* indices) {
-  int64_t kept = 0;
-  for (int64_t c = 0; c < n; c += kWidth) {
-    const bool whole = n - c >= kWidth;
-    const vu key = order(whole ? load(x + c) : load_some(x + c, n - c));
-    const int64_t lanes = whole ? kWidth : n - c;
+  [[maybe_unused]] const bool largest = order.flip[0] == 0;
+  int64_t kept = 0, c = 0;
 #if defined(__AVX512F__)
-    const __m512i wide = reinterpret_cast<__m512i>(key);
-    const auto passed = static_cast<__mmask16>(_mm512_cmpge_epu32_mask(wide, _mm512_set1_epi32(static_cast<int>(bound))) & ((1u << lanes) - 1u));
+  const __m512 limit = _mm512_set1_ps(order.number(bound));
+  const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  for (; c + kWidth <= n; c += kWidth) {
+    __builtin_prefetch(reinterpret_cast<const char*>(x + c) + kReadAhead);
+    const __m512 value = reinterpret_cast<__m512>(load(x + c));
+    const __mmask16 passed = bound == 0 ? static_cast<__mmask16>(0xffff) : largest ? _mm512_cmp_ps_mask(value, limit, _CMP_NLT_UQ) : _mm512_cmp_ps_mask(value, limit, _CMP_NGT_UQ);
     // Compressed in a register: a compressing store to memory is far slower on some processors.
-    const __m512i index = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(c)), _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
-    _mm512_storeu_si512(keys + kept, _mm512_maskz_compress_epi32(passed, wide));
-    _mm512_storeu_si512(indices + kept, _mm512_maskz_compress_epi32(passed, index));
+    _mm512_storeu_si512(keys + kept, _mm512_castps_si512(_mm512_maskz_compress_ps(passed, value)));
+    _mm512_storeu_si512(indices + kept, _mm512_maskz_compress_epi32(passed, _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(c)), lane)));
     kept += __builtin_popcount(passed);
-#else
+  }
+#elif defined(__AVX2__)
+  const __m256 limit = _mm256_set1_ps(order.number(bound));
+  const __m256i lane = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+  for (; c + kWidth <= n; c += kWidth) {
+    __builtin_prefetch(reinterpret_cast<const char*>(x + c) + kReadAhead);
+    const __m256 value = reinterpret_cast<__m256>(load(x + c));
+    const int passed = bound == 0 ? 255 : _mm256_movemask_ps(largest ? _mm256_cmp_ps(value, limit, _CMP_NLT_UQ) : _mm256_cmp_ps(value, limit, _CMP_NGT_UQ));
+    const __m256i places = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(kLanes.of[passed])));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(keys + kept), _mm256_castps_si256(_mm256_permutevar8x32_ps(value, places)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(indices + kept), _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(c)), _mm256_permutevar8x32_epi32(lane, places)));
+    kept += __builtin_popcount(static_cast<unsigned>(passed));
+  }
+#endif
+  for (int64_t i = 0; i < kept; i += kWidth) {
+    const vu_any bits = *reinterpret_cast<const vu_any*>(keys + i);
+    *reinterpret_cast<vu_any*>(keys + i) = order(as_float(static_cast<vu>(bits)));
+  }
+  for (; c < n; c += kWidth) {
+    const int64_t lanes = n - c >= kWidth ? kWidth : n - c;
+    const vu key = order(lanes == kWidth ? load(x + c) : load_some(x + c, lanes));
     for (int64_t i = 0; i < lanes; i++) {
       keys[kept] = key[i];
       indices[kept] = static_cast<uint32_t>(c + i);
       kept += key[i] >= bound;
     }
-#endif
   }
   return kept;
 }
 
-// The k greatest of x[n], k from 1 to n, into work.first: in order of index, of equal elements the first ones.
+// Elements that the k greatest are among, in order of index, in work.keys and work.indices; returns how many, k at least.
 template <class T>
-static inline void choose_row(const T* x, int64_t n, int64_t k, const Order& order, Workspace& work) {
-  const uint32_t low = bound(x, n, k, order, work);
-  int64_t kept = keep(x, n, low, order, work.keys.get(), work.indices.get());
-  if (kept < k) kept = keep(x, n, 0, order, work.keys.get(), work.indices.get());
+static inline int64_t keep_row(const T* x, int64_t n, int64_t k, const Order& order, Workspace& work) {
+  const int64_t kept = keep(x, n, bound(x, n, k, order, work), order, work.keys.get(), work.indices.get());
+  return kept < k ? keep(x, n, 0, order, work.keys.get(), work.indices.get()) : kept;
+}
+
+// Of `kept` elements in work.keys and work.indices, the k greatest into work.first, in order of index, of equal ones the first.
+static inline void choose_kept(int64_t kept, int64_t k, Workspace& work) {
   const uint32_t* keys = work.keys.get();
   const uint32_t threshold = kth(keys, kept, k, 4, work.counts.get());
   int64_t above = 0;
@@ -129,6 +178,12 @@ static inline void choose_row(const T* x, int64_t n, int64_t k, const Order& ord
     taken += (key > threshold) | (same & (seen < equal));
     seen += same;
   }
+}
+
+// The k greatest of x[n], k from 1 to n, into work.first: in order of index, of equal elements the first ones.
+template <class T>
+static inline void choose_row(const T* x, int64_t n, int64_t k, const Order& order, Workspace& work) {
+  choose_kept(keep_row(x, n, k, order, work), k, work);
 }
 
 }  // namespace DS_ISA

@@ -29,6 +29,32 @@ public sealed class FusedNormTests
         }
     }
 
+    // Results of 8 MiB and more are written past the caches, smaller ones are not.
+    [Theory]
+    [InlineData(Dtype.Float32, Dtype.Float32, 1100, 1024)]
+    [InlineData(Dtype.Float32, Dtype.Float32, 700, 1552)]
+    [InlineData(Dtype.BFloat16, Dtype.BFloat16, 2200, 1024)]
+    [InlineData(Dtype.Float16, Dtype.Float32, 1500, 1056)]
+    public void Forward_OfManyRows_EqualsThatOfFewBitForBit(Dtype dtype, Dtype stream, int rows, int columns)
+    {
+        var (x, residual, weight, bias) = (KernelData.Normal(1, (long)rows * columns), KernelData.Normal(2, (long)rows * columns), KernelData.Normal(3, columns), KernelData.Normal(4, columns));
+        KernelData.OnEachInstructionSet(set =>
+        {
+            using var scope = TensorScope.Open();
+            var (a, r) = (Tensor.From<float>(x, rows, columns).To(dtype), Tensor.From<float>(residual, rows, columns).To(stream));
+            var (w, b) = (Tensor.From<float>(weight, columns), Tensor.From<float>(bias, columns));
+            var (y, z) = Call(a, r, w, b, false, 0.3);
+            var (firstY, firstZ) = Call(a.Narrow(0, 0, 40), r.Narrow(0, 0, 40), w, b, false, 0.3);
+            Assert.Equal(KernelData.Doubles(firstZ), KernelData.Doubles(z.Narrow(0, 0, 40)));
+            Assert.Equal(KernelData.Doubles(firstY), KernelData.Doubles(y.Narrow(0, 0, 40)));
+            // The mask is a function of the row's number: without dropout any rows can be compared.
+            (y, z) = Call(a, r, w, b, false, 0);
+            (firstY, firstZ) = Call(a.Narrow(0, rows - 40, 40), r.Narrow(0, rows - 40, 40), w, b, false, 0);
+            Assert.Equal(KernelData.Doubles(firstZ), KernelData.Doubles(z.Narrow(0, rows - 40, 40)));
+            Assert.Equal(KernelData.Doubles(firstY), KernelData.Doubles(y.Narrow(0, rows - 40, 40)));
+        });
+    }
+
     private static void CheckForward(int rows, int columns, Dtype dtype, Dtype stream, bool rms, string what)
     {
         using var scope = TensorScope.Open();
