@@ -127,30 +127,64 @@ public sealed class Gpt : Module
     /// <summary>Each addition to the residual stream x is made together with the norm that follows it and gives y, of the weights' type.</summary>
     private Tensor FusedBlocks(Tensor x, GptCache? cache = null)
     {
-        var y = _blocks[0].FirstNorm.Forward(x);
-        x = Config.Float32Residual ? x.To(Dtype.Float32) : x;
+        var (y, split) = _blocks[0].FirstNorm.Split(x);
+        x = Config.Float32Residual ? split.To(Dtype.Float32) : split;
         for (var i = 0; i < _blocks.Length; i++)
         {
             var (block, next) = (_blocks[i], i + 1 < _blocks.Length ? _blocks[i + 1].FirstNorm : _norm);
-            (y, x) = block.Recomputes && cache is null ? Recomputed(block, next, y, x) : Fused(block, next, y, x, cache?.Layers[i]);
+            if (!block.Recomputes || cache is not null)
+            {
+                (y, x) = Fused(block, next, y, x, cache?.Layers[i]);
+                continue;
+            }
+            (y, x) = Recomputed(block, next, y, x);
+            if (i + 1 == _blocks.Length || !_blocks[i + 1].Recomputes)
+            {
+                (y, x) = Normed(next, x, y.Dtype);
+            }
         }
         return y;
     }
 
-    // Apart from the loop, which then makes no closure.
+    // Apart from the loop, which then makes no closure. Of the block its input stays, and what attention gave, which is dear to compute; y serves the
+    // next such block alone, which takes its own norm again: it carries no gradient.
     private static (Tensor Normed, Tensor Sum) Recomputed(GptBlock block, LayerNorm next, Tensor y, Tensor x)
     {
-        Span<Tensor> results = [default, default];
-        Checkpoint.Run((inputs, outputs) => (outputs[0], outputs[1]) = Fused(block, next, inputs[0], inputs[1]), [y, x], results);
-        return (results[0], results[1]);
+        Span<Tensor> made = [default, default, default, default, default, default];
+        var type = y.Dtype;
+        Checkpoint.Run(
+            (inputs, outputs) => (outputs[1], outputs[0]) = Fused(block, next, y, inputs[0], null, outputs[2..]),
+            (inputs, kept, addends) => Again(block, next, inputs[0], type, kept, addends), [x], made, results: 1, kept: made.Length - 2);
+        return (made[1], made[0]);
+    }
+
+    private static void Again(GptBlock block, LayerNorm next, Tensor x, Dtype type, ReadOnlySpan<Tensor> kept, Span<Tensor> addends)
+    {
+        (var y, x) = Normed(block.FirstNorm, x, type);
+        var attended = block.Attention.OpenAgain(y, x.Dtype == Dtype.Float32, kept);
+        (y, x) = block.SecondNorm.AddForward(attended.Value, x, attended.Bias, attended.Dropout);
+        if (block.AddsPlainly)
+        {
+            // The sum itself is not wanted, nor the last product's value.
+            (addends[0], addends[1]) = (x, block.GradientOfBranch(y));
+            return;
+        }
+        var widened = block.Open(y, x.Dtype == Dtype.Float32);
+        (_, addends[0]) = next.AddForward(widened.Value, x, widened.Bias, widened.Dropout);
+    }
+
+    private static (Tensor Normed, Tensor X) Normed(LayerNorm norm, Tensor x, Dtype type)
+    {
+        var (y, z) = norm.Split(x);
+        return (y.To(type), z);
     }
 
     // The norms add the branches' last biases where the stream is float32. To a half-precision stream a bias far below its rounding would be
     // added as ties are broken, always in the bias's direction and by more than the bias; inside the product it is smoothed by what it is added to.
-    private static (Tensor Normed, Tensor Sum) Fused(GptBlock block, LayerNorm next, Tensor y, Tensor x, TokenSparseCache? cache = null)
+    private static (Tensor Normed, Tensor Sum) Fused(GptBlock block, LayerNorm next, Tensor y, Tensor x, TokenSparseCache? cache = null, Span<Tensor> kept = default)
     {
         var late = x.Dtype == Dtype.Float32;
-        var attended = cache is not null ? new OpenBranch(block.Attention.Extend(y, cache), default, null) : block.Attention.Open(y, late);
+        var attended = cache is not null ? new OpenBranch(block.Attention.Extend(y, cache), default, null) : block.Attention.Open(y, late, kept);
         (y, x) = block.SecondNorm.AddForward(attended.Value, x, attended.Bias, attended.Dropout);
         var widened = block.Open(y, late);
         return next.AddForward(widened.Value, x, widened.Bias, widened.Dropout);
@@ -216,6 +250,14 @@ internal sealed class GptBlock : Module
         ? new(FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, default), _narrow.Bias, _dropout)
         : new(Branch(x), default, _dropout);
 
+    /// <summary>Whether the branch is added as it is.</summary>
+    internal bool AddsPlainly => _dropout.IsIdentity;
+
+    /// <summary>The branch, whose value is not wanted, its gradients alone.</summary>
+    internal Tensor GradientOfBranch(Tensor x) => MayJoin(x)
+        ? FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, _narrow.Bias, value: false)
+        : Branch(x);
+
     private bool MayJoin(Tensor x) => _widen.MayJoin(x) && _narrow.MayJoin(x);
 }
 
@@ -254,9 +296,22 @@ internal sealed class GptAttention : Module
     }
 
     /// <summary>The output, its dropout left to the norm behind it, and its last bias too where that is <paramref name="late"/>.</summary>
-    internal OpenBranch Open(Tensor x, bool late) => IsObserved || Recomputes ? new(Forward(x), default, null)
-        : late && _join.MayJoin(x) ? new(FusedLinear.Of(Attend(x), _join.Weight), _join.Bias, _dropout)
-        : new(_join.Forward(Attend(x)), default, _dropout);
+    /// <param name="x">Its input.</param>
+    /// <param name="late">Whether the norm may add the bias.</param>
+    /// <param name="kept">Room for what <see cref="OpenAgain"/> goes on from, or none.</param>
+    internal OpenBranch Open(Tensor x, bool late, Span<Tensor> kept = default) => IsObserved || Recomputes ? new(Forward(x), default, null)
+        : Joined(kept.Length > 0 && JoinsAttention(x) ? FusedLinear.ProjectedAttentionFirst(x, _project.Weight, _project.Bias, _heads, causal: true, kept) : Attend(x), late);
+
+    /// <summary>The same a second time, recorded, from what was kept.</summary>
+    internal OpenBranch OpenAgain(Tensor x, bool late, ReadOnlySpan<Tensor> kept) => kept[0].IsNone
+        ? Open(x, late)
+        : Joined(FusedLinear.ProjectedAttentionAgain(x, _project.Weight, _project.Bias, _heads, causal: true, kept), late);
+
+    private OpenBranch Joined(Tensor attended, bool late) => late && _join.MayJoin(attended)
+        ? new(FusedLinear.Of(attended, _join.Weight), _join.Bias, _dropout)
+        : new(_join.Forward(attended), default, _dropout);
+
+    private bool JoinsAttention(Tensor x) => Sparse is null && TokenSparse is null && (!Training || _weightDropout == 0) && _project.MayJoin(x);
 
     protected override Tensor Compute(Tensor x)
     {
@@ -269,7 +324,7 @@ internal sealed class GptAttention : Module
     {
         using var scope = TensorScope.Open();
         var dropout = Training ? _weightDropout : 0;
-        if (Sparse is null && TokenSparse is null && dropout == 0 && _project.MayJoin(x))
+        if (JoinsAttention(x))
         {
             return scope.Return(FusedLinear.ProjectedAttention(x, _project.Weight, _project.Bias, _heads, causal: true));
         }

@@ -13,6 +13,8 @@ public static class FusedLinear
     private static readonly Operator s_linear = new("deepseek::linear");
     private static readonly Operator s_geluMlp = new("deepseek::gelu_mlp");
     private static readonly Operator s_projectedAttention = new("deepseek::projected_attention");
+    private static readonly Operator s_attentionFirst = new("deepseek::projected_attention_first");
+    private static readonly Operator s_attentionAgain = new("deepseek::projected_attention_again");
     private static readonly Operator s_tuneProducts = new("deepseek::tune_products");
 
     /// <summary>x·Wᵀ + b: x [.., in], W [out, in], b [out] or none, all of one type → [.., out].</summary>
@@ -22,8 +24,9 @@ public static class FusedLinear
     /// GELU(x·W₁ᵀ + b₁)·W₂ᵀ + b₂ with GELU's tanh form (Hendrycks and Gimpel, arXiv 1606.08415), a transformer's feed-forward branch:
     /// x [.., in], W₁ [width, in], W₂ [out, width], biases or none → [.., out]. Two tensors of the inner width are kept for the backward pass.
     /// </summary>
-    public static Tensor GeluMlp(Tensor x, Tensor wide, Tensor wideBias, Tensor narrow, Tensor narrowBias) =>
-        OperatorCall.To(s_geluMlp).Add(x).Add(wide).Add(wideBias).Add(narrow).Add(narrowBias).One();
+    /// <param name="value">Whether the value is wanted, not the gradients alone: without, zeros of its sizes take its place and the second product is left out.</param>
+    public static Tensor GeluMlp(Tensor x, Tensor wide, Tensor wideBias, Tensor narrow, Tensor narrowBias, bool value = true) =>
+        OperatorCall.To(s_geluMlp).Add(x).Add(wide).Add(wideBias).Add(narrow).Add(narrowBias).Add(value).One();
 
     /// <summary>
     /// softmax(q·kᵀ/√D)·v (Vaswani et al., arXiv 1706.03762, eq. 1) with q, k and v = x·Wᵀ + b: x [N, T, in], W [3·C, in] with the rows of
@@ -34,6 +37,26 @@ public static class FusedLinear
     /// <param name="causal">Place t sees places up to t only.</param>
     public static Tensor ProjectedAttention(Tensor x, Tensor weight, Tensor bias, int heads, bool causal) =>
         OperatorCall.To(s_projectedAttention).Add(x).Add(weight).Add(bias).Add((long)heads).Add(causal).One();
+
+    /// <summary>
+    /// The same, unrecorded, for a checkpoint: <paramref name="kept"/> gets four tensors from which <see cref="ProjectedAttentionAgain"/> goes on
+    /// without attending a second time (the result and 4 bytes a row and head), or <c>default</c> where libtorch's attention cannot take them: all but cuDNN's.
+    /// </summary>
+    public static Tensor ProjectedAttentionFirst(Tensor x, Tensor weight, Tensor bias, int heads, bool causal, Span<Tensor> kept)
+    {
+        Span<Tensor> results = [default, default, default, default, default];
+        OperatorCall.To(s_attentionFirst).Add(x).Add(weight).Add(bias).Add((long)heads).Add(causal).Many(results);
+        if (results[1].Elements > 0)
+        {
+            results[1..].CopyTo(kept);
+        }
+        return results[0];
+    }
+
+    /// <summary>The same, recorded, with what the first time kept; without, it attends again.</summary>
+    public static Tensor ProjectedAttentionAgain(Tensor x, Tensor weight, Tensor bias, int heads, bool causal, ReadOnlySpan<Tensor> kept) => kept[0].IsNone
+        ? ProjectedAttention(x, weight, bias, heads, causal)
+        : OperatorCall.To(s_attentionAgain).Add(x).Add(weight).Add(bias).Add((long)heads).Add(causal).Add(kept[0]).Add(kept[1]).Add(kept[2]).Add(kept[3]).One();
 
     /// <summary>
     /// Whether the first product of a new shape tries out the algorithms that cuBLASLt proposes and keeps the fastest (some hundredths of a

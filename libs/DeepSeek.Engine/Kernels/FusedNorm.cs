@@ -20,7 +20,7 @@ public static class FusedNorm
     /// type, and z, the new residual stream, of the residual's type.
     /// </summary>
     /// <param name="x">[.., columns], float32, bfloat16 or float16.</param>
-    /// <param name="residual">The same shape, of x's type or float32; none: z = dropout(x).</param>
+    /// <param name="residual">The same shape, of x's type or float32; none: z = dropout(x), which without dropout and bias is x itself.</param>
     /// <param name="weight">[columns], or none.</param>
     /// <param name="bias">[columns], of weight's type, or none.</param>
     /// <param name="p">Share of elements dropped, in [0, 1], rounded to a multiple of 1/65536.</param>

@@ -8,6 +8,15 @@ namespace DeepSeek.Engine.Memory;
 public delegate void CheckpointBody(ReadOnlySpan<Tensor> inputs, Span<Tensor> outputs);
 
 /// <summary>
+/// A computation's second time in a form of its own. Each result is the sum of two addends of its shape, the second of which may be <c>default</c>:
+/// only their gradients count, so that what made their values alone can be left out.
+/// </summary>
+/// <param name="inputs">As the first time.</param>
+/// <param name="kept">What the first time kept.</param>
+/// <param name="addends">Two for each result.</param>
+public delegate void CheckpointAgain(ReadOnlySpan<Tensor> inputs, ReadOnlySpan<Tensor> kept, Span<Tensor> addends);
+
+/// <summary>
 /// Trades time for memory (Chen et al., arXiv 1604.06174): a computation keeps its inputs alone in the forward pass, and is computed
 /// again when the backward pass comes to it. Random draws, autocast and buffers are as they were, so that gradients have the same
 /// bits and dropout the same masks. Checkpoints nest. Hooks on values run in both computations (<see cref="IsRecomputing"/> tells
@@ -40,6 +49,21 @@ public static unsafe class Checkpoint
     /// <exception cref="CaptureException">The body draws random numbers in a step that is being captured.</exception>
     public static void Run(CheckpointBody body, ReadOnlySpan<Tensor> inputs, Span<Tensor> outputs)
     {
+        Run(body, null, inputs, outputs, outputs.Length, 0);
+    }
+
+    /// <summary>
+    /// Selective: the body also gives values that are cheap to keep and dear to compute, and the second time has a form that starts from them.
+    /// </summary>
+    /// <param name="body">Gives results, values beside them, and what is kept, in this order. Values beside results carry no gradient.</param>
+    /// <param name="again">The second time; null for the body itself.</param>
+    /// <param name="inputs">May be <c>default</c>.</param>
+    /// <param name="outputs">Room for all that the body gives; what is kept may be <c>default</c>.</param>
+    /// <param name="results">How many are results.</param>
+    /// <param name="kept">How many of the last are kept; where nothing is recorded they are given all the same.</param>
+    /// <exception cref="CaptureException">The body draws random numbers in a step that is being captured.</exception>
+    public static void Run(CheckpointBody body, CheckpointAgain? again, ReadOnlySpan<Tensor> inputs, Span<Tensor> outputs, int results, int kept)
+    {
         var modes = ThreadModes.Get();
         if (!modes.IsRecording)
         {
@@ -63,11 +87,11 @@ public static unsafe class Checkpoint
             }
             foreach (ref var output in outputs)
             {
-                output = scope.Return(output);
+                output = output.IsNone ? default : scope.Return(output);
             }
         }
         var drew = random is not null && !random.Equals(new RandomSnapshot(DeviceOf(inputs)));
-        Attach(new Segment(body, inputs, modes, drew ? random : null), inputs, outputs);
+        Attach(new Segment(body, again, inputs, outputs[^kept..], modes, drew ? random : null), inputs, outputs[..results]);
     }
 
     /// <summary>Until disposed, computations on this thread count as repeated.</summary>
@@ -128,14 +152,21 @@ public static unsafe class Checkpoint
     private sealed class Segment : IBackwardContext
     {
         private readonly CheckpointBody _body;
+        private readonly CheckpointAgain? _again;
         private readonly TensorHandle?[] _inputs;
+        private readonly TensorHandle?[] _kept;
         private readonly bool[] _wanted;
         private readonly ThreadModes _modes;
         private readonly RandomSnapshot? _random;
 
-        internal Segment(CheckpointBody body, ReadOnlySpan<Tensor> inputs, ThreadModes modes, RandomSnapshot? random)
+        internal Segment(CheckpointBody body, CheckpointAgain? again, ReadOnlySpan<Tensor> inputs, ReadOnlySpan<Tensor> kept, ThreadModes modes, RandomSnapshot? random)
         {
-            (_body, _modes, _random) = (body, modes, random);
+            (_body, _again, _modes, _random) = (body, again, modes, random);
+            _kept = new TensorHandle?[kept.Length];
+            for (var i = 0; i < kept.Length; i++)
+            {
+                _kept[i] = kept[i].IsNone ? null : kept[i].Keep();
+            }
             _inputs = new TensorHandle?[inputs.Length];
             _wanted = new bool[inputs.Length];
             for (var i = 0; i < inputs.Length; i++)
@@ -149,15 +180,16 @@ public static unsafe class Checkpoint
 
         public void Run(ReadOnlySpan<Tensor> gradients, Span<Tensor> inputGradients)
         {
-            var outputs = new Tensor[gradients.Length];
+            var addends = _again is null ? 1 : 2;
+            var outputs = new Tensor[addends * gradients.Length];
             var inputs = Compute(outputs);
             var (roots, given) = (new nint[outputs.Length], new nint[outputs.Length]);
             var count = 0;
             for (var i = 0; i < outputs.Length; i++)
             {
-                if (!gradients[i].IsNone && outputs[i].RequiresGrad)
+                if (!gradients[i / addends].IsNone && !outputs[i].IsNone && outputs[i].RequiresGrad)
                 {
-                    (roots[count], given[count++]) = (outputs[i].Handle, gradients[i].Handle);
+                    (roots[count], given[count++]) = (outputs[i].Handle, gradients[i / addends].Handle);
                 }
             }
             fixed (nint* root = roots)
@@ -171,7 +203,11 @@ public static unsafe class Checkpoint
             }
         }
 
-        public void Dispose() => Array.ForEach(_inputs, i => i?.Dispose());
+        public void Dispose()
+        {
+            Array.ForEach(_inputs, i => i?.Dispose());
+            Array.ForEach(_kept, k => k?.Dispose());
+        }
 
         /// <summary>Runs the body as it ran before, this time recorded, from leaves of its own.</summary>
         private Tensor[] Compute(Span<Tensor> outputs)
@@ -193,10 +229,17 @@ public static unsafe class Checkpoint
                 _random?.Restore();
                 _modes.Apart(recording: true).Set();
                 using var scope = TensorScope.Open();
-                _body(inputs, outputs);
+                if (_again is not null)
+                {
+                    _again(inputs, [.. _kept.Select(k => k?.Tensor ?? default)], outputs);
+                }
+                else
+                {
+                    _body(inputs, outputs);
+                }
                 foreach (ref var output in outputs)
                 {
-                    output = scope.Return(output);
+                    output = output.IsNone ? default : scope.Return(output);
                 }
             }
             finally

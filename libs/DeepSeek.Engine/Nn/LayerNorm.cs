@@ -43,6 +43,17 @@ public sealed class LayerNorm : Module
         return FusedNorm.DropoutAddLayerNorm(x, residual, Weight.Tensor, Bias.Tensor, p, _epsilon, 0, 0, p > 0 ? FusedNorm.Draw(x) : default, xBias);
     }
 
+    /// <summary>This norm of x, of x's type, and x itself for what goes past the norm: their gradients meet in one pass.</summary>
+    public (Tensor Y, Tensor X) Split(Tensor x)
+    {
+        if (ResidualAdd.IsPlain(this, null, x, x))
+        {
+            return (Forward(x), x);
+        }
+        using var range = EnterTrace();
+        return FusedNorm.DropoutAddLayerNorm(x, default, Weight.Tensor, Bias.Tensor, 0, _epsilon, 0, 0);
+    }
+
     /// <inheritdoc/>
     protected override bool KeepsPrecision => true;
 

@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Kernels;
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Tensors;
 
@@ -38,6 +39,17 @@ public sealed class FusedLinearTests
         long[][] shapes = [[2, rows, inputs], [width, inputs], [inputs, width], [width], [inputs]];
         Compare(place, dtype, shapes, t => FusedLinear.GeluMlp(t[0], t[1], t[3], t[2], t[4]), t => Gelu(t[0].MatMul(t[1].Transpose(0, 1)) + t[3]).MatMul(t[2].Transpose(0, 1)) + t[4], tolerance);
         Compare(place, dtype, shapes[..3], t => FusedLinear.GeluMlp(t[0], t[1], default, t[2], default), t => Gelu(t[0].MatMul(t[1].Transpose(0, 1))).MatMul(t[2].Transpose(0, 1)), tolerance);
+        Compare(place, dtype, shapes, Twice, t => Gelu(t[0].MatMul(t[1].Transpose(0, 1)) + t[3]).MatMul(t[2].Transpose(0, 1)) + t[4], tolerance);
+
+        // The second time without the value.
+        static Tensor Twice(Tensor[] t)
+        {
+            Span<Tensor> made = [default];
+            Checkpoint.Run(
+                (x, y) => y[0] = FusedLinear.GeluMlp(x[0], x[1], x[3], x[2], x[4]),
+                (x, _, addends) => addends[0] = FusedLinear.GeluMlp(x[0], x[1], x[3], x[2], x[4], value: false), t, made, results: 1, kept: 0);
+            return made[0];
+        }
     }
 
     [Fact]

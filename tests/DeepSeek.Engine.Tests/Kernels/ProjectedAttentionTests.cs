@@ -1,5 +1,6 @@
 using DeepSeek.Engine.Cuda;
 using DeepSeek.Engine.Kernels;
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Tensors;
 
@@ -34,6 +35,8 @@ public sealed class ProjectedAttentionTests
         {
             var actual = Run(device, dtype, shapes, values, t => FusedLinear.ProjectedAttention(t[0], t[1], t[2], heads, causal));
             Assert.All(expected.Zip(actual), pair => Assert.InRange(Distance(pair.First, pair.Second), 0, tolerance));
+            var twice = Run(device, dtype, shapes, values, t => Twice(t, heads, causal));
+            Assert.All(expected.Zip(twice), pair => Assert.InRange(Distance(pair.First, pair.Second), 0, tolerance));
         }
         finally
         {
@@ -42,6 +45,16 @@ public sealed class ProjectedAttentionTests
                 CudaDevice.AllowAttention(AttentionKinds.Flash | AttentionKinds.MemoryEfficient | AttentionKinds.CuDnn);
             }
         }
+    }
+
+    // Kept is the result where cuDNN made it, and nothing elsewhere.
+    private static Tensor Twice(Tensor[] t, int heads, bool causal)
+    {
+        Span<Tensor> made = [default, default, default, default, default];
+        Checkpoint.Run(
+            (x, y) => y[0] = FusedLinear.ProjectedAttentionFirst(x[0], x[1], x[2], heads, causal, y[1..]),
+            (x, kept, addends) => addends[0] = FusedLinear.ProjectedAttentionAgain(x[0], x[1], x[2], heads, causal, kept), t, made, results: 1, kept: 4);
+        return made[0];
     }
 
     [Fact]

@@ -78,6 +78,38 @@ public sealed class CheckpointTests
     }
 
     [Fact]
+    public void Run_WithAFormForTheSecondTime_StartsFromWhatWasKept()
+    {
+        using var a = TensorHandle.From<float>([2, 3], 2).WithGrad();
+        using var b = TensorHandle.From<float>([5, 7], 2).WithGrad();
+        using var scope = TensorScope.Open();
+        var (first, again) = (0, 0);
+        Span<Tensor> made = [default, default, default, default];
+
+        // (a² + 3b), a² beside it, and exp(a) and nothing as what is kept.
+        Checkpoint.Run(
+            (x, y) =>
+            {
+                first++;
+                (y[0], y[1], y[2]) = (x[0] * x[0] + x[1] * 3, x[0] * x[0], x[0].Exp());
+            },
+            (x, kept, addends) =>
+            {
+                again++;
+                Assert.Equal([(float)Math.Exp(2), (float)Math.Exp(3)], kept[0].ToArray<float>());
+                Assert.True(kept[1].IsNone);
+                (addends[0], addends[1]) = (x[0] * x[0], x[1] * 3);
+            }, [a.Tensor, b.Tensor], made, results: 1, kept: 2);
+        Assert.Equal([19, 30], made[0].ToArray<float>());
+        Assert.Equal((true, false, 0), (made[0].RequiresGrad, made[1].RequiresGrad, again));
+        (made[0] * Tensor.From<float>([1, 10], 2)).Sum().Backward();
+
+        Assert.Equal([4, 60], a.Tensor.Grad().ToArray<float>());
+        Assert.Equal([3, 30], b.Tensor.Grad().ToArray<float>());
+        Assert.Equal((1, 1), (first, again));
+    }
+
+    [Fact]
     public void Hooks_InsideACheckpoint_SeeGradientsOnceAndValuesTwice()
     {
         using var inner = new Linear(Width, Width);
