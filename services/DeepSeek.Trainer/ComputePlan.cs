@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using DeepSeek.Contracts.Training;
 using DeepSeek.Engine.Tensors;
 
@@ -7,7 +8,7 @@ namespace DeepSeek.Trainer;
 /// <summary>How a run computes, as its record keeps it.</summary>
 /// <param name="Device">cpu or cuda:0.</param>
 /// <param name="DeviceName">Product.</param>
-/// <param name="Precision">fp32, bf16, fp16 or adaptive.</param>
+/// <param name="Precision">fp32, bf16, fp16, adaptive or bf16Weights.</param>
 /// <param name="Captured">Whether steps are replayed from a recording.</param>
 /// <param name="Recomputed">Segments whose activations are computed again.</param>
 /// <param name="Reasons">Why, sentence by sentence.</param>
@@ -42,6 +43,9 @@ internal sealed record ComputePlan(
     /// <summary>What the run's record says of it.</summary>
     internal ComputeRecord Record(bool captured, IReadOnlyList<string> recomputed, IEnumerable<string> more) =>
         new(Device.ToString(), DeviceName, Name(Precision), captured, recomputed, [.. Reasons, .. more]);
+
+    /// <summary>Whether the net's own weights are bfloat16, with float32 masters in the optimiser.</summary>
+    internal bool HalfWeights => Precision == RunPrecision.Bf16Weights;
 
     /// <summary>Element type of autocast, or null for float32.</summary>
     internal Dtype? Autocast => Precision switch
@@ -86,10 +90,13 @@ internal sealed record ComputePlan(
         {
             case RunPrecision.Fp16 when gpu is null:
                 throw new BadInputException("precision", "fp16 needs a GPU, and the run is on the CPU. Choose bf16, fp32 or auto.");
-            case RunPrecision.Bf16 or RunPrecision.Adaptive when !hasBFloat16:
+            case RunPrecision.Bf16 or RunPrecision.Bf16Weights or RunPrecision.Adaptive when !hasBFloat16:
                 throw new BadInputException("precision", $"{gpu!.Name} (compute capability {gpu.Capability}) has no bf16, which came with {BFloat16Since}.0. Choose fp16, fp32 or auto.");
             case RunPrecision.Adaptive:
                 reasons.Add("Layers move between FP8, bf16 and fp32, as the spec asks.");
+                return spec.Precision;
+            case RunPrecision.Bf16Weights:
+                reasons.Add("bf16 weights with fp32 masters, as the spec asks.");
                 return spec.Precision;
             case not RunPrecision.Auto:
                 reasons.Add($"{Name(spec.Precision)}, as the spec asks.");
@@ -148,5 +155,5 @@ internal sealed record ComputePlan(
     private static bool Draws(ModelSpec model) => model.Family is not (ModelFamily.ResNet18 or ModelFamily.ResNet50)
         && (model.Family switch { ModelFamily.EfficientNetB0 => true, ModelFamily.Gpt => model.Dropout > 0, _ => model.Dropout != 0 });
 
-    internal static string Name(RunPrecision precision) => precision.ToString().ToLowerInvariant();
+    internal static string Name(RunPrecision precision) => JsonNamingPolicy.CamelCase.ConvertName(precision.ToString());
 }

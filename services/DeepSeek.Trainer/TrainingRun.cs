@@ -45,6 +45,7 @@ internal sealed class TrainingRun : IDisposable
     private readonly PipelineTransform _transform;
     private readonly Module _net;
     private readonly Optimizer _optimizer;
+    private readonly KeptNet _kept;
     private readonly AdaptiveOptimizer? _adaptive;
     private readonly IEvaluator _evaluator;
     private readonly ComputePlan _compute;
@@ -77,19 +78,26 @@ internal sealed class TrainingRun : IDisposable
             CudaDevice.Select(compute.Device.Index);
             CudaDevice.BenchmarkConvolutions(plan.Dataset.IsImage);
         }
+        // Before the seed, so that it draws none of the run's numbers.
+        var copy = compute.HalfWeights ? NetFactory.Create(plan) : null;
         EngineRuntime.Seed(_spec.Seed);
         _statistics = TargetStatistics.Of(plan.Train, _spec, plan.Dataset.Classes);
         _objective = new Objective(plan, _statistics, compute.Device);
         _transform = new PipelineTransform(plan.Dataset, plan.Pipeline, compute.Device);
         _net = NetFactory.Create(plan);
         _net.To(compute.Device, channelsLast: compute.Device.IsCuda && plan.Dataset.IsImage);
+        if (compute.HalfWeights)
+        {
+            _net.ToPrecision(Dtype.BFloat16);
+        }
         _optimizer = NetFactory.CreateOptimizer(_net, _spec.Optimizer);
+        _kept = new KeptNet(_net, _optimizer, copy);
         _step = new TrainingStep(_spec, compute, _net, _objective, _optimizer);
         _meter = new LossMeter(_state, compute.Device, deferred: compute.Device.IsCuda);
         _advice = new MemoryAdvice(plan, compute, _net, _optimizer, _objective);
         _adaptive = _optimizer as AdaptiveOptimizer;
         _trace = new StepTrace(_spec.Trace, folder, events, _net.Device);
-        _evaluator = _net is Gpt gpt ? new LanguageEvaluator(gpt, _transform) : new Evaluator(plan, _net, _transform, _objective, _statistics);
+        _evaluator = _kept.Net is Gpt gpt ? new LanguageEvaluator(gpt, _transform) : new Evaluator(plan, _kept.Net, _transform, _objective, _statistics);
         if (saved is { Content: var content })
         {
             using (content)
@@ -118,9 +126,15 @@ internal sealed class TrainingRun : IDisposable
             TellCompute();
         }
         using var plain = _step.Layers?.Pause();
+        if (_kept.IsCopy)
+        {
+            _kept.Follow();
+            HostTensors.Copy(_best, _kept.Net.State());
+        }
+        var net = _kept.Net;
         var split = _plan.Test ?? _plan.Validation;
         var test = split is null ? [] : _evaluator.Measure(split);
-        using var dense = LanguageNet.Dense(_net);
+        using var dense = LanguageNet.Dense(net);
         if (dense is not null && split is not null)
         {
             // What is exported, and so served, attends to everything: its numbers stand beside those of the net as it was trained.
@@ -129,9 +143,9 @@ internal sealed class TrainingRun : IDisposable
                 test[$"dense.{name}"] = value;
             }
         }
-        _net.To(Device.Cpu);
+        net.To(Device.Cpu);
         dense?.To(Device.Cpu);
-        new ModelOutput(_plan, _folder, _net, dense ?? _net, _statistics, _state).Write(test, _plan.Test is null ? "validation" : "test");
+        new ModelOutput(_plan, _folder, net, dense ?? net, _statistics, _state).Write(test, _plan.Test is null ? "validation" : "test");
         _events.Done(test);
         return TrainerExit.Done;
     }
@@ -141,6 +155,7 @@ internal sealed class TrainingRun : IDisposable
         _step.Dispose();
         _meter.Dispose();
         _trace.Dispose();
+        _kept.Dispose();
         _optimizer.Dispose();
         _net.Dispose();
         _transform.Dispose();
@@ -199,6 +214,7 @@ internal sealed class TrainingRun : IDisposable
         var rate = _adaptive?.LearningRate ?? NetFactory.Rate(_spec, _state.Step, _plan.TotalSteps);
         _step.Rate(rate);
         LanguageNet.BeforeStep(_net, _spec, _state.Step, _plan.TotalSteps);
+        LanguageNet.BeforeStep(_kept.Net, _spec, _state.Step, _plan.TotalSteps);
         var started = Stopwatch.GetTimestamp();
         var phases = _step.Phases = _measured ? null : new MemoryPhases(_compute.Device);
         var batches = 0;
@@ -291,6 +307,7 @@ internal sealed class TrainingRun : IDisposable
         using var average = _optimizer.UseAverage();
         using var phase = Trace.Phase("evaluation");
         using var plain = _step.Layers?.Pause();
+        _kept.Follow();
         var validation = _plan.Validation is { } split ? _evaluator.Measure(split) : [];
         var rate = _adaptive?.Rate ?? NetFactory.Rate(_spec, _state.Step - 1, _plan.TotalSteps);
         if (validation.TryGetValue(Name(MetricName.Loss), out var held))
@@ -339,7 +356,10 @@ internal sealed class TrainingRun : IDisposable
         {
             _ = _optimizer.UseAverage(); // from here on for good
         }
-        HostTensors.Copy(_best, _net.State());
+        if (!_kept.IsCopy)
+        {
+            HostTensors.Copy(_best, _net.State());
+        }
         _state.Finished = true;
         Save();
     }
@@ -348,9 +368,9 @@ internal sealed class TrainingRun : IDisposable
     {
         if (_best.Count == 0)
         {
-            _best.AddRange(_net.State().Select(t => new NamedTensor(t.Name, TensorHandle.ZerosLike(t.Tensor.Tensor, t.Tensor.Tensor.Dtype))));
+            _best.AddRange(_kept.Net.State().Select(t => new NamedTensor(t.Name, TensorHandle.ZerosLike(t.Tensor.Tensor, t.Tensor.Tensor.Dtype))));
         }
-        HostTensors.Copy(_net.State(), _best);
+        HostTensors.Copy(_kept.Net.State(), _best);
     }
 
     private void Save()

@@ -66,7 +66,7 @@ internal static class RunCommands
         SpecOption[] settings =
         [
             new("device", "auto, cpu, cuda or cuda:1; auto takes a GPU where there is one."),
-            new("precision", "auto, fp32, bf16, fp16 or adaptive (each layer in FP8, bf16 or fp32)."),
+            new("precision", "auto, fp32, bf16, fp16, adaptive (each layer in FP8, bf16 or fp32) or bf16Weights (gpt: the fastest on a GPU)."),
             new("capture", "auto, on or off: whether steps on a GPU are recorded once and replayed."),
             new("checkpointing", "off, on, or the MiB that activations may take; the rest is computed again in the backward pass."),
             new("optimizer", "adamW, sgd or adaptive; of another one than the spec's, only learning rate and weight decay are kept.", "optimizer.name"),

@@ -17,6 +17,8 @@ public enum RunPrecision
     [JsonStringEnumMemberName("fp16")] Fp16 = 4,
     /// <summary>Each linear layer in FP8, bfloat16 or float32 by the ranges seen in it and by the loss; heads and norms stay in float32.</summary>
     [JsonStringEnumMemberName("adaptive")] Adaptive = 5,
+    /// <summary>gpt: weights and activations in bfloat16, updates of float32 masters, float32 norms; the fastest on GPUs that have bfloat16.</summary>
+    [JsonStringEnumMemberName("bf16Weights")] Bf16Weights = 6,
 }
 
 /// <summary>Whether steps are recorded once and replayed.</summary>

@@ -27,6 +27,10 @@ public static partial class RunSpecValidator
             faults.Range(trace.Steps, 1, 1000, "trace.steps");
             faults.Range(trace.After, 0, 1_000_000, "trace.after");
         }
+        faults.Require(spec.Precision != RunPrecision.Bf16Weights || spec.Model is null || spec.Model.Family == ModelFamily.Gpt, "precision",
+            "bf16Weights is for gpt; choose bf16 for this family.");
+        faults.Require(spec.Precision != RunPrecision.Bf16Weights || spec.Optimizer?.Name != OptimizerName.Adaptive, "precision",
+            "The adaptive optimiser keeps no float32 masters of bfloat16 weights; choose bf16, or adamW.");
         ValidateModel(spec.Model, faults);
         faults.Require(spec.Model?.Family != ModelFamily.ConvNet || spec.Checkpointing is null || spec.Checkpointing == Checkpointing.Off, "checkpointing",
             "A convNet has no blocks that could be computed again; leave it out, or choose resNet18, resNet50 or efficientNetB0.");

@@ -97,6 +97,30 @@ public sealed class LanguageModelTests
         Assert.Equal(1, actual.GetProperty("density").GetDouble());
     }
 
+    [Theory]
+    [InlineData(AttentionKind.Dense)]
+    [InlineData(AttentionKind.BlockSparse)]
+    [InlineData(AttentionKind.TokenSparse)]
+    public void Bf16Weights_LearnAsFloat32DoesAndKeepTheirMasters(AttentionKind kind)
+    {
+        RunSpec On(RunSpec s) => s with { Device = "cpu", Model = s.Model with { Attention = kind switch { AttentionKind.BlockSparse => s_blocks, AttentionKind.TokenSparse => s_tokens, _ => null } } };
+        using var full = TrainerFolder.Text(rows: 120, change: On);
+        using var half = TrainerFolder.Text(rows: 120, change: s => On(s) with { Precision = RunPrecision.Bf16Weights });
+        Assert.Equal(0, TrainerRunner.Run(full).ExitCode);
+
+        var result = TrainerRunner.Run(half);
+
+        Assert.True(result.ExitCode == 0, string.Join('\n', result.Events));
+        Assert.Equal("bf16Weights", result.Of("compute").First().GetProperty("precision").GetString());
+        // Weights and activations of 8 bits in between; the same course otherwise.
+        Assert.Equal(TestLoss(full), TestLoss(half), 0.05);
+        using var weights = Safetensors.Read(File.ReadAllBytes(half.File("output", "weights.safetensors")));
+        var table = weights.Tensors["wte.weight"];
+        Assert.Equal(Dtype.Float32, table.Tensor.Dtype);
+        // Most float32 numbers have more digits than bfloat16's eight: these were never rounded.
+        Assert.InRange(table.Span<float>().ToArray().Count(v => (BitConverter.SingleToUInt32Bits(v) & 0xffff) != 0), 0.9 * 257 * 32, 257 * 32);
+    }
+
     [Fact]
     public void TokenSparse_IndexerWeights_LearnFromTheirOwnLoss()
     {

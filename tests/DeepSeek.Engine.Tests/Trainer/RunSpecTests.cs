@@ -34,6 +34,22 @@ public sealed class RunSpecTests
         Assert.DoesNotContain("clipNorm", Encoding.UTF8.GetString(RunSpecJson.Write(spec)), StringComparison.OrdinalIgnoreCase);
     }
 
+    [Theory]
+    [InlineData("bf16Weights", ModelFamily.TabularMlp, OptimizerName.AdamW, "auto", "precision")]
+    [InlineData("bf16Weights", ModelFamily.Gpt, OptimizerName.Adaptive, "auto", "precision")]
+    [InlineData("bf16Weights", ModelFamily.Gpt, OptimizerName.Sgd, "on", null)]
+    [InlineData("adaptive", ModelFamily.Gpt, OptimizerName.AdamW, "on", "capture")]
+    [InlineData("adaptive", ModelFamily.TabularMlp, OptimizerName.Adaptive, "auto", null)]
+    public void Read_PrecisionThatDoesNotSuit_NamesTheField(string precision, ModelFamily family, OptimizerName optimizer, string capture, string? field)
+    {
+        var json = Least[..^1] + $$""", "precision": "{{precision}}", "capture": "{{capture}}" }""";
+        var spec = RunSpecJson.Parse(Encoding.UTF8.GetBytes(json))! with { Model = new ModelSpec { Family = family }, Optimizer = new OptimizerSpec { Name = optimizer } };
+
+        var faults = RunSpecValidator.Validate(spec);
+
+        Assert.Equal(field is null ? [] : [field], faults.Keys);
+    }
+
     [Fact]
     public void RoundTrip_FullSpec_KeepsEverything()
     {

@@ -69,14 +69,14 @@ public sealed class TrainerTests
         Assert.NotEqual(Output(first, "weights.safetensors"), Output(second, "weights.safetensors"));
     }
 
-    public static TheoryData<string> Variants => ["plain", "images", "accumulation", "sgd", "adaptive", "adaptive early stopping", "early stopping", "layer norm", "regression"];
+    public static TheoryData<string> Variants => ["plain", "images", "accumulation", "sgd", "adaptive", "adaptive early stopping", "early stopping", "layer norm", "regression", "half weights", "half weights early stopping"];
 
     [Theory]
     [MemberData(nameof(Variants))]
     public void Resume_AfterYields_EndsAsUndisturbed(string variant)
     {
         var classification = variant != "regression";
-        TrainerFolder Make() => variant == "images" ? TrainerFolder.Images() : TrainerFolder.Tabular(classification, change: s => Vary(s, variant));
+        TrainerFolder Make() => variant == "images" ? TrainerFolder.Images() : variant.StartsWith("half", StringComparison.Ordinal) ? TrainerFolder.Text(rows: 96, change: s => Vary(s, variant)) : TrainerFolder.Tabular(classification, change: s => Vary(s, variant));
         using var undisturbed = Make();
         using var disturbed = Make();
         TrainerRunner.Run(undisturbed);
@@ -215,6 +215,8 @@ public sealed class TrainerTests
         "adaptive" => Adaptive(spec),
         "adaptive early stopping" => Adaptive(spec) with { EarlyStopping = new EarlyStoppingSpec { Patience = 2 }, Epochs = 8 },
         "early stopping" => spec with { EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Accuracy }, Epochs = 8 },
+        "half weights" => spec with { Precision = RunPrecision.Bf16Weights, Epochs = 4 },
+        "half weights early stopping" => spec with { Precision = RunPrecision.Bf16Weights, Epochs = 4, EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Accuracy } },
         "layer norm" => spec with { Model = spec.Model with { Normalization = Normalization.Layer, Dropout = 0.3, Activation = ActivationName.Gelu } },
         _ => spec,
     };
