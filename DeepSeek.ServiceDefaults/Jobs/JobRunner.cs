@@ -12,7 +12,10 @@ internal sealed partial class JobRunner(
     private const int Remembered = 1_000;
     private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan AcquirePause = TimeSpan.FromMilliseconds(500);
-    private static readonly TimeSpan AcquireAtMost = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan LongestAcquirePause = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long an offer is kept to which Scheduling answers with faults. One that cannot be reached is waited for: only it could offer anything else.</summary>
+    private static readonly TimeSpan FaultsAtMost = TimeSpan.FromSeconds(20);
 
     /// <summary>Scheduling may hear of a job's end before this process has let go of its slot.</summary>
     private static readonly TimeSpan SlotPatience = TimeSpan.FromSeconds(2);
@@ -21,6 +24,7 @@ internal sealed partial class JobRunner(
     private readonly SemaphoreSlim _slots = new(options.Slots);
     private readonly ConcurrentDictionary<Guid, Lease> _leases = new();
     private readonly ConcurrentQueue<Guid> _ended = new();
+    private readonly CancellationTokenSource _stop = new(); // not disposed: jobs may outlive the host's patience
     private volatile bool _stopping;
 
     public string Kind => kind;
@@ -44,6 +48,7 @@ internal sealed partial class JobRunner(
     public async Task StopAsync(TimeSpan grace)
     {
         _stopping = true;
+        await _stop.CancelAsync();
         var running = _leases.Values.Where(lease => !lease.Work.IsCompleted).ToList();
         running.ForEach(lease => lease.Job?.RequestYield());
         var all = Task.WhenAll(running.Select(lease => lease.Work));
@@ -126,8 +131,8 @@ internal sealed partial class JobRunner(
 
     private async Task<bool> AcquireAsync(LeaseClient client, RunJob offer)
     {
-        var deadline = clock.GetUtcNow() + AcquireAtMost;
-        while (true)
+        var deadline = clock.GetUtcNow() + FaultsAtMost;
+        for (var pause = AcquirePause; ; pause = pause * 2 < LongestAcquirePause ? pause * 2 : LongestAcquirePause)
         {
             try
             {
@@ -135,12 +140,16 @@ internal sealed partial class JobRunner(
             }
             catch (Exception exception) when (LeaseClient.IsTransient(exception))
             {
-                if (_stopping || clock.GetUtcNow() >= deadline)
+                if (_stopping || (LeaseClient.IsAnswered(exception) && clock.GetUtcNow() >= deadline))
                 {
                     LogMissed(logger, kind, offer.JobId, exception.Message);
                     return false;
                 }
-                await Task.Delay(AcquirePause, clock);
+                if (pause == AcquirePause)
+                {
+                    LogAway(logger, kind, offer.JobId, exception.Message);
+                }
+                await Task.Delay(pause, clock, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }
@@ -173,6 +182,9 @@ internal sealed partial class JobRunner(
 
     [LoggerMessage(LogLevel.Warning, "Scheduling could not be told of job {JobId} ({Kind}); its deadline will: {Reason}")]
     private static partial void LogMissed(ILogger logger, string kind, Guid jobId, string reason);
+
+    [LoggerMessage(LogLevel.Warning, "Scheduling cannot be reached for job {JobId} ({Kind}); its offer is kept until it can: {Reason}")]
+    private static partial void LogAway(ILogger logger, string kind, Guid jobId, string reason);
 
     [LoggerMessage(LogLevel.Error, "The worker's own code failed on job {JobId} ({Kind}).")]
     private static partial void LogFault(ILogger logger, Exception exception, string kind, Guid jobId);

@@ -37,6 +37,12 @@ internal sealed class LeaseClient(HttpClient http)
         response.EnsureSuccessStatusCode();
     }
 
+    /// <summary>Scheduling itself answered with a fault, rather than nobody or somebody on the way.</summary>
+    public static bool IsAnswered(Exception exception) => exception is HttpRequestException
+    {
+        StatusCode: not (null or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout),
+    };
+
     /// <summary>Scheduling is away or says so: worth another try.</summary>
     public static bool IsTransient(Exception exception) =>
         exception is HttpRequestException or Polly.ExecutionRejectedException or IOException or System.Text.Json.JsonException;

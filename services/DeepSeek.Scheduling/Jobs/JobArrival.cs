@@ -18,8 +18,8 @@ internal static class JobArrival
     /// <summary>Arrivals are heard of; the look in between covers a lost listener.</summary>
     private static readonly TimeSpan LookAnyway = TimeSpan.FromSeconds(1);
 
-    /// <summary>For routes with an <c>id</c>.</summary>
-    public static RouteHandlerBuilder AwaitsTheJob(this RouteHandlerBuilder route) => route.AddEndpointFilter(async (context, next) =>
+    /// <summary>For a group of routes with an <c>id</c>.</summary>
+    public static RouteGroupBuilder AwaitsTheJob(this RouteGroupBuilder routes) => routes.AddEndpointFilter(async (context, next) =>
     {
         var http = context.HttpContext;
         if (Guid.TryParse((string?)http.GetRouteValue("id"), out var id))

@@ -14,13 +14,14 @@ public static class JobsApi
     {
         var jobs = app.MapGroup("/api/v1/jobs").RequireAuthorization(Policies.Reader).WithTags("Jobs");
         jobs.MapGet("/", List);
-        jobs.MapGet("/{id:guid}", Get).AwaitsTheJob();
-        jobs.MapGet("/{id:guid}/attempts", Attempts).AwaitsTheJob();
-        jobs.MapGet("/{id:guid}/logs", Logs).AwaitsTheJob();
-        jobs.MapGet("/{id:guid}/events", JobEventStream.WriteAsync).AwaitsTheJob();
-        jobs.MapPost("/{id:guid}/cancel", Cancel).RequireAuthorization(Policies.Operator).AwaitsTheJob();
-        jobs.MapPost("/{id:guid}/retry", Retry).RequireAuthorization(Policies.Operator).AwaitsTheJob();
-        jobs.MapPatch("/{id:guid}", Prioritise).RequireAuthorization(Policies.Operator).AwaitsTheJob();
+        var one = jobs.MapGroup("/{id:guid}").AwaitsTheJob();
+        one.MapGet("", Get);
+        one.MapGet("/attempts", Attempts);
+        one.MapGet("/logs", Logs);
+        one.MapGet("/events", JobEventStream.WriteAsync);
+        one.MapPost("/cancel", Cancel).RequireAuthorization(Policies.Operator);
+        one.MapPost("/retry", Retry).RequireAuthorization(Policies.Operator);
+        one.MapPatch("", Prioritise).RequireAuthorization(Policies.Operator);
     }
 
     private static async Task<Ok<Page<JobView>>> List(
