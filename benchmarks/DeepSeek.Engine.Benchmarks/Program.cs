@@ -9,6 +9,7 @@ return args switch
     ["trace"] => TraceBenchmark.Run(),
     ["fashion", var source, var work] => QuickstartFolders.Fashion(source, work),
     ["breast-cancer", var csv, var work] => QuickstartFolders.BreastCancer(csv, work),
+    ["texts", var source, var work, .. var context] => QuickstartFolders.Texts(source, work, context.Length > 0 ? int.Parse(context[0], System.Globalization.CultureInfo.InvariantCulture) : 256),
     ["adaptive", var data, var fashion, var texts, .. var rest] => AdaptiveBenchmark.Run(data, fashion, texts, rest.Length > 0 ? rest[0] : "", rest.Length > 1 ? int.Parse(rest[1], System.Globalization.CultureInfo.InvariantCulture) : 5),
     _ => Usage(),
 };
@@ -22,6 +23,8 @@ static int Usage()
         trace                                 times a training step without and with a trace
         fashion <folder of IDX files> <work>  writes a trainer's work folder for Fashion-MNIST
         breast-cancer <csv> <work>            writes a trainer's work folder for the breast cancer data
+        texts <folder of texts> <work> [context]
+                                              writes one for a language model
         adaptive <artifacts/data> <folder of IDX files> <folder of texts> [task] [seeds]
                                               judges the adaptive optimiser against AdamW with a cosine
         """);

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using DeepSeek.Engine.Tests;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Precision;
 using DeepSeek.Engine.Tensors;
@@ -13,14 +14,32 @@ public sealed class GoldenLossTests
 
     private static readonly JsonElement s_golden = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Goldens", "losses.json"))).RootElement.GetProperty("families");
 
-    public static TheoryData<string> Names => [.. Families.Names];
+    private static readonly string[] s_flatImages = ["convnet", "resnet basic", "resnet bottleneck", "efficientnet", "unet2d"];
+
+    /// <summary>Each family on each device, and image families on a GPU in channels-last layout too, where batch norm is fused.</summary>
+    public static TheoryData<string, string, bool> Places()
+    {
+        var places = new TheoryData<string, string, bool>();
+        foreach (string device in Gpu.Devices())
+        {
+            foreach (var name in Families.Names)
+            {
+                places.Add(name, device, false);
+                if (device != "cpu" && s_flatImages.Contains(name))
+                {
+                    places.Add(name, device, true);
+                }
+            }
+        }
+        return places;
+    }
 
     [Theory]
-    [MemberData(nameof(Names))]
-    public void Training_InSinglePrecision_LosesAsInPyTorch(string name)
+    [MemberData(nameof(Places))]
+    public void Training_InSinglePrecision_LosesAsInPyTorch(string name, string device, bool channelsLast)
     {
         var expected = Golden(name, "cpu float32");
-        var losses = Train(Families.Of(name), expected.Length);
+        var losses = Train(Families.Of(name), expected.Length, device: device, channelsLast: channelsLast);
         var tolerance = Math.Max(Tolerance, 4 * Gap(Golden(name, "cuda float32"), expected));
 
         Assert.True(Gap(losses, expected) <= tolerance, $"{name}: {Gap(losses, expected):G3} of {tolerance:G3}\n{string.Join(" ", losses)}\n{string.Join(" ", expected)}");
@@ -28,17 +47,17 @@ public sealed class GoldenLossTests
 
     // Two correct bfloat16 runs part by rounding: by as much as PyTorch's own runs on CPU, on GPU and in float32 part from each other, three times over.
     [Theory]
-    [MemberData(nameof(Names))]
-    public void Training_InBFloat16_StaysWithinPyTorchsOwnSpread(string name)
+    [MemberData(nameof(Places))]
+    public void Training_InBFloat16_StaysWithinPyTorchsOwnSpread(string name, string device, bool channelsLast)
     {
         var expected = Golden(name, "cpu bfloat16");
-        var losses = Train(Families.Of(name), expected.Length, Dtype.BFloat16);
+        var losses = Train(Families.Of(name), expected.Length, Dtype.BFloat16, device, channelsLast);
         var spread = Math.Max(Gap(Golden(name, "cuda bfloat16"), expected), Gap(Golden(name, "cpu float32"), expected));
 
         TestContext.Current.TestOutputHelper!.WriteLine($"{name}: {Gap(losses, expected):G3} of {spread:G3}");
         Assert.True(Gap(losses, expected) <= 3 * spread, $"{name}: {Gap(losses, expected):G3}, spread {spread:G3}");
         // And it was half precision indeed.
-        Assert.NotEqual(Train(Families.Of(name), 1)[0], losses[0]);
+        Assert.NotEqual(Train(Families.Of(name), 1, device: device)[0], losses[0]);
     }
 
     internal static double[] Golden(string name, string kind) => [.. s_golden.GetProperty(name).GetProperty(kind).EnumerateArray().Select(e => e.GetDouble())];
@@ -46,16 +65,18 @@ public sealed class GoldenLossTests
     /// <summary>Largest relative difference.</summary>
     internal static double Gap(double[] losses, double[] expected) => losses.Zip(expected, (a, b) => Math.Abs(a - b) / Math.Abs(b)).Max();
 
-    internal static double[] Train(Family family, int steps, Dtype precision = Dtype.Float32)
+    internal static double[] Train(Family family, int steps, Dtype precision = Dtype.Float32, string device = "cpu", bool channelsLast = false)
     {
         using var net = family.Net();
         Noise.Fill(net);
+        net.To(Device.Parse(device), channelsLast);
         using var optimizer = family.Optimizer(net);
         var losses = new double[steps];
         for (var step = 0; step < steps; step++)
         {
             using var scope = TensorScope.Open();
-            var loss = family.Loss(Forward(family, net, step, precision), step);
+            // Targets and the loss are the CPU's everywhere.
+            var loss = family.Loss(Forward(family, net, step, precision).To(Device.Cpu), step);
             loss.Backward();
             optimizer.Step(family.Rate);
             optimizer.ClearGradients();
@@ -66,11 +87,13 @@ public sealed class GoldenLossTests
 
     private static Tensor Forward(Family family, Module net, int step, Dtype precision)
     {
+        var device = net.Device;
+        Tensor[] inputs = [.. family.Inputs(step).Select(x => x.To(device))];
         if (precision == Dtype.Float32)
         {
-            return family.Forward(net, family.Inputs(step));
+            return family.Forward(net, inputs);
         }
-        using var autocast = Autocast.Enter(DeviceType.Cpu, precision);
-        return family.Forward(net, family.Inputs(step)).To(Dtype.Float32);
+        using var autocast = Autocast.Enter(device.Type, precision);
+        return family.Forward(net, inputs).To(Dtype.Float32);
     }
 }

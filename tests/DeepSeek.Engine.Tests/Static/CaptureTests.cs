@@ -91,6 +91,27 @@ public sealed class CaptureTests
     }
 
     [Fact]
+    public void EagerSteps_OnGpu_AskTheDeviceForNothingAfterTheSecond()
+    {
+        var device = Gpu.Require();
+        EngineRuntime.Seed(5);
+        using var net = new Sequential(new Linear(64, 512), new LayerNorm(512), new Activation(ActivationKind.Gelu), new Dropout(0.1), new Linear(512, 8));
+        net.To(device);
+        using var optimizer = new AdamW(net);
+        var asked = new List<long>();
+        for (var step = 0; step < 10; step++)
+        {
+            using var scope = TensorScope.Open();
+            var loss = net.Forward(Tensor.From<float>([.. Enumerable.Range(0, 256 * 64).Select(i => MathF.Sin(i + step))], 256, 64).To(device)).Pow(2).Mean();
+            loss.Backward();
+            optimizer.Step(1e-3);
+            optimizer.ClearGradients();
+            asked.Add(CudaDevice.Memory().DeviceAllocations);
+        }
+        Assert.All(asked.Skip(2), count => Assert.Equal(asked[1], count));
+    }
+
+    [Fact]
     public void Run_OnGpuWithFloat16AndAnOverflow_SkipsThatStepInReplay()
     {
         var device = Gpu.Require();
