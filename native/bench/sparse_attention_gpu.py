@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Times block-sparse attention against the best dense attention of PyTorch: `sparse_attention_gpu.py LIBRARY [LENGTH...] [--select] [--flex] [--stages] [--prepare]`.
+"""Times block-sparse attention against the best dense attention of PyTorch: `sparse_attention_gpu.py LIBRARY [LENGTH...] [--select] [--flex] [--stages] [--prepare] [--forward]`.
 
 Hq 32, Hkv 8, D 128, bfloat16, causal; blocks of 128, 10 % of the causal blocks: the diagonal, the first and random others.
 Four input sets in turn, L2 flushed before every run, candidates interleaved, CUDA events; prints p50 [p10, p90] in ms.
---flex adds FlexAttention, compiled, with the same blocks; --prepare only compiles it (a later run finds it in Inductor's cache).
+--forward leaves out the backward pass. --flex adds FlexAttention, compiled, with the same blocks; --prepare only compiles it (a later run finds it in Inductor's cache).
 """
 import os
 import statistics
@@ -119,7 +119,7 @@ def main():
             def step(i):
                 torch.autograd.grad(f(*sets[i]), sets[i], grad)
             return step
-        for kind, wrap, runs in (("forward", forward, 24), ("forward+backward", both, 12)):
+        for kind, wrap, runs in (("forward", forward, 24), ("forward+backward", both, 12))[: 1 if "--forward" in sys.argv else 2]:
             times = measure({n: wrap(f) for n, f in forms.items()}, runs)
             best = min(times[n][0] for n in ("cudnn", "flash") if n in times)
             if kind == "forward":

@@ -152,7 +152,7 @@ Gradients backward(const at::Tensor& dy_in, const at::Tensor& dz_in, const Forwa
     at::Tensor partial;
 #ifdef DEEPSEEK_CUDA
     if (z.is_cuda()) {
-      p.partials = norm_partials_cuda(p.rows, p.columns, p.stream_type == kFloat32);
+      p.partials = norm_partials_cuda(p);
       if (wanted.weight || wanted.bias || wanted.shift) {
         partial = at::empty({p.partials, 3, p.columns}, z.options().dtype(at::kFloat));
         p.partial = partial.data_ptr<float>();

@@ -58,7 +58,7 @@ inline int64_t norm_partials_cpu(int64_t rows) { return rows < 16 ? 1 : rows < 1
 // Return a cudaError_t.
 int norm_forward_cuda(const NormParams& params);
 int norm_backward_cuda(const NormParams& params);
-int64_t norm_partials_cuda(int64_t rows, int64_t columns, bool wide);  // wide: a float32 stream
+int64_t norm_partials_cuda(const NormParams& params);  // everything but `partial` and `partials` is set
 #endif
 
 }  // namespace deepseek

@@ -27,15 +27,14 @@ struct Mask {
     }
   }
 
-  // Drops among `count` (at most 8 · kWidth) values that start at a column divisible by 8.
-  void apply(uint64_t block, float* values) const {
-    vu words[4];
-    philox_vectors(seed, offset, block, words);
-    for (int i = 0; i < 4; i++) {
-      vf first = load(values + 2 * i * kWidth), second = load(values + (2 * i + 1) * kWidth);
-      drop(words[i], threshold, scale, first, second);
-      store(values + 2 * i * kWidth, first);
-      store(values + (2 * i + 1) * kWidth, second);
+  // Of 8 vectors that start at a column divisible by 8.
+  void apply(uint64_t block, vf* values) const {
+    if (threshold >= 65536u) {
+      for (int i = 0; i < 8; i++) values[i] = vf{};
+    } else if (threshold != 0) {
+      vu words[4];
+      philox_vectors(seed, offset, block, words);
+      for (int i = 0; i < 4; i++) drop(words[i], threshold, scale, values[2 * i], values[2 * i + 1]);
     }
   }
 };
@@ -94,57 +93,55 @@ inline void write(T* to, const vf* values) {
   }
 }
 
+// 8 vectors, as much of them as is left of the row.
+template <class T>
+inline void read(const T* from, int64_t left, vf* values) {
+  if (left >= kPhiloxElements) {
+    for (int i = 0; i < 8; i++) values[i] = load(from + i * kWidth);
+  } else {
+    for (int i = 0; i < 8; i++) values[i] = load_part(from + i * kWidth, left - i * kWidth);
+  }
+}
+template <class T, bool kPast, bool kRounded>
+inline void write_some(T* to, const vf* values, int64_t left) {
+  if (left >= kPhiloxElements) {
+    write<T, kPast, kRounded>(to, values);
+  } else {
+    for (int i = 0; i < 8; i++) store_part(to + i * kWidth, values[i], left - i * kWidth);
+  }
+}
+
 // z of one row as floats, rounded as stored; returns their sum. `row` has room for a multiple of 8 · kWidth.
 template <class T, class R, bool kPast>
 float stream_row(const NormParams& p, const Mask& mask, int64_t r, float* row) {
-  const int64_t n = p.columns, whole = n / kPhiloxElements * kPhiloxElements;
+  const int64_t n = p.columns;
   const T* x = static_cast<const T*>(p.x) + r * n;
   const R* residual = p.residual != nullptr ? static_cast<const R*>(p.residual) + r * n : nullptr;
   const auto* shift = static_cast<const float*>(p.shift);
   R* z = p.z != nullptr ? static_cast<R*>(p.z) + r * n : nullptr;
   const uint64_t block = static_cast<uint64_t>(r) * mask.blocks_of_row;
-  const bool dropping = mask.threshold != 0, all_dropped = mask.threshold >= 65536u;
   vf total[4] = {};
   for (int64_t c = 0; c < n; c += kPhiloxElements) {
-    const bool full = c < whole;
     const int64_t left = n - c;
-    vf value[8];
-    if (full) {
-      ask(x + c);
-      if (residual != nullptr) ask(residual + c);
-      for (int i = 0; i < 8; i++) value[i] = load(x + c + i * kWidth);
-    } else {
-      for (int i = 0; i < 8; i++) value[i] = load_part(x + c + i * kWidth, left - i * kWidth);
-    }
+    vf value[8], other[8];
+    ask(x + c);
+    read(x + c, left, value);
     if (shift != nullptr) {
-      for (int i = 0; i < 8; i++) value[i] += load_part(shift + c + i * kWidth, left - i * kWidth);
+      read(shift + c, left, other);
+      for (int i = 0; i < 8; i++) value[i] += other[i];
     }
-    if (all_dropped) {
-      for (auto& v : value) v = vf{};
-    } else if (dropping) {
-      vu words[4];
-      philox_vectors(mask.seed, mask.offset, block + static_cast<uint64_t>(c) / 8, words);
-      for (int i = 0; i < 4; i++) drop(words[i], mask.threshold, mask.scale, value[2 * i], value[2 * i + 1]);
-    }
+    mask.apply(block + static_cast<uint64_t>(c) / 8, value);
     if (residual != nullptr) {
-      if (full) {
-        for (int i = 0; i < 8; i++) value[i] += load(residual + c + i * kWidth);
-      } else {
-        for (int i = 0; i < 8; i++) value[i] += load_part(residual + c + i * kWidth, left - i * kWidth);
-      }
+      ask(residual + c);
+      read(residual + c, left, other);
+      for (int i = 0; i < 8; i++) value[i] += other[i];
     }
     for (int i = 0; i < 8; i++) {
       value[i] = rounded<R>(value[i]);
       store(row + c + i * kWidth, value[i]);
       total[i % 4] += value[i];
     }
-    if (z != nullptr) {
-      if (full) {
-        write<R, kPast, true>(z + c, value);
-      } else {
-        for (int i = 0; i < 8; i++) store_part(z + c + i * kWidth, value[i], left - i * kWidth);
-      }
-    }
+    if (z != nullptr) write_some<R, kPast, true>(z + c, value, left);
   }
   return sum((total[0] + total[1]) + (total[2] + total[3]));
 }
@@ -168,24 +165,18 @@ float squares(const float* row, int64_t n, float centre) {
 template <class T, bool kPast>
 void normalise_row(const float* row, int64_t n, float mean, float rstd, const float* weight, const float* bias, T* y) {
   const vf m = broadcast(mean), s = broadcast(rstd);
-  int64_t c = 0;
-  for (; c + kPhiloxElements <= n; c += kPhiloxElements) {
-    vf value[8];
+  for (int64_t c = 0; c < n; c += kPhiloxElements) {
+    vf value[8], other[8];
     for (int i = 0; i < 8; i++) value[i] = (load(row + c + i * kWidth) - m) * s;
     if (weight != nullptr) {
-      for (int i = 0; i < 8; i++) value[i] *= load(weight + c + i * kWidth);
+      read(weight + c, n - c, other);
+      for (int i = 0; i < 8; i++) value[i] *= other[i];
     }
     if (bias != nullptr) {
-      for (int i = 0; i < 8; i++) value[i] += load(bias + c + i * kWidth);
+      read(bias + c, n - c, other);
+      for (int i = 0; i < 8; i++) value[i] += other[i];
     }
-    write<T, kPast, false>(y + c, value);
-  }
-  for (; c < n; c += kWidth) {
-    const int64_t left = n - c;
-    vf value = (load(row + c) - m) * s;
-    if (weight != nullptr) value *= load_part(weight + c, left);
-    if (bias != nullptr) value += load_part(bias + c, left);
-    store_part(y + c, value, left);
+    write_some<T, kPast, false>(y + c, value, n - c);
   }
 }
 
@@ -209,80 +200,121 @@ void forward_rows(const NormParams& p, const Mask& mask, int64_t first, int64_t 
 #endif
 }
 
+// Whether these results, each of so many bytes an element (a null pointer has none), are written past the caches: they are large and
+// whole lines.
+struct Result {
+  const void* to;
+  size_t element;
+};
+template <size_t n>
+bool past_caches(const NormParams& p, const Result (&results)[n]) {
+  size_t bytes = 0;
+  for (const auto& result : results) {
+    if (result.to == nullptr) continue;
+    if (reinterpret_cast<uintptr_t>(result.to) % 64 != 0 || static_cast<size_t>(p.columns) * result.element % 64 != 0) return false;
+    bytes += static_cast<size_t>(p.rows * p.columns) * result.element;
+  }
+  return bytes >= kStreamBytes;
+}
+
 template <class T, class R>
 void forward(const NormParams& p) {
-  const int64_t n = p.columns;
   const Mask mask(p);
   if (p.rng != nullptr && p.rng_used != nullptr) {
     p.rng_used[0] = p.rng[0];
     p.rng_used[1] = p.rng[1];
   }
-  const auto even = [&](const void* pointer, size_t element) { return reinterpret_cast<uintptr_t>(pointer) % 64 == 0 && static_cast<size_t>(n) * element % 64 == 0; };
-  const int64_t bytes = p.rows * n * static_cast<int64_t>(sizeof(T) + (p.z != nullptr ? sizeof(R) : 0));
-  const bool past = bytes >= kStreamBytes && even(p.y, sizeof(T)) && (p.z == nullptr || even(p.z, sizeof(R)));
-  cpu::parallel_for(p.rows, row_grain(n), [&](int64_t first, int64_t last) {
+  const bool past = past_caches(p, {{p.y, sizeof(T)}, {p.z, sizeof(R)}});
+  cpu::parallel_for(p.rows, row_grain(p.columns), [&](int64_t first, int64_t last) {
     past ? forward_rows<T, R, true>(p, mask, first, last) : forward_rows<T, R, false>(p, mask, first, last);
   });
 }
 
-// One row's gradient of z into `row`, and its terms of dweight and dbias added to those of its group.
-template <class T, class R>
-void gradient_row(const NormParams& p, int64_t r, float* row, float* dweight, float* dbias) {
+// Sums of a group of rows, each with room for whole groups of 8 vectors, or null.
+struct Shares {
+  float *dweight, *dbias, *dshift;
+};
+
+inline void gather(float* share, const vf* terms) {
+  for (int i = 0; i < 8; i++) store(share + i * kWidth, load(share + i * kWidth) + terms[i]);
+}
+
+// The gradients of one row, and its terms of the sums.
+template <class T, class R, bool kPast>
+void gradient_row(const NormParams& p, const Mask& mask, int64_t r, const Shares& shares) {
   const int64_t n = p.columns;
   const T* dy = static_cast<const T*>(p.dy) + r * n;
   const R* z = static_cast<const R*>(p.z) + r * n;
   const R* dz = p.dz != nullptr ? static_cast<const R*>(p.dz) + r * n : nullptr;
   const auto* weight = static_cast<const float*>(p.weight);
-  const float rstd = p.rstd[r];
-  const vf m = broadcast(p.rms ? 0.0f : p.mean[r]), s = broadcast(rstd);
-  vf sum_g{}, sum_gx{};
-  for (int64_t c = 0; c < n; c += kWidth) {
+  const vf m = broadcast(p.rms ? 0.0f : p.mean[r]), s = broadcast(p.rstd[r]);
+  vf sum_g[2] = {}, sum_gx[2] = {}, g[8], x[8], other[8];
+  for (int64_t c = 0; c < n; c += kPhiloxElements) {
     const int64_t left = n - c;
-    const vf d = load_part(dy + c, left);
-    const vf x = (load_part(z + c, left) - m) * s;
-    const vf g = weight != nullptr ? d * load_part(weight + c, left) : d;
-    sum_g += g;
-    sum_gx += g * x;
-    if (dweight != nullptr) store(dweight + c, load(dweight + c) + d * x);
-    if (dbias != nullptr) store(dbias + c, load(dbias + c) + d);
+    ask(dy + c);
+    ask(z + c);
+    if (dz != nullptr) ask(dz + c);
+    read(dy + c, left, g);
+    read(z + c, left, x);
+    for (int i = 0; i < 8; i++) x[i] = (x[i] - m) * s;
+    // Behind the row's end the gradient is zero, and so is every term.
+    if (shares.dbias != nullptr) gather(shares.dbias + c, g);
+    if (shares.dweight != nullptr) {
+      for (int i = 0; i < 8; i++) other[i] = g[i] * x[i];
+      gather(shares.dweight + c, other);
+    }
+    if (weight != nullptr) {
+      read(weight + c, left, other);
+      for (int i = 0; i < 8; i++) g[i] *= other[i];
+    }
+    for (int i = 0; i < 8; i++) {
+      sum_g[i % 2] += g[i];
+      sum_gx[i % 2] += g[i] * x[i];
+    }
   }
-  const vf c1 = broadcast(p.rms ? 0.0f : sum(sum_g) / static_cast<float>(n)), c2 = broadcast(sum(sum_gx) / static_cast<float>(n));
-  for (int64_t c = 0; c < n; c += kWidth) {
+  const vf c1 = broadcast(p.rms ? 0.0f : sum(sum_g[0] + sum_g[1]) / static_cast<float>(n)), c2 = broadcast(sum(sum_gx[0] + sum_gx[1]) / static_cast<float>(n));
+  const uint64_t block = static_cast<uint64_t>(r) * mask.blocks_of_row;
+  for (int64_t c = 0; c < n; c += kPhiloxElements) {
     const int64_t left = n - c;
-    const vf x = (load_part(z + c, left) - m) * s;
-    vf g = load_part(dy + c, left);
-    if (weight != nullptr) g *= load_part(weight + c, left);
-    g = (g - c1 - x * c2) * s;
-    if (dz != nullptr) g += load_part(dz + c, left);
-    store(row + c, g);
+    read(dy + c, left, g);
+    read(z + c, left, x);
+    if (weight != nullptr) {
+      read(weight + c, left, other);
+      for (int i = 0; i < 8; i++) g[i] *= other[i];
+    }
+    for (int i = 0; i < 8; i++) g[i] = (g[i] - c1 - (x[i] - m) * s * c2) * s;
+    if (dz != nullptr) {
+      read(dz + c, left, other);
+      for (int i = 0; i < 8; i++) g[i] += other[i];
+    }
+    if (p.dresidual != nullptr) write_some<R, kPast, false>(static_cast<R*>(p.dresidual) + r * n + c, g, left);
+    if (p.dx == nullptr && p.dshift == nullptr) continue;
+    mask.apply(block + static_cast<uint64_t>(c) / 8, g);
+    if (p.dx != nullptr) write_some<T, kPast, false>(static_cast<T*>(p.dx) + r * n + c, g, left);
+    if (p.dshift != nullptr) gather(shares.dshift + c, g);
   }
+}
+
+template <class T, class R, bool kPast>
+void gradient_rows(const NormParams& p, const Mask& mask, int64_t first, int64_t last, const Shares& shares) {
+  for (int64_t r = first; r < last; r++) gradient_row<T, R, kPast>(p, mask, r, shares);
+#if defined(__AVX2__)
+  if (kPast) _mm_sfence();
+#endif
 }
 
 template <class T, class R>
 void backward(const NormParams& p) {
   const int64_t n = p.columns, groups = p.partials, width = padded(n);
   const Mask mask(p);
+  const bool past = past_caches(p, {{p.dx, sizeof(T)}, {p.dresidual, sizeof(R)}});
   std::unique_ptr<float[]> sums(new float[static_cast<size_t>(3 * groups * width)]());
   cpu::parallel_for(groups, 1, [&](int64_t first, int64_t last) {
-    RowBuffer row(n);
     for (int64_t group = first; group < last; group++) {
-      float* dweight = p.dweight != nullptr ? sums.get() + 3 * group * width : nullptr;
-      float* dbias = p.dbias != nullptr ? sums.get() + (3 * group + 1) * width : nullptr;
-      float* dshift = sums.get() + (3 * group + 2) * width;
-      for (int64_t r = group * p.rows / groups; r < (group + 1) * p.rows / groups; r++) {
-        gradient_row<T, R>(p, r, row.data, dweight, dbias);
-        if (p.dresidual != nullptr) store_row(static_cast<R*>(p.dresidual) + r * n, row.data, n);
-        if (p.dx == nullptr && p.dshift == nullptr) continue;
-        if (mask.threshold >= 65536u) {
-          for (int64_t c = 0; c < n; c++) row.data[c] = 0;
-        } else if (mask.threshold != 0) {
-          const uint64_t block = static_cast<uint64_t>(r) * mask.blocks_of_row;
-          for (int64_t c = 0; c < n; c += kPhiloxElements) mask.apply(block + static_cast<uint64_t>(c) / 8, row.data + c);
-        }
-        if (p.dx != nullptr) store_row(static_cast<T*>(p.dx) + r * n, row.data, n);
-        if (p.dshift == nullptr) continue;
-        for (int64_t c = 0; c < n; c++) dshift[c] += row.data[c];
-      }
+      float* share = sums.get() + 3 * group * width;
+      const Shares shares{p.dweight != nullptr ? share : nullptr, p.dbias != nullptr ? share + width : nullptr, share + 2 * width};
+      const int64_t from = group * p.rows / groups, to = (group + 1) * p.rows / groups;
+      past ? gradient_rows<T, R, true>(p, mask, from, to, shares) : gradient_rows<T, R, false>(p, mask, from, to, shares);
     }
   });
   for (int which = 0; which < 3; which++) {

@@ -55,6 +55,30 @@ public sealed class FusedNormTests
         });
     }
 
+    [Theory]
+    [InlineData(Dtype.Float32, Dtype.Float32, 1100, 1024)]
+    [InlineData(Dtype.BFloat16, Dtype.Float32, 1500, 1056)]
+    public void Backward_OfManyRows_EqualsThatOfFewBitForBit(Dtype dtype, Dtype stream, int rows, int columns)
+    {
+        var (x, residual, weight, dy) = (KernelData.Normal(1, (long)rows * columns), KernelData.Normal(2, (long)rows * columns), KernelData.Normal(3, columns), KernelData.Normal(4, (long)rows * columns));
+        KernelData.OnEachInstructionSet(set =>
+        {
+            using var scope = TensorScope.Open();
+            (double[] X, double[] Residual) Gradients(int kept)
+            {
+                Tensor First(float[] values, Dtype type) => Tensor.From<float>(values, rows, columns).To(type).Narrow(0, 0, kept);
+                using var a = First(x, dtype).Keep().WithGrad();
+                using var r = First(residual, stream).Keep().WithGrad();
+                var (y, z) = Call(a.Tensor, r.Tensor, Tensor.From<float>(weight, columns), default, true, 0.3);
+                ((y * First(dy, dtype)).Sum() + z.To(dtype).Sum()).Backward();
+                return (KernelData.Doubles(a.Tensor.Grad().Narrow(0, 0, 40)), KernelData.Doubles(r.Tensor.Grad().Narrow(0, 0, 40)));
+            }
+            var (all, few) = (Gradients(rows), Gradients(40));
+            Assert.Equal(few.X, all.X);
+            Assert.Equal(few.Residual, all.Residual);
+        });
+    }
+
     private static void CheckForward(int rows, int columns, Dtype dtype, Dtype stream, bool rms, string what)
     {
         using var scope = TensorScope.Open();
