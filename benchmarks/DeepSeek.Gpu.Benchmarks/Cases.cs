@@ -91,7 +91,8 @@ internal sealed class GptCase : TrainingCase
         }
         _net.To(device);
         _net.ToPrecision(Dtype.BFloat16);
-        _precision = mode is "fp8" ? new PrecisionController(_net) : null;
+        // The head is the table of tokens, which the controller does not touch. Looks follow closely so that a short run comes to rest.
+        _precision = mode is "fp8" or "fp8-eager" ? new PrecisionController(_net, new PrecisionOptions { KeepHigh = _ => false, Interval = 4 }) : null;
         foreach (var (_, segment) in CheckpointPlanner.Segments(_net))
         {
             segment.Recomputes = mode is "captured-checkpointed";
@@ -131,7 +132,7 @@ internal sealed class GptCase : TrainingCase
     }
 
     /// <summary>Layers by precision, how often one was moved, and why FP8 is off where it is.</summary>
-    internal object? Precision => _precision is null ? null : new
+    internal override object? Precision => _precision is null ? null : new
     {
         layers = _precision.Layers.GroupBy(l => l.Precision.ToString()).ToDictionary(g => g.Key, g => g.Count()),
         moves = _precision.Log.GroupBy(m => $"{m.From} to {m.To}: {m.Cause}").ToDictionary(g => g.Key, g => g.Count()),
@@ -146,7 +147,13 @@ internal sealed class GptCase : TrainingCase
 
     protected override Tensor Loss(ReadOnlySpan<Tensor> inputs) => _net.Loss(inputs[0], inputs[1]);
 
-    protected override void AfterBackward(Tensor loss) => _precision?.EndStep(loss.Item());
+    protected override PrecisionController? Controller => _precision;
+
+    /// <summary>gpt-WIDTHxLAYERS with heads of 128; null for other names.</summary>
+    internal static GptConfig? Wide(string name) =>
+        name.Split('-', 'x') is ["gpt", var width, var layers] && int.TryParse(width, out var w) && int.TryParse(layers, out var l)
+            ? new GptConfig { Width = w, Layers = l, Heads = w / 128 }
+            : null;
 
     private void Load(string weights)
     {

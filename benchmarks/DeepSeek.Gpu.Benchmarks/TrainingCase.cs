@@ -4,6 +4,7 @@ using DeepSeek.Engine.Cuda;
 using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
+using DeepSeek.Engine.Precision;
 using DeepSeek.Engine.Tensors;
 using DeepSeek.Models;
 
@@ -14,6 +15,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
 {
     private readonly Stack<IDisposable> _owned = new();
     private Capture? _capture;
+    private int _version;
     private Tensor[]? _views;
 
     protected Device Device => device;
@@ -26,9 +28,12 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
 
     protected abstract TensorHandle[] Inputs { get; }
 
+    /// <summary>Who moves layers between precisions, if anyone does.</summary>
+    protected virtual PrecisionController? Controller => null;
+
     internal static TrainingCase Create(string name, int batch, Device device, string mode, string? weights)
     {
-        var captured = mode is not ("eager" or "fp8");
+        var captured = mode is not ("eager" or "fp8-eager");
         EngineRuntime.Seed(1);
         if (device.IsCuda)
         {
@@ -41,7 +46,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         {
             "resnet50" => new ResNetCase(batch, device, captured),
             "gpt2" => new GptCase(new GptConfig { Float32Residual = mode is "captured-float32-residual" }, batch, device, captured, mode, weights),
-            "gpt-wide" => new GptCase(new GptConfig { Width = 2048, Layers = 16, Heads = 16 }, batch, device, captured, mode, weights),
+            _ when GptCase.Wide(name) is { } wide => new GptCase(wide, batch, device, captured, mode, weights),
             _ => new SmallCase(name, batch, device, captured),
         };
     }
@@ -53,9 +58,11 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         var managed = GC.GetAllocatedBytesForCurrentThread();
         var processor = Process.GetCurrentProcess().TotalProcessorTime;
         var start = Stopwatch.GetTimestamp();
+        var looks = 0;
         for (var i = 0; i < steps; i++)
         {
             using var scope = TensorScope.Open();
+            looks += Controller is { IsLooking: true } ? 1 : 0;
             _ = Run();
         }
         Wait();
@@ -66,6 +73,8 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         return new
         {
             ms = elapsed / steps,
+            looks, // steps that a precision controller wanted as written
+            precision = Precision,
             cpu_ms = processor.TotalMilliseconds / steps,
             managed_bytes = managed / steps,
             peak_gib = memory.PeakAllocated / (double)(1 << 30),
@@ -89,29 +98,35 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         }
     }
 
+    /// <summary>What is to be told of the layers' precisions.</summary>
+    internal virtual object? Precision => null;
+
     /// <summary>One step over the fixed inputs; the loss.</summary>
     protected Tensor Run()
     {
-        if (!captured)
+        var loss = !captured || Controller is { IsLooking: true } ? Step(_views ??= [.. Inputs.Select(i => i.Tensor)]) : Replay();
+        Controller?.EndStep(loss.Item());
+        return loss;
+    }
+
+    private Tensor Replay()
+    {
+        if (Controller is { } controller && controller.Version != _version)
         {
-            return Step(_views ??= [.. Inputs.Select(i => i.Tensor)]);
+            _capture?.Dispose();
+            (_capture, _version) = (null, controller.Version);
         }
-        _capture ??= new Capture(device, Step);
+        // After a move the new layers have tried out their products in one step.
+        _capture ??= new Capture(device, Step, warmup: _version > 0 ? 1 : 3);
         return Inputs is [var x, var y] ? _capture.Run(x.Tensor, y.Tensor) : throw new NotSupportedException();
     }
 
     protected abstract Tensor Loss(ReadOnlySpan<Tensor> inputs);
 
-    /// <summary>Called in every step between the backward pass and the optimiser.</summary>
-    protected virtual void AfterBackward(Tensor loss)
-    {
-    }
-
     private Tensor Step(ReadOnlySpan<Tensor> inputs)
     {
         var loss = Loss(inputs);
         loss.Backward();
-        AfterBackward(loss);
         Optimizer.Step();
         Optimizer.ClearGradients();
         return loss;

@@ -7,6 +7,7 @@ tokens and their losses are compared.
 """
 import argparse
 import collections
+import concurrent.futures
 import json
 import pathlib
 import re
@@ -132,24 +133,52 @@ def curves(contenders, out, steps, batch):
     return result
 
 
-def eight_bits(contenders, out, steps, batch, rounds):
-    """The wide GPT in bfloat16 and under the precision controller: losses from the same weights over the same tokens, then times by turns."""
-    data = (pathlib.Path("/dev/shm") if pathlib.Path("/dev/shm").is_dir() else out) / "wide-tokens.npy"
-    tokens(data, steps * batch)
-    result = {"steps": steps, "batch": batch, "losses": {}, "ms": collections.defaultdict(list)}
-    for contender in contenders:
-        contender.ask(f"make gpt-wide {batch} {contender.mode}")
-        answer = contender.ask(f"curve {steps} 3e-4 {data}")
-        result["losses"][contender.name] = answer["losses"]
-        result["precision"] = answer["precision"] or result.get("precision")
-    data.unlink()
-    for _ in range(rounds):
+def together(contenders, line):
+    """Asks all of them at once: building a step is the host's work."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda c: c.ask(line.replace("MODE", c.mode)), contenders))
+
+
+def eight_bits_speed(contenders, cases, rounds):
+    """GPTs in bfloat16 and under the precision controller, both captured, by turns, after the controller has come to rest."""
+    rows = []
+    for case, batch in cases:
+        start = time.time()
+        together(contenders, f"make {case} {batch} MODE")
         for contender in contenders:
-            result["ms"][contender.name].append(contender.ask("time 10")["ms"])
+            contender.ask(f"time {6 if contender.mode == 'captured' else 70}")
+        print(f"  {case} ready after {time.time() - start:.1f} s", file=sys.stderr)
+        series = collections.defaultdict(list)
+        for _ in range(rounds):
+            for contender in contenders:
+                last = contender.ask("time 10")
+                series[contender.name].append(last["ms"] if not last["looks"] else None)
+        together(contenders, "drop")
+        plain, eight = ([ms for ms in series[c.name] if ms] for c in contenders)
+        rows.append({"case": case, "batch": batch, "ms": series, "speedup": statistics.median(plain) / statistics.median(eight), "precision": last["precision"], "peak_gib": last["peak_gib"]})
+        print(json.dumps(rows[-1]), file=sys.stderr)
+    return rows
+
+
+def eight_bits_curve(contenders, out, case, steps, batch):
+    """Losses of both from the same weights over the same tokens."""
+    data = (pathlib.Path("/dev/shm") if pathlib.Path("/dev/shm").is_dir() else out) / "wide-tokens.npy"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        made = pool.submit(together, contenders, f"make {case} {batch} MODE")
+        words, known = tokens(data, steps * batch)
+        made.result()
+    result = {"case": case, "steps": steps, "batch": batch, "words": words, "vocabulary_used": known, "losses": {}, "seconds": {}}
     for contender in contenders:
+        start = time.time()
+        answer = contender.ask(f"curve {steps} 3e-4 {data}")
+        result["losses"][contender.name], result["seconds"][contender.name] = answer["losses"], time.time() - start
+        result["precision"] = answer["precision"] or result.get("precision")
         contender.ask("drop")
-    plain, eight = (statistics.mean(losses[-50:]) for losses in result["losses"].values())
-    result |= {"last_50": [plain, eight], "gap": eight / plain - 1, "speedup": statistics.median(result["ms"][contenders[0].name]) / statistics.median(result["ms"][contenders[1].name])}
+    data.unlink()
+    (first, plain), (_, eight) = result["losses"].items()
+    for count in (50, 100):
+        means = [statistics.mean(losses[-count:]) for losses in (plain, eight)]
+        result[f"last_{count}"] = {"means": means, "gap": means[1] / means[0] - 1}
     print(json.dumps({k: v for k, v in result.items() if k != "losses"}), file=sys.stderr)
     return result
 
@@ -190,11 +219,12 @@ def main():
     parser.add_argument("--engine", required=True, help="command of DeepSeek.Gpu.Benchmarks")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("."))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="small,resnet50,gpt2,curves", help="of small, resnet50, gpt2, curves, energy, fp8")
+    parser.add_argument("--only", default="small,resnet50,gpt2,curves", help="of small, resnet50, gpt2, curves, energy, fp8-speed, fp8-curve")
     parser.add_argument("--compile", action="store_true", help="also time torch.compile")
     parser.add_argument("--curve-steps", type=int, default=200)
     parser.add_argument("--gpt-batches", default="32,64")
-    parser.add_argument("--wide-steps", type=int, default=500)
+    parser.add_argument("--fp8-cases", default="gpt-2048x16:8,gpt-4096x5:8,gpt2:32", help="of fp8-speed: case:batch")
+    parser.add_argument("--fp8-curve", default="gpt-2048x8:4:500", help="case:batch:steps")
     parser.add_argument("--energy-seconds", type=float, default=30)
     options = parser.parse_args()
     chosen = options.only.split(",")
@@ -231,9 +261,13 @@ def main():
         add([c for c in contenders if c.name != "engine eager"], "resnet50", 256, 10, warmup=8)
     if "energy" in chosen:
         report["energy"] = energy([c for c in contenders if c.name != "engine eager"], options.out, 32, options.energy_seconds)
-    if "fp8" in chosen:
+    if "fp8-speed" in chosen or "fp8-curve" in chosen:
         eight = Contender("engine, FP8 where it pays", shlex.split(options.engine), "fp8")
-        report["fp8"] = eight_bits([captured, eight], options.out, options.wide_steps, 8, options.rounds)
+        if "fp8-speed" in chosen:
+            report["fp8_speed"] = eight_bits_speed([captured, eight], [(case.split(":")[0], int(case.split(":")[1])) for case in options.fp8_cases.split(",")], options.rounds)
+        if "fp8-curve" in chosen:
+            case, batch, steps = options.fp8_curve.split(":")
+            report["fp8_curve"] = eight_bits_curve([captured, eight], options.out, case, int(steps), int(batch))
         eight.close()
     for contender in [*contenders, careful, sparing]:
         contender.close()

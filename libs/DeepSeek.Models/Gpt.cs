@@ -242,12 +242,12 @@ internal sealed class GptBlock : Module
     internal bool IsWatched => IsObserved;
 
     private Tensor Branch(Tensor x) => MayJoin(x)
-        ? FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, _narrow.Bias)
+        ? FusedLinear.GeluMlp(x, _widen, _widen.Weight, _widen.Bias, _narrow, _narrow.Weight, _narrow.Bias)
         : _narrow.Forward(_widen.Forward(x).GeluTanh()); // [N, T, 4·width] between
 
     /// <summary>The branch, its dropout left to the norm behind it, and its last bias too where that is <paramref name="late"/>.</summary>
     internal OpenBranch Open(Tensor x, bool late) => late && MayJoin(x)
-        ? new(FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, default), _narrow.Bias, _dropout)
+        ? new(FusedLinear.GeluMlp(x, _widen, _widen.Weight, _widen.Bias, _narrow, _narrow.Weight, default), _narrow.Bias, _dropout)
         : new(Branch(x), default, _dropout);
 
     /// <summary>Whether the branch is added as it is.</summary>
@@ -255,10 +255,10 @@ internal sealed class GptBlock : Module
 
     /// <summary>The branch, whose value is not wanted, its gradients alone.</summary>
     internal Tensor GradientOfBranch(Tensor x) => MayJoin(x)
-        ? FusedLinear.GeluMlp(x, _widen.Weight, _widen.Bias, _narrow.Weight, _narrow.Bias, value: false)
+        ? FusedLinear.GeluMlp(x, _widen, _widen.Weight, _widen.Bias, _narrow, _narrow.Weight, _narrow.Bias, value: false)
         : Branch(x);
 
-    private bool MayJoin(Tensor x) => _widen.MayJoin(x) && _narrow.MayJoin(x);
+    private bool MayJoin(Tensor x) => _widen.MayJoin(x) && _narrow.MayJoin(x) && FusedLinear.Alike(_widen, _narrow);
 }
 
 internal sealed class GptAttention : Module
@@ -300,7 +300,7 @@ internal sealed class GptAttention : Module
     /// <param name="late">Whether the norm may add the bias.</param>
     /// <param name="kept">Room for what <see cref="OpenAgain"/> goes on from, or none.</param>
     internal OpenBranch Open(Tensor x, bool late, Span<Tensor> kept = default) => IsObserved || Recomputes ? new(Forward(x), default, null)
-        : Joined(kept.Length > 0 && JoinsAttention(x) ? FusedLinear.ProjectedAttentionFirst(x, _project.Weight, _project.Bias, _heads, causal: true, kept) : Attend(x), late);
+        : Joined(kept.Length > 0 && JoinsAttention(x) && FusedLinear.KeepsAttention(_project) ? FusedLinear.ProjectedAttentionFirst(x, _project.Weight, _project.Bias, _heads, causal: true, kept) : Attend(x), late);
 
     /// <summary>The same a second time, recorded, from what was kept.</summary>
     internal OpenBranch OpenAgain(Tensor x, bool late, ReadOnlySpan<Tensor> kept) => kept[0].IsNone
@@ -308,7 +308,7 @@ internal sealed class GptAttention : Module
         : Joined(FusedLinear.ProjectedAttentionAgain(x, _project.Weight, _project.Bias, _heads, causal: true, kept), late);
 
     private OpenBranch Joined(Tensor attended, bool late) => late && _join.MayJoin(attended)
-        ? new(FusedLinear.Of(attended, _join.Weight), _join.Bias, _dropout)
+        ? new(FusedLinear.Of(_join, attended, _join.Weight), _join.Bias, _dropout)
         : new(_join.Forward(attended), default, _dropout);
 
     private bool JoinsAttention(Tensor x) => Sparse is null && TokenSparse is null && (!Training || _weightDropout == 0) && _project.MayJoin(x);
@@ -326,7 +326,7 @@ internal sealed class GptAttention : Module
         var dropout = Training ? _weightDropout : 0;
         if (JoinsAttention(x))
         {
-            return scope.Return(FusedLinear.ProjectedAttention(x, _project.Weight, _project.Bias, _heads, causal: true));
+            return scope.Return(FusedLinear.ProjectedAttention(_project, x, _project.Weight, _project.Bias, _heads, causal: true));
         }
         Span<Tensor> parts = [default, default, default];
         Project(x, parts);
@@ -368,7 +368,7 @@ internal sealed class InputMajorLinear : Module
     internal Tensor Bias => _bias.Tensor;
 
     /// <summary>Whether nobody looks at this layer's values, and an operator that takes in its neighbours is faster.</summary>
-    internal bool MayJoin(Tensor x) => !IsObserved && !Recomputes && FusedLinear.Joins(x, _weight.Tensor);
+    internal bool MayJoin(Tensor x) => !IsObserved && !Recomputes && FusedLinear.Joins(this, x, _weight.Tensor);
 
     protected override Tensor Compute(Tensor x) => Functional.Linear(x, Weight, Bias); // [.., outputs]
 }

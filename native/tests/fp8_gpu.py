@@ -113,8 +113,9 @@ def attention(batch, length, width, heads, dtype, type):
     wanted = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(batch, length, width)
     dj = torch.autograd.grad(wanted, joint, g.double())[0].reshape(-1, 3 * width)
     rg = rounded(dj, E5M2)
+    # cuDNN gives the gradients of q, k and v within one in a hundred, which turns one code of E5M2 in twelve into its neighbour.
     name = f"attention {batch} x {length} x {width}, {heads} heads, {dtype} -> {type}"
-    for part, ours, expected, bound in (("y", y, wanted, 1e-2), ("dx", made[0].reshape(-1, width), rg @ rw, 3e-2), ("dw", made[1], rg.t() @ rx, 3e-2), ("db", made[2], dj.sum(0), 2e-2)):
+    for part, ours, expected, bound in (("y", y, wanted, 1e-2), ("dx", made[0].reshape(-1, width), rg @ rw, 5e-2), ("dw", made[1], rg.t() @ rx, 5e-2), ("db", made[2], dj.sum(0), 2e-2)):
         close(f"{name}: {part}", ours, expected.detach(), bound)
 
 

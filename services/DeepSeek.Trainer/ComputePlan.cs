@@ -50,7 +50,7 @@ internal sealed record ComputePlan(
     /// <summary>Element type of autocast, or null for float32.</summary>
     internal Dtype? Autocast => Precision switch
     {
-        RunPrecision.Bf16 => Dtype.BFloat16,
+        RunPrecision.Bf16 or RunPrecision.Adaptive => Dtype.BFloat16,
         RunPrecision.Fp16 => Dtype.Float16,
         _ => null,
     };
@@ -125,10 +125,6 @@ internal sealed record ComputePlan(
         else if (spec.Optimizer.Name == OptimizerName.Adaptive)
         {
             hindrance = "the adaptive optimiser decides between steps, which a recording would repeat for ever";
-        }
-        else if (spec.Precision == RunPrecision.Adaptive)
-        {
-            hindrance = "adaptive precision moves layers between steps, which a recording would not";
         }
         else if (LanguageNet.WarmsUp(spec.Model))
         {

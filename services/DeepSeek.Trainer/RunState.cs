@@ -1,9 +1,12 @@
 using DeepSeek.Contracts.Training;
+using DeepSeek.Engine.Precision;
 
 namespace DeepSeek.Trainer;
 
 /// <summary>One epoch as metrics.jsonl records it; adjustments are what an adaptive optimiser changed in it, with the causes.</summary>
-internal sealed record EpochRecord(int Epoch, long Step, double TrainLoss, double LearningRate, IReadOnlyDictionary<string, double> Validation, IReadOnlyList<string>? Adjustments = null);
+/// <remarks>Layers: how many multiply in which precision, under an adaptive one.</remarks>
+internal sealed record EpochRecord(
+    int Epoch, long Step, double TrainLoss, double LearningRate, IReadOnlyDictionary<string, double> Validation, IReadOnlyList<string>? Adjustments = null, IReadOnlyDictionary<string, int>? Layers = null);
 
 /// <summary>Where a run is, besides its tensors; saved in every checkpoint.</summary>
 internal sealed record RunState
@@ -34,6 +37,9 @@ internal sealed record RunState
 
     /// <summary>Threads the sums were made with; a resumed run uses as many, for equal bits.</summary>
     public int Threads { get; set; }
+
+    /// <summary>Where an adaptive precision stands, but for its tensors.</summary>
+    public PrecisionState? Precision { get; set; }
 
     /// <summary>All epochs so far.</summary>
     public List<EpochRecord> History { get; set; } = [];

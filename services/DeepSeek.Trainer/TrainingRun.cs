@@ -9,6 +9,7 @@ using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
+using DeepSeek.Engine.Precision;
 using DeepSeek.Engine.Storage;
 using DeepSeek.Engine.Tensors;
 using DeepSeek.Models;
@@ -60,6 +61,7 @@ internal sealed class TrainingRun : IDisposable
     private bool _measured;
     private bool _captured;
     private bool _hindered;
+    private int _told;
     private long _lastProgress = Stopwatch.GetTimestamp();
     private long _tokens;
     private TimeSpan _stepping;
@@ -106,6 +108,8 @@ internal sealed class TrainingRun : IDisposable
             }
             _resumedFrom = _state.Step;
         }
+        // What is measured for it are no steps.
+        using var plain = _step.Layers?.Pause();
         _recomputation = Recomputation.Of(plan, _net, _transform, _step);
     }
 
@@ -250,7 +254,7 @@ internal sealed class TrainingRun : IDisposable
             _measured = true;
             _events.Memory(phases.Measured, MemoryHoldings.Lasting(_net, _optimizer));
         }
-        if (_step.IsCaptured != _captured || _step.Hindrance is not null != _hindered)
+        if (_step.IsCaptured != _captured || _step.Hindrance is not null != _hindered || (_step.Layers is { } layers && layers.Version != _told))
         {
             TellCompute();
         }
@@ -272,7 +276,8 @@ internal sealed class TrainingRun : IDisposable
         if (_step.Layers is { } layers)
         {
             more.AddRange(layers.Notes);
-            var counts = layers.Layers.CountBy(l => l.Precision).OrderBy(p => p.Key).Select((p, i) => $"{p.Value}{(i == 0 ? " layers" : "")} in {p.Key}");
+            _told = layers.Version;
+            var counts = layers.Layers.CountBy(l => l.Precision).OrderBy(p => p.Key).Select((p, i) => $"{p.Value}{(i == 0 ? " layers" : "")} in {Name(p.Key)}");
             more.Add($"After {_state.Step} steps: {string.Join(", ", counts)}.");
         }
         _events.Compute(_compute.Record(_captured, _recomputation.Segments, more.Where(r => r.Length > 0)));
@@ -318,10 +323,10 @@ internal sealed class TrainingRun : IDisposable
         string[] adjustments =
         [
             .. _adaptive?.Log.Where(e => e.Step > since).Select(e => e.ToString()) ?? [],
-            // The controller counts the steps of this process.
-            .. _step.Layers?.Log.Select(m => m with { Step = m.Step + _resumedFrom }).Where(m => m.Step > since).Select(m => m.ToString()) ?? [],
+            .. _step.Layers?.Log.Where(m => m.Step > since).Select(m => m.ToString()) ?? [],
         ];
-        _state.History.Add(new EpochRecord(_state.Epoch + 1, _state.Step, _state.LossSum / Math.Max(1, _state.LossRows), rate, validation, adjustments is [_, ..] ? adjustments : null));
+        _state.History.Add(new EpochRecord(_state.Epoch + 1, _state.Step, _state.LossSum / Math.Max(1, _state.LossRows), rate, validation, adjustments is [_, ..] ? adjustments : null,
+            _step.Layers?.Layers.CountBy(l => Name(l.Precision)).ToDictionary()));
         Report(validation);
         if (_spec.EarlyStopping is { } early)
         {
@@ -376,6 +381,7 @@ internal sealed class TrainingRun : IDisposable
     private void Save()
     {
         _meter.Flush();
+        _state.Precision = _step.Layers?.Save();
         List<NamedTensor> random = [Random("random", Device.Cpu)];
         if (_compute.Device.IsCuda)
         {
@@ -406,6 +412,10 @@ internal sealed class TrainingRun : IDisposable
         }
         HostTensors.Copy(content, "net.", _net.State());
         HostTensors.Copy(content, "optimizer.", _optimizer.State);
+        if (_state.Precision is { } precision)
+        {
+            _step.Layers?.Restore(precision);
+        }
         HostTensors.Copy(content, "step.", _step.State);
         HostTensors.Copy(content, "best.", _best);
         _optimizer.ContinueAfter(_state.Step);
@@ -415,6 +425,8 @@ internal sealed class TrainingRun : IDisposable
             EngineRuntime.RestoreRandomState(content.Tensors["random.device"].Bytes(), _compute.Device);
         }
     }
+
+    private static string Name(LayerPrecision precision) => precision switch { LayerPrecision.Float8 => "fp8", LayerPrecision.Half => "bf16", _ => "fp32" };
 
     private static string Name(MetricName metric)
     {

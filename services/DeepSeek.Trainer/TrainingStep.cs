@@ -12,6 +12,7 @@ namespace DeepSeek.Trainer;
 /// <summary>One optimiser step on a device, in the plan's precision, as written or captured. It is the same code for all of them.</summary>
 internal sealed class TrainingStep : IDisposable
 {
+    private const int CaptureWarmup = 3;
     private readonly RunSpec _spec;
     private readonly ComputePlan _compute;
     private readonly Module _net;
@@ -20,15 +21,24 @@ internal sealed class TrainingStep : IDisposable
     private readonly LossScaler? _scaler;
     private readonly PrecisionController? _layers;
     private Capture? _capture;
+    private int _version;
     private double _observed;
 
     internal TrainingStep(RunSpec spec, ComputePlan compute, Module net, Objective objective, Optimizer optimizer)
     {
         (_spec, _compute, _net, _objective, _optimizer) = (spec, compute, net, objective, optimizer);
         _scaler = compute.Precision == RunPrecision.Fp16 ? new LossScaler(compute.Device) : null;
-        // A gpt's head is its table of tokens, which no layer multiplies.
-        _layers = compute.Precision == RunPrecision.Adaptive ? new PrecisionController(net, new PrecisionOptions { KeepHigh = net is Gpt ? _ => false : null }) : null;
-        _capture = compute.Capture ? new Capture(compute.Device, inputs => Whole(inputs[0], inputs[1])) : null;
+        if (compute.Precision == RunPrecision.Adaptive)
+        {
+            // A gpt's head is its table of tokens, which no layer multiplies.
+            _layers = new PrecisionController(net, new PrecisionOptions { KeepHigh = net is Gpt ? _ => false : null, UnderAutocast = true });
+            if (_layers.Movable == 0)
+            {
+                _layers.Dispose();
+                throw new BadInputException("precision", "adaptive moves linear layers between number formats, and this model has none but its head. Choose bf16, fp16, fp32 or auto.");
+            }
+        }
+        _capture = compute.Capture ? NewCapture(CaptureWarmup) : null;
     }
 
     /// <summary>Measures the parts of the steps that are taken as written, while it is set.</summary>
@@ -44,26 +54,37 @@ internal sealed class TrainingStep : IDisposable
     internal PrecisionController? Layers => _layers;
 
     /// <summary>State that a later step depends on besides the optimiser's.</summary>
-    internal IReadOnlyList<NamedTensor> State => _scaler?.State ?? [];
+    internal IReadOnlyList<NamedTensor> State => _scaler?.State ?? _layers?.State ?? [];
 
     /// <summary>A whole step over one batch; returns its loss.</summary>
     /// <param name="full">Whether the batch has the usual number of rows: a captured step takes no others.</param>
     internal Tensor Run(Tensor features, Tensor target, double rate, bool full)
     {
         _optimizer.LearningRate = rate;
-        if (_capture is null || !full)
+        var loss = _capture is null || !full || _layers is { IsLooking: true } ? Whole(features, target) : Replay(features, target);
+        _layers?.EndStep(loss.Item());
+        return loss;
+    }
+
+    private Capture NewCapture(int warmup) => new(_compute.Device, inputs => Whole(inputs[0], inputs[1]), warmup);
+
+    private Tensor Replay(Tensor features, Tensor target)
+    {
+        if (_layers is not null && _layers.Version != _version)
         {
-            return Whole(features, target);
+            // What was recorded multiplies as the layers did before the move.
+            _capture!.Dispose();
+            (_capture, _version) = (NewCapture(warmup: 1), _layers.Version);
         }
         try
         {
-            return _capture.Run(features, target);
+            return _capture!.Run(features, target);
         }
         catch (CaptureException fault) when (_spec.Capture == CaptureChoice.Auto)
         {
             // Nothing of the step was done on the device: it is taken as written, and so are all after it.
             Hindrance = fault.Message;
-            _capture.Dispose();
+            _capture!.Dispose();
             _capture = null;
             _optimizer.ClearGradients();
             return Whole(features, target);
@@ -72,6 +93,16 @@ internal sealed class TrainingStep : IDisposable
 
     /// <summary>Forward and backward pass of one batch among several that make a step.</summary>
     internal Tensor Accumulate(Tensor features, Tensor target)
+    {
+        var loss = Pass(features, target);
+        if (_optimizer is AdaptiveOptimizer || _layers is not null)
+        {
+            _observed += loss.Item();
+        }
+        return loss;
+    }
+
+    private Tensor Pass(Tensor features, Tensor target)
     {
         Tensor loss;
         using (Phase("forward"))
@@ -82,10 +113,6 @@ internal sealed class TrainingStep : IDisposable
         {
             (_scaler?.Scale(loss) ?? loss).Backward();
         }
-        if (_optimizer is AdaptiveOptimizer || _layers is not null)
-        {
-            _observed += loss.Item();
-        }
         return loss;
     }
 
@@ -95,10 +122,16 @@ internal sealed class TrainingStep : IDisposable
     /// <summary>Updates the weights from the gradients of so many batches.</summary>
     internal void Update(int batches)
     {
-        using var phase = Phase("optimizer");
-        (_optimizer as AdaptiveOptimizer)?.Observe(_observed / batches);
-        _layers?.EndStep(_observed / batches);
+        var mean = _observed / batches;
+        (_optimizer as AdaptiveOptimizer)?.Observe(mean);
         _observed = 0;
+        Apply(batches);
+        _layers?.EndStep(mean);
+    }
+
+    private void Apply(int batches)
+    {
+        using var phase = Phase("optimizer");
         _scaler?.Unscale(_optimizer);
         if (batches > 1)
         {
@@ -133,8 +166,9 @@ internal sealed class TrainingStep : IDisposable
 
     private Tensor Whole(Tensor features, Tensor target)
     {
-        var loss = Accumulate(features, target);
-        Update(1);
+        var loss = Pass(features, target);
+        (_optimizer as AdaptiveOptimizer)?.Observe(loss.Item());
+        Apply(1);
         return loss;
     }
 }

@@ -103,8 +103,9 @@ public static partial class RunSpecValidator
         }
         faults.Require(spec.Capture != CaptureChoice.On || spec.GradientAccumulation == 1, "capture",
             "A captured step is one forward pass: choose auto or off, or a gradientAccumulation of 1.");
-        faults.Require(spec.Capture != CaptureChoice.On || spec.Precision != RunPrecision.Adaptive, "capture",
-            "Adaptive precision moves layers between steps, which a recording would not: choose auto or off, or another precision.");
+        var published = spec.Model?.Family is ModelFamily.ResNet18 or ModelFamily.ResNet50 or ModelFamily.EfficientNetB0;
+        faults.Require(!published || spec.Precision != RunPrecision.Adaptive, "precision",
+            "adaptive moves linear layers between number formats, and this family has none but its head: choose bf16, fp16, fp32 or auto.");
     }
 
     private static void ValidateModel(ModelSpec? model, Faults faults)

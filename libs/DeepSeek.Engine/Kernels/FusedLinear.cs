@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Export;
+using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Precision;
 using DeepSeek.Engine.Tensors;
 
@@ -65,8 +66,35 @@ public static class FusedLinear
     /// </summary>
     public static bool TuneProducts(bool enabled = true) => OperatorCall.To(s_tuneProducts).Add(enabled).Truth();
 
-    /// <summary>Whether the operators of several steps are the faster way for such an input and weight, and what is asked of linear layers now (FP8, an export) allows them.</summary>
-    public static bool Joins(Tensor x, Tensor weight) => LinearMode.Current is null && Suits(x, weight);
+    /// <summary>Whether the operators of several steps are the faster way for a layer's input and weight, and the way in which the layer multiplies (FP8, an export) allows them.</summary>
+    public static bool Joins(Module layer, Tensor x, Tensor weight) => layer.Products switch
+    {
+        null => Suits(x, weight),
+        Float8Mode => x.Device.IsCuda && !OperatorTrace.Recording,
+        _ => false,
+    };
+
+    /// <summary>Whether two layers multiply in the same format, so that one operator can do both.</summary>
+    public static bool Alike(Module first, Module second) => first.Products is Float8Mode == second.Products is Float8Mode;
+
+    /// <summary><see cref="Of(Tensor, Tensor, Tensor)"/> in the precision of a layer that <see cref="Joins"/>.</summary>
+    public static Tensor Of(Module layer, Tensor x, Tensor weight, Tensor bias = default) =>
+        layer.Products is Float8Mode eight ? eight.Apply(x, weight, bias) : Of(x, weight, bias);
+
+    /// <summary><see cref="GeluMlp(Tensor, Tensor, Tensor, Tensor, Tensor)"/> in the precision of two layers that join and are alike.</summary>
+    public static Tensor GeluMlp(Tensor x, Module wideLayer, Tensor wide, Tensor wideBias, Module narrowLayer, Tensor narrow, Tensor narrowBias, bool value = true) =>
+        wideLayer.Products is Float8Mode first && narrowLayer.Products is Float8Mode second
+            ? Fp8Linear.GeluMlp(x, first.Function, wide, wideBias, second.Function, narrow, narrowBias, first.Type)
+            : GeluMlp(x, wide, wideBias, narrow, narrowBias, value);
+
+    /// <summary>Whether a layer's <see cref="ProjectedAttentionFirst"/> keeps what the second time goes on from: in FP8 it does not.</summary>
+    public static bool KeepsAttention(Module layer) => layer.Products is null;
+
+    /// <summary><see cref="ProjectedAttention(Tensor, Tensor, Tensor, int, bool)"/> in the precision of a layer that joins.</summary>
+    public static Tensor ProjectedAttention(Module layer, Tensor x, Tensor weight, Tensor bias, int heads, bool causal) =>
+        layer.Products is Float8Mode eight
+            ? eight.Function.ProjectedAttention(x, weight, bias, heads, causal, eight.Type)
+            : ProjectedAttention(x, weight, bias, heads, causal);
 
     /// <summary>Whether a layer should take <see cref="Of"/> for such an input and weight.</summary>
     internal static bool Suits(Tensor x, Tensor weight) =>

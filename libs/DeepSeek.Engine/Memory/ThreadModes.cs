@@ -29,6 +29,14 @@ internal readonly unsafe struct ThreadModes
         return new ThreadModes(modes);
     }
 
+    /// <summary>The same without autocast.</summary>
+    internal ThreadModes WithoutAutocast()
+    {
+        var modes = _modes;
+        modes.CpuAutocast = modes.CudaAutocast = -1;
+        return new ThreadModes(modes);
+    }
+
     internal void Set()
     {
         var modes = _modes;

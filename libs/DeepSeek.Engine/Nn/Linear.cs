@@ -28,7 +28,7 @@ public sealed class Linear : Module
     public Tensor ForwardGelu(Tensor x, bool byTanh = false)
     {
         using var scope = TensorScope.Open();
-        if (Bias is null || IsObserved || Recomputes || LinearMode.Current is not null || OperatorTrace.Recording || !FusedNorm.Computes(x.Dtype))
+        if (Bias is null || IsObserved || Recomputes || Products is not null || LinearMode.Current is not null || OperatorTrace.Recording || !FusedNorm.Computes(x.Dtype))
         {
             var plain = Forward(x);
             return scope.Return(byTanh ? plain.GeluTanh() : plain.Gelu());

@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Memory;
+using DeepSeek.Engine.Precision;
 using DeepSeek.Engine.Profiling;
 using DeepSeek.Engine.Tensors;
 
@@ -30,7 +31,14 @@ public abstract class Module : IDisposable
     public Tensor Forward(Tensor x) => Recomputes ? Checkpoint.Run(Pass, x) : Pass(x);
 
     /// <summary>The pass itself with its hooks; a module that takes further tensors puts it into a <see cref="Checkpoint"/> of its own.</summary>
-    protected Tensor Pass(Tensor x) => _hooks is null && !Trace.IsRunning ? Compute(x) : Observed(x);
+    protected Tensor Pass(Tensor x) => _hooks is null && Products is null && !Trace.IsRunning ? Compute(x) : Observed(x);
+
+    /// <summary>How its matrix products are made while it trains, where its tensors' types do not say; set by a <see cref="PrecisionController"/>.</summary>
+    internal LinearMode? Products
+    {
+        get => Training ? field : null;
+        set;
+    }
 
     /// <summary>Whether a hook is on this module or one inside it.</summary>
     protected internal bool IsObserved => _hooks is { IsEmpty: false } || _children.Exists(c => c.Module.IsObserved);
@@ -166,7 +174,25 @@ public abstract class Module : IDisposable
     private Tensor Observed(Tensor x)
     {
         using var range = Trace.Enter(this);
-        return _hooks is null ? Compute(x) : _hooks.Run(this, x, Compute);
+        return _hooks is null ? Multiplied(x) : _hooks.Run(this, x, Multiplied);
+    }
+
+    private Tensor Multiplied(Tensor x)
+    {
+        if (Products is null)
+        {
+            return Compute(x);
+        }
+        var before = LinearMode.Current;
+        LinearMode.Current = Products;
+        try
+        {
+            return Compute(x);
+        }
+        finally
+        {
+            LinearMode.Current = before;
+        }
     }
 
     private IEnumerable<NamedTensor> Collect(string prefix, Func<Module, List<NamedTensor>> own) =>

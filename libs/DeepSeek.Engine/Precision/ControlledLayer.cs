@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
 
@@ -12,24 +13,19 @@ internal sealed class ControlledLayer : IDisposable
     private const double LeastBFloat16 = 9.18354961579912e-41;
 
     private readonly PrecisionOptions _options;
+    private readonly Module _module;
     private readonly TensorHandle _weight;
     private readonly double[][] _maxima = [[], [], []];
-    private readonly IDisposable[] _hooks;
+    private IDisposable[] _hooks = [];
     private Fp8Linear? _float8;
-    private LinearMode? _mode;
     private RangeLook _look;
+    private double _underflow;
 
     internal ControlledLayer(string name, Module module, TensorHandle weight, bool keptHigh, PrecisionOptions options)
     {
-        (Name, KeptHigh, _options, _weight) = (name, keptHigh, options, weight);
+        (Name, KeptHigh, _module, _options, _weight) = (name, keptHigh, module, options, weight);
         Policy = new LayerPolicy(options, keptHigh ? IsRounded ? LayerPrecision.Half : LayerPrecision.Float32 : options.Start);
         Apply();
-        _hooks =
-        [
-            module.OnPass(HookPlace.Input, (_, x) => Enter(x)),
-            module.OnPass(HookPlace.Output, (_, _) => Leave()),
-            module.OnPass(HookPlace.OutputGradient, (_, g) => Look(RangeOf.Gradient, g, Fp8Format.E5M2)),
-        ];
     }
 
     internal string Name { get; }
@@ -41,16 +37,67 @@ internal sealed class ControlledLayer : IDisposable
     /// <summary>Whether the net keeps this weight in half precision.</summary>
     private bool IsRounded => _weight.Tensor.Dtype != Dtype.Float32;
 
-    /// <summary>Whether the layer multiplies in the net's own precision for now, unseen.</summary>
-    internal bool Paused { get; set; }
+    /// <summary>Whether the passes of this step are looked at: by hooks, which keep a net from joining layers, so that there are none at other times.</summary>
+    internal bool Looking
+    {
+        get;
+        set
+        {
+            if (field == value)
+            {
+                return;
+            }
+            field = value;
+            Array.ForEach(_hooks, h => h.Dispose());
+            _hooks = value
+                ? [_module.OnPass(HookPlace.Input, (_, x) => Enter(x)), _module.OnPass(HookPlace.OutputGradient, (_, g) => Look(RangeOf.Gradient, g, Fp8Format.E5M2))]
+                : [];
+        }
+    }
 
-    /// <summary>Whether the passes of this step are looked at.</summary>
-    internal bool Looking { get; set; }
+    /// <summary>Whether the layer multiplies in the net's own precision for now, unseen.</summary>
+    internal bool Paused
+    {
+        get;
+        set
+        {
+            field = value;
+            Apply();
+        }
+    }
+
+    /// <summary>The scales of FP8, when it is in it.</summary>
+    internal TensorHandle? Scales => _float8?.State;
+
+    /// <summary>What later decisions depend on; setting it makes FP8's scales anew, for the caller to fill.</summary>
+    internal LayerState State
+    {
+        get => new(Name, Policy.Precision, Policy.State.Patience, Policy.State.Good, [.. _maxima.Select(m => m.ToArray())], Shape.Rows, Shape.Inputs, Shape.Outputs, _underflow,
+            _float8?.Ready.Forward ?? false, _float8?.Ready.Backward ?? false);
+        set
+        {
+            Policy.State = (value.Precision, value.Patience, value.Good);
+            for (var i = 0; i < _maxima.Length; i++)
+            {
+                _maxima[i] = value.Maxima[i];
+            }
+            (Shape, _underflow) = ((value.Rows, value.Inputs, value.Outputs), value.Underflow);
+            Apply();
+            if (_float8 is not null)
+            {
+                _float8.Ready = (value.ScaledForward, value.ScaledBackward);
+            }
+        }
+    }
 
     /// <summary>Rows, inputs and outputs of its last product.</summary>
     internal (long Rows, long Inputs, long Outputs) Shape { get; private set; }
 
-    internal double Underflow => _look.Float8.Underflow;
+    /// <summary>The largest share of a tensor that the last look saw below FP8's numbers.</summary>
+    internal double Underflow => _underflow;
+
+    /// <summary>Whether it was looked at once: only from the second time on is there a scale to compare with.</summary>
+    internal bool IsNew => Array.Exists(_maxima, m => m.Length == 1);
 
     /// <summary>What was seen since the last call, with the weight as it is now; null when no pass was seen twice yet.</summary>
     internal RangeLook? Take()
@@ -59,7 +106,7 @@ internal sealed class ControlledLayer : IDisposable
         Look(RangeOf.Weight, _weight.Tensor, Fp8Format.E4M3);
         var look = _look;
         var complete = _maxima.All(m => m.Length > 1);
-        _look = default;
+        (_look, _underflow) = (default, look.Float8.Underflow);
         return complete ? look : null;
     }
 
@@ -71,46 +118,34 @@ internal sealed class ControlledLayer : IDisposable
             _float8?.Dispose();
             _float8 = null;
         }
-        _mode = Policy.Precision switch
+        LinearMode? mode = Policy.Precision switch
         {
-            LayerPrecision.Float8 => new Float8Mode(_float8 ??= new Fp8Linear(_options.History, _options.Margin)),
-            LayerPrecision.Half => IsRounded ? null : new HalfMode(_options.Half),
-            _ => IsRounded ? new Float32Mode() : null,
+            LayerPrecision.Float8 => new Float8Mode(_float8 ??= new Fp8Linear(_options.History, _options.Margin, _weight.Tensor.Device), _options.UnderAutocast ? _options.Half : null),
+            LayerPrecision.Half => IsRounded || _options.UnderAutocast ? null : new HalfMode(_options.Half),
+            _ => IsRounded ? new Float32Mode() : _options.UnderAutocast ? new Float32Mode(stays: true) : null,
         };
+        _module.Products = Paused ? null : mode;
     }
 
     public void Dispose()
     {
-        foreach (var hook in _hooks)
-        {
-            hook.Dispose();
-        }
+        Looking = false;
+        _module.Products = null;
         _float8?.Dispose();
     }
 
     private Tensor Enter(Tensor x)
     {
-        if (Paused)
-        {
-            return default;
-        }
-        LinearMode.Current = _mode;
         var (outputs, inputs) = (_weight.Tensor.Size(0), x.Size(-1));
         Shape = (x.Elements / Math.Max(1, inputs), inputs, outputs == inputs ? _weight.Tensor.Size(1) : outputs);
         return Look(RangeOf.Input, x, Fp8Format.E4M3);
     }
 
-    private static Tensor Leave()
-    {
-        LinearMode.Current = null;
-        return default;
-    }
-
     private Tensor Look(RangeOf of, Tensor values, Fp8Format format)
     {
-        if (KeptHigh || (!Looking && of != RangeOf.Weight) || Recording.IsActive)
+        if (Checkpoint.IsRecomputing && of == RangeOf.Input)
         {
-            return default;
+            return default; // seen already
         }
         using var scope = TensorScope.Open();
         using var unrecorded = NoGrad.Enter();

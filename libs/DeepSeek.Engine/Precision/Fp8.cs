@@ -12,13 +12,9 @@ public enum Fp8Format
     E5M2 = 1,
 }
 
-/// <summary>Casts between floats and eight-bit codes (uint8) under one scale a tensor, and matrix products of codes.</summary>
+/// <summary>Casts between floats and eight-bit codes (uint8) under one scale a tensor.</summary>
 public static class Fp8
 {
-    // Where libtorch's types begin: Float8_e5m2, Float8_e4m3fn.
-    private const long TorchE5M2 = 23;
-    private const long TorchE4M3 = 24;
-
     // The matrix cores take sizes in multiples of this.
     private const long Multiple = 16;
 
@@ -27,8 +23,6 @@ public static class Fp8
     private static readonly Operator s_rescale = new("deepseek::fp8_rescale_");
     private static readonly Operator s_range = new("deepseek::fp8_range");
     private static readonly Operator s_scaledCast = new("deepseek::fp8_scaled_cast");
-    private static readonly Operator s_view = new("view", "dtype");
-    private static readonly Operator s_scaledProduct = new("_scaled_mm");
 
     /// <summary>The largest number of a format.</summary>
     public static double Largest(Fp8Format format) => format == Fp8Format.E4M3 ? 448 : 57344;
@@ -64,7 +58,6 @@ public static class Fp8
         }
         var info = CudaDevice.Info(Math.Max(0, device.Index));
         return info.Capability < new Version(8, 9) ? $"{info.Name} has compute capability {info.Capability}; FP8 begins at 8.9"
-            : EngineRuntime.LibtorchVersion < new Version(2, 5) ? $"libtorch {EngineRuntime.LibtorchVersion} has no FP8 product; it begins at 2.5"
             : null;
     }
 
@@ -81,31 +74,7 @@ public static class Fp8
         OperatorCall.To(s_scaledCast).Add(x).Add(history).Add(scale).Add((long)format).Add(Largest(format)).Add((long)margin).Many(parts);
         return new Fp8Tensor(parts[0], parts[1], parts[2], parts[3], format);
     }
-
-    /// <summary>
-    /// A·Bᵀ + bias: codes [M, K] and [N, K] → [M, N] of the given type. On a GPU that has them, by the matrix cores; elsewhere the codes are
-    /// decoded and multiplied in float32. <paramref name="fast"/> lets the matrix cores add up with fewer bits, which is
-    /// good enough forward (Micikevicius et al., section 4).
-    /// </summary>
-    internal static Tensor Product(in Fp8Tensor a, in Fp8Tensor b, Tensor bias, Dtype dtype, bool fast)
-    {
-        if (!a.Codes.Device.IsCuda || Missing(a.Codes.Device) is not null)
-        {
-            return Functional.PlainLinear(a.Decoded(), b.Decoded(), bias.IsNone ? default : bias.To(Dtype.Float32)).To(dtype);
-        }
-        var inside = dtype != Dtype.Float32 && !bias.IsNone && bias.Dtype == dtype; // the product takes no other bias
-        var (left, right) = (Typed(a), Typed(b).Transpose(0, 1));
-        var y = OperatorCall.To(s_scaledProduct).Add(left).Add(right).Add(a.Inverse).Add(b.Inverse).Add(inside ? bias : default).None().Add(dtype).Add(fast).One();
-        return inside || bias.IsNone ? y : y + bias.To(dtype);
-    }
-
-    private static Tensor Typed(in Fp8Tensor x) => OperatorCall.To(s_view).Add(x.Codes).Add(x.Format == Fp8Format.E4M3 ? TorchE4M3 : TorchE5M2).One();
 }
 
 /// <summary>Codes [M, K] of a matrix and [K, M] of the same turned, with the scale they were made under and its inverse.</summary>
-internal readonly record struct Fp8Tensor(Tensor Codes, Tensor Turned, Tensor Scale, Tensor Inverse, Fp8Format Format)
-{
-    internal Tensor Decoded() => Fp8.Decode(Codes, Scale, Format);
-
-    internal Fp8Tensor Transposed() => this with { Codes = Turned, Turned = Codes };
-}
+internal readonly record struct Fp8Tensor(Tensor Codes, Tensor Turned, Tensor Scale, Tensor Inverse, Fp8Format Format);

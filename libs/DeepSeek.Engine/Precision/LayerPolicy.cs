@@ -23,6 +23,16 @@ internal sealed class LayerPolicy(PrecisionOptions options, LayerPrecision start
 
     internal LayerPrecision Precision { get; private set; } = start;
 
+    /// <summary>Whether good looks are being counted.</summary>
+    internal bool IsTrying => _good > 0;
+
+    /// <summary>What its decisions depend on besides the looks to come.</summary>
+    internal (LayerPrecision Precision, long Patience, long Good) State
+    {
+        get => (Precision, _patience, _good);
+        set => (Precision, _patience, _good) = value;
+    }
+
     /// <summary>The move after a look, if any; <paramref name="lowest"/> is the lowest format that may be taken.</summary>
     internal (LayerPrecision To, MoveCause Cause, RangeOf Tensor, double Evidence)? Decide(in RangeLook look, LayerPrecision lowest)
     {

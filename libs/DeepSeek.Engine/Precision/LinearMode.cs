@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Precision;
@@ -27,22 +28,37 @@ internal abstract class LinearMode
     internal abstract Tensor Apply(Tensor x, Tensor weight, Tensor bias);
 }
 
-/// <summary>Inputs and weights rounded to half precision; the result has the input's type.</summary>
-internal sealed class HalfMode(Dtype dtype) : LinearMode
+/// <summary>Inputs and weights rounded to half precision; the result has the input's type, or half precision as under autocast.</summary>
+internal sealed class HalfMode(Dtype dtype, bool stays = false) : LinearMode
 {
     internal override Tensor Apply(Tensor x, Tensor weight, Tensor bias) =>
-        Functional.PlainLinear(x.To(dtype), weight.To(dtype), bias.IsNone ? bias : bias.To(dtype)).To(x.Dtype);
+        Functional.PlainLinear(x.To(dtype), weight.To(dtype), bias.IsNone ? bias : bias.To(dtype)).To(stays ? dtype : x.Dtype);
 }
 
-/// <summary>The products in float32, for weights in half precision; the result has the input's type.</summary>
-internal sealed class Float32Mode : LinearMode
+/// <summary>The products in float32, for weights in half precision or under autocast; the result has the input's type, or stays float32.</summary>
+internal sealed class Float32Mode(bool stays = false) : LinearMode
 {
-    internal override Tensor Apply(Tensor x, Tensor weight, Tensor bias) =>
-        Functional.PlainLinear(x.To(Dtype.Float32), weight.To(Dtype.Float32), bias.IsNone ? bias : bias.To(Dtype.Float32)).To(x.Dtype);
+    internal override Tensor Apply(Tensor x, Tensor weight, Tensor bias)
+    {
+        var modes = ThreadModes.Get();
+        modes.WithoutAutocast().Set();
+        try
+        {
+            return Functional.PlainLinear(x.To(Dtype.Float32), weight.To(Dtype.Float32), bias.IsNone ? bias : bias.To(Dtype.Float32)).To(stays ? Dtype.Float32 : x.Dtype);
+        }
+        finally
+        {
+            modes.Set();
+        }
+    }
 }
 
-/// <summary>Everything in FP8; the result has the input's type.</summary>
-internal sealed class Float8Mode(Fp8Linear function) : LinearMode
+/// <summary>Everything in FP8; the result has a type of its own or the input's.</summary>
+internal sealed class Float8Mode(Fp8Linear function, Dtype? type = null) : LinearMode
 {
-    internal override Tensor Apply(Tensor x, Tensor weight, Tensor bias) => bias.IsNone ? function.Apply(x, weight) : function.Apply(x, weight, bias);
+    internal Fp8Linear Function => function;
+
+    internal Dtype? Type => type;
+
+    internal override Tensor Apply(Tensor x, Tensor weight, Tensor bias) => function.Apply(x, weight, bias, type);
 }

@@ -22,6 +22,13 @@ internal sealed class LossGuard(int steps, double tolerance)
     /// <summary>Whether a lowering is being judged.</summary>
     internal bool Watching => _watched >= 0;
 
+    /// <summary>All it knows.</summary>
+    internal LossGuardState State
+    {
+        get => new(_count, _mean, _variance, _reference, _deviation, _watched, _sum, _recent, _recentCount);
+        set => (_count, _mean, _variance, _reference, _deviation, _watched, _sum, _recent, _recentCount) = value;
+    }
+
     /// <summary>Begins to judge a lowering against the losses so far.</summary>
     internal void Watch() => (_reference, _deviation, _watched, _sum) = (_mean, Math.Sqrt(_variance), 0, 0);
 

@@ -7,8 +7,9 @@ namespace DeepSeek.Engine.Precision;
 /// Moves a net's linear layers between FP8, half precision and Float32 by the ranges of their inputs, weights and gradients, and takes
 /// moves back when the loss is worse for them. Parameters stay as they are: float32, or rounded to the half precision of the options by
 /// <see cref="Module.ToPrecision"/>, which is faster (use no <see cref="Autocast"/> beside it). Heads, norms, embeddings and convolutions
-/// keep the net's own precision. Call <see cref="EndStep"/> after every backward pass,
-/// before gradients are cleared. Layers get their way of multiplying by hooks, which disposing removes: do so before exporting the net.
+/// keep the net's own precision. Call <see cref="EndStep"/> at the end of every step. A step that <see cref="IsLooking"/> must run as written;
+/// others may be replayed from a recording that was made since <see cref="Version"/> changed. Layers multiply so while training alone;
+/// dispose before exporting the net.
 /// </summary>
 public sealed class PrecisionController : IDisposable
 {
@@ -23,6 +24,8 @@ public sealed class PrecisionController : IDisposable
     private readonly LayerPrecision _lowest;
     private readonly bool _rounded;
     private long _step;
+    private long _nextLook;
+    private long _interval;
 
     /// <summary>Takes the net's layers in hand: modules without parts whose <c>weight</c> is a matrix, but for embeddings.</summary>
     public PrecisionController(Module net, PrecisionOptions? options = null)
@@ -48,6 +51,10 @@ public sealed class PrecisionController : IDisposable
             .Select(m => (m.Name, m.Module, Weight: m.Module.Parameters().FirstOrDefault(p => p.Name == "weight" && p.Tensor.Tensor.Rank == 2).Tensor))
             .Where(m => m.Weight is not null).ToArray();
         _rounded = found.Length > 0 && found[0].Weight.Tensor.Dtype != Dtype.Float32;
+        if (_rounded && options.UnderAutocast)
+        {
+            throw new ArgumentException("Under autocast the net's weights are float32.", nameof(options));
+        }
         var own = _rounded ? options.Half : Dtype.Float32;
         if (found.FirstOrDefault(m => m.Weight.Tensor.Dtype != own) is { Name: { } other } odd)
         {
@@ -56,6 +63,7 @@ public sealed class PrecisionController : IDisposable
         var head = found.LastOrDefault().Name;
         _layers = [.. found.Select(m => new ControlledLayer(m.Name, m.Module, m.Weight, options.KeepHigh?.Invoke(m.Name) ?? m.Name == head, options))];
         _guard = new LossGuard(options.GuardSteps, options.LossTolerance);
+        _interval = options.Interval;
         BeginStep();
     }
 
@@ -65,32 +73,92 @@ public sealed class PrecisionController : IDisposable
     /// <summary>Why FP8 is not used, on this device or for a shape.</summary>
     public IReadOnlyList<string> Notes => _notes;
 
+    /// <summary>How many layers may be moved.</summary>
+    public int Movable => _layers.Count(l => !l.KeptHigh);
+
     /// <summary>The layers and their precisions now, in the net's order.</summary>
     public IReadOnlyList<(string Layer, LayerPrecision Precision)> Layers => [.. _layers.Select(l => (l.Name, l.Policy.Precision))];
 
-    /// <summary>Ends a step with its training loss: judges the loss, and every <see cref="PrecisionOptions.Interval"/> steps the ranges.</summary>
+    /// <summary>Whether the step to come looks at the ranges: then it must run as written, not from a recording.</summary>
+    public bool IsLooking { get; private set; }
+
+    /// <summary>Counts changes of the way that layers multiply: a recording made before the last one is not the net's step any more.</summary>
+    public int Version { get; private set; }
+
+    /// <summary>The scales of the layers that are in FP8 now; belongs to <see cref="Save"/>.</summary>
+    public IReadOnlyList<NamedTensor> State => [.. _layers.Where(l => l.Scales is not null).Select(l => new NamedTensor(l.Name, l.Scales!))];
+
+    /// <summary>Between two steps: what, beside the tensors of <see cref="State"/>, the steps to come depend on.</summary>
+    public PrecisionState Save() => new()
+    {
+        Step = _step,
+        NextLook = _nextLook,
+        Interval = _interval,
+        Layers = [.. _layers.Select(l => l.State)],
+        Guard = _guard.State,
+        Watched = [.. _watched.Select(l => l.Name)],
+        Shapes = [.. _pays.Select(p => new ShapeSpeed(p.Key.Item1, p.Key.Item2, p.Key.Item3, p.Value))],
+        Notes = [.. _notes],
+        Log = [.. _log],
+    };
+
+    /// <summary>Goes on where another controller of such a net, with the same options, was; then <see cref="State"/> has the tensors to fill.</summary>
+    /// <exception cref="ArgumentException">The layers are not those of this net.</exception>
+    public void Restore(PrecisionState saved)
+    {
+        if (!saved.Layers.Select(l => l.Name).SequenceEqual(_layers.Select(l => l.Name)))
+        {
+            throw new ArgumentException("The saved precisions belong to another net.", nameof(saved));
+        }
+        (_step, _nextLook, _interval, _guard.State) = (saved.Step, saved.NextLook, saved.Interval, saved.Guard);
+        foreach (var (layer, state) in _layers.Zip(saved.Layers))
+        {
+            layer.State = state;
+        }
+        _watched.Clear();
+        _watched.AddRange(_layers.Where(l => saved.Watched.Contains(l.Name)));
+        _pays.Clear();
+        foreach (var shape in saved.Shapes)
+        {
+            _pays[(shape.Rows, shape.Inputs, shape.Outputs)] = shape.Pays;
+        }
+        _notes.Clear();
+        _notes.AddRange(saved.Notes);
+        _log.Clear();
+        _log.AddRange(saved.Log);
+        Version++;
+        BeginStep();
+    }
+
+    /// <summary>Ends a step with its training loss: judges the loss, and at every look the ranges.</summary>
     public void EndStep(double loss)
     {
-        LinearMode.Current = null; // in case a layer threw
         _step++;
         if (_guard.Step(loss) is { } fault)
         {
             TakeBack(fault.Cause, fault.Excess);
         }
-        else if (_layers.Any(l => l.Looking))
+        else if (IsLooking)
         {
+            var moves = _log.Count;
             Decide();
+            // A layer on its way down is not kept waiting.
+            _interval = _log.Count > moves || _guard.Watching || Array.Exists(_layers, l => l.Policy.IsTrying || l.IsNew) ? _options.Interval
+                : Math.Max(_options.Interval, Math.Min(2 * _interval, _options.LongestInterval));
+        }
+        if (IsLooking)
+        {
+            _nextLook = _step - 1 + _interval;
         }
         BeginStep();
     }
 
     /// <summary>Until disposed all layers multiply in the net's own precision: for measuring the net as it will be used.</summary>
-    public IDisposable Pause() => new Suspension(_layers);
+    public IDisposable Pause() => new Suspension(this);
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        LinearMode.Current = null;
         foreach (var layer in _layers)
         {
             layer.Dispose();
@@ -99,22 +167,30 @@ public sealed class PrecisionController : IDisposable
 
     private sealed class Suspension : IDisposable
     {
-        private readonly ControlledLayer[] _layers;
+        private readonly PrecisionController _controller;
 
-        internal Suspension(ControlledLayer[] layers)
+        internal Suspension(PrecisionController controller)
         {
-            _layers = layers;
-            Array.ForEach(layers, l => l.Paused = true);
+            _controller = controller;
+            foreach (var layer in controller._layers)
+            {
+                (layer.Paused, layer.Looking) = (true, false);
+            }
         }
 
-        public void Dispose() => Array.ForEach(_layers, l => l.Paused = false);
+        public void Dispose()
+        {
+            Array.ForEach(_controller._layers, l => l.Paused = false);
+            _controller.BeginStep();
+        }
     }
 
     private void BeginStep()
     {
+        IsLooking = _step >= _nextLook;
         foreach (var layer in _layers)
         {
-            layer.Looking = !layer.KeptHigh && _step % _options.Interval == 0;
+            layer.Looking = IsLooking && !layer.KeptHigh;
         }
     }
 
@@ -168,6 +244,8 @@ public sealed class PrecisionController : IDisposable
     {
         _log.Add(new PrecisionMove(_step, layer.Name, before, move.To, move.Cause, move.Tensor, move.Evidence));
         layer.Apply();
+        Version++;
+        _interval = _options.Interval;
     }
 
     /// <summary>Whether FP8 is possible and faster for the layer's shape; measured once for each.</summary>
@@ -185,7 +263,7 @@ public sealed class PrecisionController : IDisposable
         if (!_pays.TryGetValue(layer.Shape, out var pays))
         {
             var fits = Fp8.Fits(rows, inputs, outputs);
-            var speedup = fits ? (_options.Speedup ?? ((m, k, n) => PrecisionProbe.Speedup(_device, _options.Half, m, k, n, _rounded)))(rows, inputs, outputs) : 0;
+            var speedup = fits ? (_options.Speedup ?? ((m, k, n) => PrecisionProbe.Speedup(_device, _options.Half, m, k, n, _rounded, _options.UnderAutocast)))(rows, inputs, outputs) : 0;
             _pays[layer.Shape] = pays = speedup >= _options.LeastSpeedup;
             if (!pays)
             {

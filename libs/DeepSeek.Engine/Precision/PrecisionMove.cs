@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace DeepSeek.Engine.Precision;
 
 /// <summary>Why a layer's precision changed.</summary>
@@ -31,7 +33,8 @@ public enum RangeOf
 }
 
 /// <summary>One entry of the log.</summary>
-public sealed record PrecisionMove(long Step, string Layer, LayerPrecision From, LayerPrecision To, MoveCause Cause, RangeOf Tensor, double Evidence)
+public sealed record PrecisionMove(long Step, string Layer, LayerPrecision From, LayerPrecision To, MoveCause Cause, RangeOf Tensor,
+    [property: JsonNumberHandling(JsonNumberHandling.AllowNamedFloatingPointLiterals)] double Evidence)
 {
     /// <summary>The entry as a sentence.</summary>
     public override string ToString() => FormattableString.Invariant($"step {Step}: {Layer} {From} → {To} because {Reason}");

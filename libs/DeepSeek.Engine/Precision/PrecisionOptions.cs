@@ -17,8 +17,17 @@ public sealed record PrecisionOptions
     /// <summary>Which layers stay in the net's own precision, by dotted path; null: the last one, which is the head. Norms are never moved.</summary>
     public Func<string, bool>? KeepHigh { get; init; }
 
-    /// <summary>Steps between two looks at the ranges; at least 1. A look costs one pass over each layer's input, weight and gradient and reads 3 small tensors a layer from the device.</summary>
+    /// <summary>
+    /// The net runs under <see cref="Autocast"/> of the half precision: layers in half precision are left to it, FP8's results have its type.
+    /// The weights are float32 then.
+    /// </summary>
+    public bool UnderAutocast { get; init; }
+
+    /// <summary>Steps between two looks at the ranges; at least 1. A look costs one pass over each layer's input, weight and gradient, reads 3 small tensors a layer from the device, and needs a step that runs as written.</summary>
     public int Interval { get; init; } = 16;
+
+    /// <summary>Looks that find nothing to do become rarer, each time by half, down to one in so many steps.</summary>
+    public int LongestInterval { get; init; } = 128;
 
     /// <summary>Looks in a row that must be good before a layer goes lower; doubles whenever the layer has to come back.</summary>
     public int Patience { get; init; } = 3;

@@ -1,58 +1,79 @@
 using System.Diagnostics;
+using DeepSeek.Engine.Cuda;
+using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Precision;
 
 /// <summary>Times a linear layer, forward and backward, in half precision and in FP8 on a device.</summary>
-public static class PrecisionProbe
+public static unsafe class PrecisionProbe
 {
-    private const int Warm = 3;
-    private const int Rounds = 5;
+    private const int Rounds = 7;
     private const int Passes = 8;
 
     /// <summary>
-    /// Time in half precision over time in FP8, casts included: medians of five rounds that take turns. <paramref name="rounded"/>: the
-    /// net's own numbers are of that half precision, not float32. Takes some milliseconds and waits for the device.
+    /// Time in half precision over time in FP8, casts included: medians of rounds that take turns, replayed from recordings, so that the host's
+    /// time is not in them. <paramref name="rounded"/>: the net's own numbers are of that half precision; otherwise they are float32, and
+    /// with <paramref name="autocast"/> results are in half precision. Takes some hundredths of a second and waits for the device.
     /// </summary>
-    public static double Speedup(Device device, Dtype half, long rows, long inputs, long outputs, bool rounded = false)
+    public static double Speedup(Device device, Dtype half, long rows, long inputs, long outputs, bool rounded = false, bool autocast = false)
     {
         using var scope = TensorScope.Open();
         var own = rounded ? half : Dtype.Float32;
         using var x = Random(device, own, rows, inputs);
         using var weight = Random(device, own, outputs, inputs);
-        using var float8 = new Fp8Linear(16, 1);
-        LinearMode[] modes = [new HalfMode(half), new Float8Mode(float8)];
-        foreach (var mode in modes)
+        using var bias = Random(device, own, 1, outputs);
+        using var gradient = Random(device, autocast ? half : own, rows, outputs);
+        using var float8 = new Fp8Linear(16, 1, device);
+        LinearMode[] modes = [new HalfMode(half, stays: autocast), new Float8Mode(float8, autocast ? half : null)];
+        Capture[] steps = [.. modes.Select(mode => new Capture(device, _ => Step(mode, x, weight, bias, gradient)))];
+        try
         {
-            _ = Milliseconds(mode, x, weight, Warm);
+            foreach (var step in steps)
+            {
+                _ = Milliseconds(device, step);
+            }
+            var times = Enumerable.Range(0, Rounds).Select(_ => (Half: Milliseconds(device, steps[0]), Float8: Milliseconds(device, steps[1]))).ToArray();
+            return times.Select(t => t.Half).Order().ElementAt(Rounds / 2) / times.Select(t => t.Float8).Order().ElementAt(Rounds / 2);
         }
-        var times = Enumerable.Range(0, Rounds).Select(_ => (Half: Milliseconds(modes[0], x, weight, Passes), Float8: Milliseconds(modes[1], x, weight, Passes))).ToArray();
-        return times.Select(t => t.Half).Order().ElementAt(Rounds / 2) / times.Select(t => t.Float8).Order().ElementAt(Rounds / 2);
+        finally
+        {
+            Array.ForEach(steps, s => s.Dispose());
+        }
     }
 
-    private static double Milliseconds(LinearMode mode, TensorHandle x, TensorHandle weight, int passes)
+    private static Tensor Step(LinearMode mode, TensorHandle x, TensorHandle weight, TensorHandle bias, TensorHandle gradient)
+    {
+        var y = mode.Apply(x.Tensor, weight.Tensor, bias.Tensor.Reshape(-1));
+        NativeMethods.Check(NativeMethods.ds_autograd_backward(y.Handle, gradient.Native, 0));
+        var leaves = stackalloc nint[] { x.Native, weight.Native, bias.Native };
+        NativeMethods.Check(NativeMethods.ds_autograd_clear_grads(leaves, 3));
+        return y.Detach();
+    }
+
+    private static double Milliseconds(Device device, Capture step)
     {
         var begin = Stopwatch.GetTimestamp();
-        for (var i = 0; i < passes; i++)
+        for (var i = 0; i < Passes; i++)
         {
             using var scope = TensorScope.Open();
-            mode.Apply(x.Tensor, weight.Tensor, default).Sum().Backward();
+            _ = step.Run();
         }
-        using var last = TensorScope.Open();
-        _ = weight.Tensor.Grad().Sum().Item(); // waits for all of it
+        if (device.IsCuda)
+        {
+            CudaDevice.Synchronize();
+        }
         return Stopwatch.GetElapsedTime(begin).TotalMilliseconds;
     }
 
     private static TensorHandle Random(Device device, Dtype dtype, long rows, long columns)
     {
         // Fixed values: a probe draws nothing from the run's generator.
-        var values = new float[rows * columns];
-        for (var i = 0; i < values.Length; i++)
-        {
-            values[i] = (i * 2654435761L % 2003 - 1001) / 1001f;
-        }
-        var tensor = TensorHandle.From<float>(values, rows, columns);
-        tensor.MoveTo(device, dtype);
-        return tensor.WithGrad();
+        using var scope = TensorScope.Open();
+        var values = Pattern(rows, 1).To(device) * Pattern(1, columns).To(device);
+        return values.To(dtype).Detach().Keep().WithGrad();
     }
+
+    private static Tensor Pattern(long rows, long columns) =>
+        Tensor.From<float>([.. Enumerable.Range(0, (int)(rows * columns)).Select(i => (i * 2654435761L % 2003 - 1001) / 1001f)], rows, columns);
 }

@@ -1,4 +1,5 @@
 using DeepSeek.Engine.Data;
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Precision;
 using DeepSeek.Engine.Tensors;
 
@@ -18,7 +19,7 @@ public sealed class Fp8LinearTests
     public void Apply_FirstStep_MultipliesTheRoundedNumbers()
     {
         using var scope = TensorScope.Open();
-        using var function = new Fp8Linear(history: 4, margin: 1);
+        using var function = new Fp8Linear(history: 4, margin: 1, Device.Cpu);
         var (x, w, b, g) = (Draw(1, Rows * Inputs), Draw(2, Outputs * Inputs), Draw(3, Outputs), Draw(4, Rows * Outputs));
         using var input = TensorHandle.From<float>(x, Rows, Inputs).WithGrad();
         using var weight = TensorHandle.From<float>(w, Outputs, Inputs).WithGrad();
@@ -38,7 +39,7 @@ public sealed class Fp8LinearTests
     public void Apply_SuddenlyLargerInput_SaturatesOnceAndThenFits()
     {
         using var scope = TensorScope.Open();
-        using var function = new Fp8Linear(history: 4, margin: 0);
+        using var function = new Fp8Linear(history: 4, margin: 0, Device.Cpu);
         var w = Tensor.From<float>([1], 1, 1);
 
         Assert.Equal(1, function.Apply(Tensor.From<float>([1], 1, 1), w).Item());
@@ -50,7 +51,7 @@ public sealed class Fp8LinearTests
     public void Apply_ThreeDimensions_KeepsThem()
     {
         using var scope = TensorScope.Open();
-        using var function = new Fp8Linear(history: 4, margin: 1);
+        using var function = new Fp8Linear(history: 4, margin: 1, Device.Cpu);
 
         var y = function.Apply(Tensor.From<float>(Draw(5, 2 * 3 * Inputs), 2, 3, Inputs), Tensor.From<float>(Draw(6, Outputs * Inputs), Outputs, Inputs));
 
@@ -65,7 +66,7 @@ public sealed class Fp8LinearTests
         var (x, w, b, g) = (Draw(1, Rows * Inputs), Draw(2, Outputs * Inputs), Draw(3, Outputs), Draw(4, Rows * Outputs));
         Tensor[] Results(Dtype dtype)
         {
-            using var function = new Fp8Linear(history: 4, margin: 1);
+            using var function = new Fp8Linear(history: 4, margin: 1, Device.Cpu);
             // Numbers of bfloat16 on either side.
             using var input = Tensor.From<float>(x, Rows, Inputs).To(Dtype.BFloat16).To(dtype).Keep().WithGrad();
             using var weight = Tensor.From<float>(w, Inputs, Outputs).To(Dtype.BFloat16).To(dtype).Keep().WithGrad();
@@ -89,7 +90,7 @@ public sealed class Fp8LinearTests
         Gpu.Require();
         const int rows = 48, inputs = 160, outputs = 272; // multiples of 16, none of the tile
         using var scope = TensorScope.Open();
-        using var function = new Fp8Linear(history: 4, margin: 1);
+        using var function = new Fp8Linear(history: 4, margin: 1, Device.Cuda());
         var (x, w, b, g) = (Halves(1, rows * inputs), Halves(2, outputs * inputs), Halves(3, outputs), Halves(4, rows * outputs));
         TensorHandle On(float[] values, params long[] sizes)
         {
@@ -121,6 +122,124 @@ public sealed class Fp8LinearTests
                 Assert.Equal(wanted, values[i], Math.Abs(wanted) / 256 + 0.02);
             }
         }
+    }
+
+    /// <summary>The feed-forward operator against its two layers with GELU between: the same codes and products, and so the same numbers.</summary>
+    [Fact]
+    public void GeluMlp_OfTwoLayers_GivesTheirNumbers()
+    {
+        var values = new[] { Draw(1, Rows * Inputs), Draw(2, Outputs * Inputs), Draw(3, Outputs), Draw(4, Inputs * Outputs), Draw(5, Inputs) };
+        long[][] sizes = [[Rows, Inputs], [Outputs, Inputs], [Outputs], [Inputs, Outputs], [Inputs]];
+        var (joined, apart) = (Run(true), Run(false));
+
+        Assert.All(joined.Zip(apart), p => Near(p.Second, p.First));
+
+        float[][] Run(bool joins)
+        {
+            using var scope = TensorScope.Open();
+            using var wide = new Fp8Linear(history: 4, margin: 1, Device.Cpu);
+            using var narrow = new Fp8Linear(history: 4, margin: 1, Device.Cpu);
+            TensorHandle[] given = [.. values.Zip(sizes, (v, s) => TensorHandle.From<float>(v, s).WithGrad())];
+            var t = given.Select(g => g.Tensor).ToArray();
+            Tensor y = default;
+            for (var step = 0; step < 3; step++)
+            {
+                y = joins ? Fp8Linear.GeluMlp(t[0] * (1 + step), wide, t[1], t[2], narrow, t[3], t[4], null) : narrow.Apply(wide.Apply(t[0] * (1 + step), t[1], t[2]).GeluTanh(), t[3], t[4]);
+                (y * y).Sum().Backward();
+            }
+            float[][] results = [y.ToArray<float>(), .. t.Select(x => x.Grad().ToArray<float>()), wide.State.Tensor.ToArray<float>(), narrow.State.Tensor.ToArray<float>()];
+            Array.ForEach(given, g => g.Dispose());
+            return results;
+        }
+    }
+
+    /// <summary>The attention operator against the layer and attention over its parts.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void ProjectedAttention_OfALayer_GivesItsNumbers(bool causal)
+    {
+        const int n = 2, length = 3, width = 4, heads = 2;
+        var (x, w, b) = (Draw(1, n * length * Inputs), Draw(2, 3 * width * Inputs), Draw(3, 3 * width));
+        var (joined, apart) = (Run(true), Run(false));
+
+        Assert.All(joined.Zip(apart), p => Near(p.Second, p.First));
+
+        float[][] Run(bool joins)
+        {
+            using var scope = TensorScope.Open();
+            using var layer = new Fp8Linear(history: 4, margin: 1, Device.Cpu);
+            TensorHandle[] given = [TensorHandle.From<float>(x, n, length, Inputs).WithGrad(), TensorHandle.From<float>(w, 3 * width, Inputs).WithGrad(), TensorHandle.From<float>(b, 3 * width).WithGrad()];
+            var t = given.Select(g => g.Tensor).ToArray();
+            Tensor y;
+            if (joins)
+            {
+                y = layer.ProjectedAttention(t[0], t[1], t[2], heads, causal, null);
+            }
+            else
+            {
+                Span<Tensor> parts = [default, default, default];
+                layer.Apply(t[0], t[1], t[2]).Split([width, width, width], 2, parts);
+                foreach (ref var part in parts)
+                {
+                    part = part.Reshape(n, length, heads, width / heads).Transpose(1, 2);
+                }
+                y = Functional.Attention(parts[0], parts[1], parts[2], causal: causal).Transpose(1, 2).Reshape(n, length, width);
+            }
+            (y * y).Sum().Backward();
+            float[][] results = [y.ToArray<float>(), .. t.Select(v => v.Grad().ToArray<float>())];
+            Array.ForEach(given, g => g.Dispose());
+            return results;
+        }
+    }
+
+    /// <summary>A pass that is computed again takes the scales of the first time and changes none, so that all bits are those of a plain step.</summary>
+    [Fact]
+    public void Apply_ComputedAgain_GivesTheSameBits()
+    {
+        var (plain, again) = (Run(false), Run(true));
+
+        Assert.All(plain.Zip(again), p => Assert.Equal(p.First, p.Second));
+
+        static float[][] Run(bool again)
+        {
+            using var scope = TensorScope.Open();
+            using var layer = new Fp8Linear(history: 2, margin: 1, Device.Cpu);
+            using var weight = TensorHandle.From<float>(Draw(2, Outputs * Inputs), Outputs, Inputs).WithGrad();
+            using var input = TensorHandle.From<float>(Draw(1, Rows * Inputs), Rows, Inputs).WithGrad();
+            for (var step = 0; step < 4; step++)
+            {
+                // Inputs grow, so that every step's scale is another.
+                var x = input.Tensor * Math.Pow(4, step);
+                var y = again ? Checkpoint.Run(v => layer.Apply(v, weight.Tensor), x) : layer.Apply(x, weight.Tensor);
+                (y * y).Sum().Backward();
+            }
+            return [input.Tensor.Grad().ToArray<float>(), weight.Tensor.Grad().ToArray<float>(), layer.State.Tensor.ToArray<float>()];
+        }
+    }
+
+    /// <summary>Under autocast the result is half precision, and nothing inside is cast by autocast.</summary>
+    [Fact]
+    public void Apply_UnderAutocast_MultipliesTheCodes()
+    {
+        using var scope = TensorScope.Open();
+        var (x, w) = (Tensor.From<float>(Draw(1, Rows * Inputs), Rows, Inputs), Tensor.From<float>(Draw(2, Outputs * Inputs), Outputs, Inputs));
+        using var first = new Fp8Linear(history: 4, margin: 1, Device.Cpu);
+        using var second = new Fp8Linear(history: 4, margin: 1, Device.Cpu);
+        var plain = first.Apply(x, w).To(Dtype.BFloat16).To(Dtype.Float32).ToArray<float>();
+        using var autocast = Autocast.Enter(DeviceType.Cpu, Dtype.BFloat16);
+
+        var y = second.Apply(x, w, type: Dtype.BFloat16);
+
+        Assert.Equal(Dtype.BFloat16, y.Dtype);
+        Assert.Equal(plain, y.To(Dtype.Float32).ToArray<float>());
+    }
+
+    // Two ways to sum the same float32 terms.
+    private static void Near(float[] expected, float[] actual)
+    {
+        var bound = 1e-5 * expected.Max(Math.Abs);
+        Assert.All(expected.Zip(actual), p => Assert.Equal(p.First, p.Second, bound));
     }
 
     private static float[] Halves(long seed, int count)

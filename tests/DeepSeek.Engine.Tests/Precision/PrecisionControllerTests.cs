@@ -1,3 +1,4 @@
+using System.Text.Json;
 using DeepSeek.Engine.Data;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
@@ -171,6 +172,194 @@ public sealed class PrecisionControllerTests
         Assert.InRange(eight / plain, 0.98, 1.02);
     }
 
+    /// <summary>A net taken up in the middle, with all that the controller saves, ends with the same bits, precisions and log as one left alone.</summary>
+    [Theory]
+    [InlineData(3)]  // before a layer is lowered
+    [InlineData(9)]  // while the guard judges
+    [InlineData(24)] // long after
+    public void Restore_InAnyPhase_GoesOnBitForBit(int at)
+    {
+        const int steps = 40;
+        var (whole, wholeLog) = Run([steps]);
+        var (resumed, resumedLog) = Run([at, steps - at]);
+
+        Assert.Equal(wholeLog, resumedLog);
+        Assert.NotEmpty(wholeLog);
+        Assert.Equal(whole, resumed);
+
+        static (float[] Weights, PrecisionMove[] Log) Run(int[] parts)
+        {
+            var net = Net();
+            var controller = new PrecisionController(net, s_emulated);
+            var done = 0;
+            foreach (var part in parts)
+            {
+                if (done > 0)
+                {
+                    // A new process: a net with the saved weights, and the controller's state through JSON.
+                    var other = Net();
+                    Copy(net.State(), other.State());
+                    var second = new PrecisionController(other, s_emulated);
+                    second.Restore(JsonSerializer.Deserialize<PrecisionState>(JsonSerializer.Serialize(controller.Save()))!);
+                    Assert.Equal(controller.State.Select(t => t.Name), second.State.Select(t => t.Name));
+                    Copy(controller.State, second.State);
+                    controller.Dispose();
+                    net.Dispose();
+                    (net, controller) = (other, second);
+                }
+                Train(net, controller, part, from: done, plain: true);
+                done += part;
+            }
+            float[] weights = [.. net.State().SelectMany(t => t.Tensor.Tensor.ToArray<float>())];
+            PrecisionMove[] log = [.. controller.Log];
+            controller.Dispose();
+            net.Dispose();
+            return (weights, log);
+        }
+
+        static void Copy(IEnumerable<NamedTensor> from, IEnumerable<NamedTensor> to)
+        {
+            using var unrecorded = NoGrad.Enter();
+            foreach (var (source, target) in from.Zip(to))
+            {
+                target.Tensor.Tensor.CopyInPlace(source.Tensor.Tensor);
+            }
+        }
+    }
+
+    [Fact]
+    public void Restore_StateOfAnotherNet_IsRefused()
+    {
+        using var net = Net();
+        using var other = new Sequential(new Linear(2, 2));
+        using var controller = new PrecisionController(net, s_emulated);
+        using var second = new PrecisionController(other, s_emulated);
+
+        Assert.Throws<ArgumentException>(() => second.Restore(controller.Save()));
+    }
+
+    /// <summary>A jump without a number has one in the log all the same.</summary>
+    [Fact]
+    public void Save_LossNotANumber_PassesJson()
+    {
+        using var net = Net();
+        using var controller = new PrecisionController(net, s_emulated);
+        Train(net, controller, 40, loss: 1);
+        Train(net, controller, 1, loss: double.NaN);
+
+        var read = JsonSerializer.Deserialize<PrecisionState>(JsonSerializer.Serialize(controller.Save()))!;
+
+        Assert.True(double.IsNaN(read.Log[^1].Evidence));
+        Assert.Equal(controller.Log, read.Log);
+    }
+
+    [Fact]
+    public void IsLooking_NothingLeftToDo_BecomesRare()
+    {
+        using var net = Net();
+        using var controller = new PrecisionController(net, s_emulated with { LongestInterval = 16 });
+        var looks = new List<int>();
+        var versions = new List<int>();
+        for (var step = 0; step < 80; step++)
+        {
+            if (controller.IsLooking)
+            {
+                looks.Add(step);
+            }
+            Train(net, controller, 1, loss: 1, from: step);
+            versions.Add(controller.Version);
+        }
+
+        // Every other step until the layers are lowered and judged; then 4, 8 and 16 apart.
+        Assert.Equal([0, 2, 4], looks[..3]);
+        Assert.Equal([16, 16], looks.Zip(looks.Skip(1), (a, b) => b - a).TakeLast(2));
+        Assert.Equal(3, versions[^1]);
+        Assert.Equal(2, versions.Distinct().Count());
+    }
+
+    [Fact]
+    public void Pause_FromLayersInFp8_GivesThePlainNetAndTakesItBack()
+    {
+        using var net = Net();
+        using var scope = TensorScope.Open();
+        var x = Batch(1).X;
+        var plain = net.Forward(x).ToArray<float>();
+        using var controller = new PrecisionController(net, s_emulated with { Start = LayerPrecision.Float8 });
+        using (controller.Pause())
+        {
+            Assert.Equal(plain, net.Forward(x).ToArray<float>());
+        }
+
+        Assert.NotEqual(plain, net.Forward(x).ToArray<float>());
+        net.Train(false); // and so does a net that does not train
+        Assert.Equal(plain, net.Forward(x).ToArray<float>());
+    }
+
+    /// <summary>Under autocast a layer in half precision is left to it, a head kept high is not.</summary>
+    [Fact]
+    public void Controller_UnderAutocast_KeepsTheHeadInFloat32()
+    {
+        using var net = Net();
+        using var scope = TensorScope.Open();
+        using var controller = new PrecisionController(net, s_emulated with { UnderAutocast = true });
+        using var autocast = Autocast.Enter(DeviceType.Cpu, Dtype.BFloat16);
+
+        Assert.Equal(Dtype.Float32, net.Forward(Batch(1).X).Dtype);
+        Assert.Equal(Dtype.BFloat16, Part(net, "0").Forward(Batch(1).X).Dtype);
+    }
+
+    /// <summary>On a GPU: a GPT that is replayed between looks learns as one in bfloat16, and nearly all its layers are in FP8 at the end.</summary>
+    [Fact]
+    public void EndStep_CapturedGptOnAGpu_LearnsInFp8AsInBFloat16()
+    {
+        Gpu.Require();
+        var plain = TrainCaptured(null).Loss;
+        var (eight, layers, replays) = TrainCaptured(new PrecisionOptions { KeepHigh = _ => false, Interval = 4, Speedup = (_, _, _) => 2 });
+
+        Assert.InRange(plain, 0.1, 3.2);
+        Assert.InRange(eight / plain, 0.97, 1.03); // as for the CPU, with bfloat16's roundings on both sides
+        Assert.InRange(layers.Count(l => l.Precision == LayerPrecision.Float8), 6, 8);
+        Assert.InRange(replays, 80, 140);
+    }
+
+    private static (double Loss, IReadOnlyList<(string Layer, LayerPrecision Precision)> Layers, int Replays) TrainCaptured(PrecisionOptions? options)
+    {
+        EngineRuntime.Seed(3);
+        using var net = new Gpt(new GptConfig { Vocabulary = 64, Length = 32, Width = 128, Layers = 2, Heads = 2 });
+        net.To(Device.Cuda());
+        net.ToPrecision(Dtype.BFloat16);
+        using var controller = options is null ? null : new PrecisionController(net, options);
+        using var optimizer = new AdamW(net) { LearningRate = 1e-3 };
+        Tensor Step(ReadOnlySpan<Tensor> inputs)
+        {
+            var loss = net.Loss(inputs[0], inputs[1]);
+            loss.Backward();
+            optimizer.Step();
+            optimizer.ClearGradients();
+            return loss;
+        }
+        var capture = new Capture(Device.Cuda(), Step);
+        var (version, replays) = (0, 0);
+        double last = 0;
+        for (var step = 0; step < 150; step++)
+        {
+            using var scope = TensorScope.Open();
+            var (ids, next) = Text(step, length: 32);
+            var (x, y) = (ids.To(Device.Cuda()), next.To(Device.Cuda()));
+            if (controller is not null && controller.Version != version)
+            {
+                capture.Dispose();
+                (capture, version) = (new Capture(Device.Cuda(), Step, warmup: 1), controller.Version);
+            }
+            replays += controller is { IsLooking: false } && capture.Mode == CaptureMode.Replay ? 1 : 0;
+            var value = (controller is { IsLooking: true } ? Step([x, y]) : capture.Run(x, y)).Item();
+            controller?.EndStep(value);
+            last += step >= 125 ? value / 25 : 0;
+        }
+        capture.Dispose();
+        return (last, controller?.Layers ?? [], replays);
+    }
+
     private static Module Part(Module net, string name) => net.Modules().Single(m => m.Name == name).Module;
 
     private static double TrainGpt(PrecisionOptions? options)
@@ -196,9 +385,9 @@ public sealed class PrecisionControllerTests
     }
 
     // Sequences that add a step of their own modulo 32, with one symbol in four drawn at random.
-    private static (Tensor Ids, Tensor Next) Text(int step)
+    private static (Tensor Ids, Tensor Next) Text(int step, int length = 24)
     {
-        const int rows = 8, length = 24;
+        const int rows = 8;
         var random = new SeededRandom(11, step);
         var text = new long[rows * (length + 1)];
         for (var r = 0; r < rows; r++)
@@ -220,17 +409,18 @@ public sealed class PrecisionControllerTests
     }
 
     /// <summary>Steps with the true loss, or one that the test pretends.</summary>
-    private static void Train(Module net, PrecisionController controller, int steps, double? loss = null, Dtype dtype = Dtype.Float32)
+    private static void Train(Module net, PrecisionController controller, int steps, double? loss = null, Dtype dtype = Dtype.Float32, int from = 0, bool plain = false)
     {
-        using var optimizer = new AdamW(net);
-        for (var step = 0; step < steps; step++)
+        // Plain steps, where a test takes a net up again: nothing but the controller and the weights is carried over.
+        using Optimizer optimizer = plain ? new Sgd(net, momentum: 0) : new AdamW(net);
+        for (var step = from; step < from + steps; step++)
         {
             using var scope = TensorScope.Open();
             var (x, target) = Batch(step);
             var value = Losses.CrossEntropy(net.Forward(x.To(dtype)).To(Dtype.Float32), target);
             value.Backward();
             controller.EndStep(loss ?? value.Item());
-            optimizer.Step(1e-3);
+            optimizer.Step(plain ? 0.1 : 1e-3);
             optimizer.ClearGradients();
         }
     }

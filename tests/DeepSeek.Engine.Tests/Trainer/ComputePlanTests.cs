@@ -48,12 +48,12 @@ public sealed class ComputePlanTests
     }
 
     [Fact]
-    public void Decide_AdaptivePrecision_IsNotCaptured()
+    public void Decide_AdaptivePrecision_RunsUnderBf16AutocastAndIsCaptured()
     {
         var plan = ComputePlan.Decide(Spec() with { Precision = RunPrecision.Adaptive }, s_hopper);
 
-        Assert.Equal((RunPrecision.Adaptive, null, false), (plan.Precision, plan.Autocast, plan.Capture));
-        Assert.Contains("between steps", plan.Reasons[^1], StringComparison.Ordinal);
+        Assert.Equal((RunPrecision.Adaptive, Dtype.BFloat16, true), (plan.Precision, plan.Autocast, plan.Capture));
+        Assert.Contains("captured", plan.Reasons[^1], StringComparison.Ordinal);
     }
 
     [Fact]

@@ -103,6 +103,7 @@ public sealed class RunSpecTests
     [InlineData("\"device\":\"cuda:x\"", null, "device")]
     [InlineData("\"precision\":\"fp8\"", null, "precision")]
     [InlineData("\"device\":\"cpu\",\"precision\":\"fp16\"", null, "precision")]
+    [InlineData("\"model\":{\"family\":\"resNet18\"},\"precision\":\"adaptive\"", "replace", "precision")]
     [InlineData("\"capture\":true", null, "capture")]
     [InlineData("\"device\":\"cpu\",\"capture\":\"on\"", null, "capture")]
     [InlineData("\"capture\":\"on\",\"gradientAccumulation\":2", null, "capture")]

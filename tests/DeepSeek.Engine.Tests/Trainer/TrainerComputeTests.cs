@@ -59,7 +59,7 @@ public sealed class TrainerComputeTests
         var reasons = compute.GetProperty("reasons").EnumerateArray().Select(r => r.GetString()!).ToArray();
         Assert.Contains(reasons, r => r.StartsWith("FP8 is off", StringComparison.Ordinal));
         // tabularMlp: stem, two in its block, head. gpt: four in each of two blocks; its head shares the table and is no layer.
-        Assert.EndsWith(kind == "tabular" ? "steps: 3 layers in Half, 1 in Float32." : "steps: 8 layers in Half.", reasons[^1], StringComparison.Ordinal);
+        Assert.EndsWith(kind == "tabular" ? "steps: 3 layers in bf16, 1 in fp32." : "steps: 8 layers in bf16.", reasons[^1], StringComparison.Ordinal);
     }
 
     [Theory]

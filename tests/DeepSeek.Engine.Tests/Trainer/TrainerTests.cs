@@ -69,7 +69,7 @@ public sealed class TrainerTests
         Assert.NotEqual(Output(first, "weights.safetensors"), Output(second, "weights.safetensors"));
     }
 
-    public static TheoryData<string> Variants => ["plain", "images", "accumulation", "sgd", "adaptive", "adaptive early stopping", "early stopping", "layer norm", "regression", "half weights", "half weights early stopping"];
+    public static TheoryData<string> Variants => ["plain", "images", "accumulation", "sgd", "adaptive", "adaptive early stopping", "adaptive precision", "early stopping", "layer norm", "regression", "half weights", "half weights early stopping"];
 
     [Theory]
     [MemberData(nameof(Variants))]
@@ -214,6 +214,7 @@ public sealed class TrainerTests
         "sgd" => spec with { Optimizer = new OptimizerSpec { Name = OptimizerName.Sgd, LearningRate = 0.05, Nesterov = true }, Schedule = new ScheduleSpec { Name = ScheduleName.OneCycle } },
         "adaptive" => Adaptive(spec),
         "adaptive early stopping" => Adaptive(spec) with { EarlyStopping = new EarlyStoppingSpec { Patience = 2 }, Epochs = 8 },
+        "adaptive precision" => spec with { Precision = RunPrecision.Adaptive, Device = "cpu" },
         "early stopping" => spec with { EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Accuracy }, Epochs = 8 },
         "half weights" => spec with { Precision = RunPrecision.Bf16Weights, Epochs = 4 },
         "half weights early stopping" => spec with { Precision = RunPrecision.Bf16Weights, Epochs = 4, EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Accuracy } },
