@@ -81,7 +81,7 @@ public static class FusedLinear
     public static Tensor Of(Module layer, Tensor x, Tensor weight, Tensor bias = default) =>
         layer.Products is Float8Mode eight ? eight.Apply(x, weight, bias) : Of(x, weight, bias);
 
-    /// <summary><see cref="GeluMlp(Tensor, Tensor, Tensor, Tensor, Tensor)"/> in the precision of two layers that join and are alike.</summary>
+    /// <summary><see cref="GeluMlp(Tensor, Tensor, Tensor, Tensor, Tensor, bool)"/> in the precision of two layers that join and are alike.</summary>
     public static Tensor GeluMlp(Tensor x, Module wideLayer, Tensor wide, Tensor wideBias, Module narrowLayer, Tensor narrow, Tensor narrowBias, bool value = true) =>
         wideLayer.Products is Float8Mode first && narrowLayer.Products is Float8Mode second
             ? Fp8Linear.GeluMlp(x, first.Function, wide, wideBias, second.Function, narrow, narrowBias, first.Type)

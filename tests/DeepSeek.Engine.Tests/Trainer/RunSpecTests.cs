@@ -38,7 +38,8 @@ public sealed class RunSpecTests
     [InlineData("bf16Weights", ModelFamily.TabularMlp, OptimizerName.AdamW, "auto", "precision")]
     [InlineData("bf16Weights", ModelFamily.Gpt, OptimizerName.Adaptive, "auto", "precision")]
     [InlineData("bf16Weights", ModelFamily.Gpt, OptimizerName.Sgd, "on", null)]
-    [InlineData("adaptive", ModelFamily.Gpt, OptimizerName.AdamW, "on", "capture")]
+    [InlineData("adaptive", ModelFamily.Gpt, OptimizerName.AdamW, "on", null)]
+    [InlineData("adaptive", ModelFamily.ResNet50, OptimizerName.AdamW, "auto", "precision")]
     [InlineData("adaptive", ModelFamily.TabularMlp, OptimizerName.Adaptive, "auto", null)]
     public void Read_PrecisionThatDoesNotSuit_NamesTheField(string precision, ModelFamily family, OptimizerName optimizer, string capture, string? field)
     {
