@@ -88,13 +88,19 @@ def check(name, batch, heads, kv_heads, index_heads, queries, keys, dim, block_q
 def selection(small):
     g = torch.Generator(device="cuda").manual_seed(9)
     bf, half = torch.bfloat16, torch.float16
-    cases = [(1, 2, 1, 256, 256, 128, 128, 128, 16, True, False, bf), (3, 2, 1, 300, 420, 64, 128, 128, 16, True, False, bf, ((300, 130, 0), (420, 75, 60)))]
+    antidiagonal, means, samples, most = 0, 1, 2, float("inf")
+    cases = [(1, 2, 1, 256, 256, 128, 128, 128, 16, True, antidiagonal, 1, bf), (3, 2, 1, 300, 420, 64, 128, 128, 16, True, antidiagonal, most, bf, ((300, 130, 0), (420, 75, 60))),
+             (2, 4, 2, 300, 420, 128, 128, 128, 16, True, samples, 2, bf, ((300, 130), (420, 75))), (1, 2, 1, 320, 320, 64, 64, 64, 8, True, samples, 1, half)]
     if not small:
-        cases += [(4, 4, 2, 2048, 2500, 128, 128, 128, 16, True, False, bf, ((2048, 1000, 17, 1900), (2500, 1500, 2500, 300))),
-                  (3, 4, 2, 1500, 1500, 64, 128, 64, 8, False, False, half, ((1500, 700, 1), (900, 1500, 5))),
-                  (2, 4, 4, 2048, 2048, 128, 128, 128, 16, True, True, bf, ((2000, 900), (1999, 1800))), (2, 4, 2, 1000, 1400, 64, 128, 128, 16, True, False, half), (1, 4, 2, 2048, 2048, 128, 128, 64, 16, False, False, bf), (1, 4, 4, 3000, 3000, 128, 64, 64, 8, True, False, bf),
-                  (2, 4, 2, 2048, 4096, 128, 128, 128, 16, True, True, bf), (1, 2, 2, 700, 300, 64, 128, 128, 8, True, False, bf), (1, 8, 2, 8192, 8192, 128, 128, 128, 16, True, False, bf)]
-    for batch, heads, kv_heads, queries, keys, dim, block_q, block_k, stride, causal, pooled, dtype, *lengths in cases:
+        cases += [(4, 4, 2, 2048, 2500, 128, 128, 128, 16, True, antidiagonal, 2, bf, ((2048, 1000, 17, 1900), (2500, 1500, 2500, 300))),
+                  (3, 4, 2, 1500, 1500, 64, 128, 64, 8, False, antidiagonal, 1, half, ((1500, 700, 1), (900, 1500, 5))),
+                  (2, 4, 4, 2048, 2048, 128, 128, 128, 16, True, means, 1, bf, ((2000, 900), (1999, 1800))), (2, 4, 2, 1000, 1400, 64, 128, 128, 16, True, antidiagonal, 1, half),
+                  (1, 4, 2, 2048, 2048, 128, 128, 64, 16, False, antidiagonal, 1, bf), (1, 4, 4, 3000, 3000, 128, 64, 64, 8, True, antidiagonal, 1, bf),
+                  (2, 4, 2, 2048, 4096, 128, 128, 128, 16, True, means, 1, bf), (1, 2, 2, 700, 300, 64, 128, 128, 8, True, antidiagonal, 1, bf), (1, 8, 2, 8192, 8192, 128, 128, 128, 16, True, antidiagonal, 1, bf),
+                  (4, 4, 2, 2048, 2500, 128, 128, 128, 8, True, samples, most, bf, ((2048, 1000, 17, 1900), (2500, 1500, 2500, 300))), (1, 4, 4, 3000, 3000, 64, 64, 64, 4, False, samples, 1, bf),
+                  (1, 2, 1, 2048, 2048, 128, 128, 128, 1, True, samples, 2, half), (1, 8, 2, 8192, 8192, 128, 128, 128, 8, True, samples, 1, bf), (1, 2, 2, 700, 300, 64, 128, 64, 8, True, samples, 1, bf)]
+    for batch, heads, kv_heads, queries, keys, dim, block_q, block_k, stride, causal, estimate, power, dtype, *lengths in cases:
+        pooled = estimate == means
         q = torch.randn(batch, heads, queries, dim, device="cuda", generator=g).to(dtype) * (1 if pooled else 2)
         k = torch.randn(batch, kv_heads, keys, dim, device="cuda", generator=g).to(dtype)
         if pooled:  # what is multiplied is rounded to the element type
@@ -104,17 +110,17 @@ def selection(small):
             for b in range(batch if ends is not None else 0):
                 x[b, :, int(ends[b]):] = float("nan")
         poison()
-        ours = ds.block_scores(q, k, block_q, block_k, causal, None, stride, pooled, *lengths)
-        reference = ds.block_scores(q.double(), k.double(), block_q, block_k, causal, None, stride, pooled, *lengths)
+        ours = ds.block_scores(q, k, block_q, block_k, causal, None, stride, estimate, power, *lengths)
+        reference = ds.block_scores(q.double(), k.double(), block_q, block_k, causal, None, stride, estimate, power, *lengths)
         # Products are exact and summed in float32; exponentials are good to 2^-22. Pooled means are rounded to 8 bits first.
         error, bound = relative(ours, reference), 2e-2 if pooled else 2e-5
-        report(f"scores {queries}x{keys} D{dim} {block_q}x{block_k}/{stride} causal {causal} pooled {pooled}{', varlen' if lengths[0] is not None else ''}", error < bound and ours.shape == reference.shape, f"{error:.2e}")
-        for density, mass, sink, window, least in ((0.1, 1.0, 1, 1, 1), (1.0, 0.9, 0, 0, 2), (0.3, 0.5, 2, 3, 4), (1.0, 1.0, 0, 0, 1)):
-            rest = (queries, keys, block_q, block_k, causal, density, mass, sink, window, least)
+        report(f"scores {queries}x{keys} D{dim} {block_q}x{block_k}/{stride} causal {causal} estimate {estimate} power {power}{', varlen' if lengths[0] is not None else ''}", error < bound and ours.shape == reference.shape, f"{error:.2e}")
+        for density, mass, sink, window, least, shared in ((0.1, 1.0, 1, 1, 1, False), (1.0, 0.9, 0, 0, 2, False), (0.3, 0.5, 2, 3, 4, False), (1.0, 1.0, 0, 0, 1, False), (0.3, 1.0, 1, 1, 2, True)):
+            rest = (queries, keys, block_q, block_k, causal, density, mass, sink, window, least, shared)
             index, count = ds.select_blocks(ours, *rest, *lengths)
             wanted_index, wanted_count = ds.select_blocks(ours.cpu(), *rest, *(n if n is None else n.cpu() for n in lengths))
             good = torch.equal(index.cpu(), wanted_index) and torch.equal(count.cpu(), wanted_count)
-            report(f"  selection density {density} mass {mass} sink {sink} window {window}", good, f"{count.float().mean().item():.2f} blocks")
+            report(f"  selection density {density}{", shared" if shared else ""} mass {mass} sink {sink} window {window}", good, f"{count.float().mean().item():.2f} blocks")
     tied = torch.zeros(1, 1, 8, 300, device="cuda")
     index, _ = ds.select_blocks(tied, 1024, 300 * 128, 128, 128, False, 0.05, 1.0, 0, 0, 1)
     wanted, _ = ds.select_blocks(tied.cpu(), 1024, 300 * 128, 128, 128, False, 0.05, 1.0, 0, 0, 1)

@@ -25,15 +25,17 @@ internal sealed record AccuracyOptions
     public int Validation { get; init; } = 128;
     public int Probes { get; init; } = 100;
 
-    /// <summary>Densities, block sizes and strides at which sparse attention is dropped in: every combination.</summary>
-    public string Densities { get; init; } = "0.5,0.3,0.2,0.1";
-    public string Blocks { get; init; } = "128";
-    public string Strides { get; init; } = "16";
+    /// <summary>Densities at which every form of sparse attention is dropped in.</summary>
+    public string Densities { get; init; } = "0.3,0.2";
 
-    /// <summary><c>count</c>: the same share of blocks in every row; <c>mass</c>: the same share of attention, fitted to the density.</summary>
-    public string Choices { get; init; } = "count,mass";
+    /// <summary>
+    /// Forms, each estimate/power/stride/block/choice: estimates as <see cref="BlockEstimate"/> names them; choices are <c>row</c> (the same share of
+    /// blocks in every row), <c>mass</c> (the same share of attention, fitted to the density) and <c>shared</c> (one budget for all heads and rows).
+    /// </summary>
+    public string Forms { get; init; } = "antidiagonal/1/16/128/row,antidiagonal/1/16/128/shared,sampled/1/16/128/shared,sampled/1/8/128/shared,sampled/1/8/64/shared";
 
-    /// <summary>Density of the net that is trained sparse from its first step; its blocks and stride are the first of the lists.</summary>
+    /// <summary>Form of the net that is trained sparse from its first step, and its density.</summary>
+    public string TrainForm { get; init; } = "sampled/1/8/128/shared";
     public double TrainDensity { get; init; } = 0.3;
 
     /// <summary>What to do: <c>dense</c>, <c>sparse</c> or both.</summary>
@@ -47,18 +49,25 @@ internal sealed record AccuracyOptions
 
     internal LlamaConfig Dense => new() { Vocabulary = 256, Length = Length, Width = Width, Layers = Layers, Heads = Heads, KeyHeads = KeyHeads, Inner = Inner, Tied = true };
 
-    internal IEnumerable<(SparsePolicy Policy, bool ByMass)> DropIn =>
-        from block in Numbers(Blocks)
-        from stride in Numbers(Strides)
-        from choice in Choices.Split(',')
-        from density in Numbers(Densities)
-        select (Policy(density, (int)block, (int)stride), choice == "mass");
+    internal IEnumerable<(string Form, SparsePolicy Policy, bool ByMass)> DropIn =>
+        from form in Forms.Split(',')
+        from density in Densities.Split(',')
+        select (form, Policy(form, double.Parse(density, CultureInfo.InvariantCulture)), form.EndsWith("/mass", StringComparison.Ordinal));
 
-    internal SparsePolicy TrainPolicy => Policy(TrainDensity, (int)Numbers(Blocks)[0], (int)Numbers(Strides)[0]);
+    internal SparsePolicy TrainPolicy => Policy(TrainForm, TrainDensity);
 
-    private static SparsePolicy Policy(double density, int block, int stride) => new() { Density = density, QueryBlock = block, KeyBlock = block, Stride = stride };
-
-    private static double[] Numbers(string list) => [.. list.Split(',').Select(d => double.Parse(d, CultureInfo.InvariantCulture))];
+    private static SparsePolicy Policy(string form, double density) => form.Split('/') is [var estimate, var power, var stride, var block, "row" or "mass" or "shared"] parts
+        ? new()
+        {
+            Density = density,
+            Estimate = Enum.Parse<BlockEstimate>(estimate, ignoreCase: true),
+            Power = power == "max" ? double.PositiveInfinity : double.Parse(power, CultureInfo.InvariantCulture),
+            Stride = int.Parse(stride, CultureInfo.InvariantCulture),
+            QueryBlock = int.Parse(block, CultureInfo.InvariantCulture),
+            KeyBlock = int.Parse(block, CultureInfo.InvariantCulture),
+            SharedBudget = parts[4] == "shared",
+        }
+        : throw new ArgumentException($"'{form}' is not estimate/power/stride/block/choice, such as sampled/1/8/128/shared.");
 
     /// <summary>From <c>--name value</c> pairs named as the properties in kebab case.</summary>
     internal static AccuracyOptions Parse(ReadOnlySpan<string> words)

@@ -37,17 +37,17 @@ internal static class AccuracyStudy
             Examine("dense", dense, null, null);
             using var sparse = new Student(options, corpus, device, options.Dense with { Sparse = options.TrainPolicy });
             sparse.TakeWeightsOf(dense);
-            foreach (var (policy, byMass) in options.DropIn)
+            foreach (var (form, policy, byMass) in options.DropIn)
             {
                 sparse.Use(policy);
-                Examine("dropped in", sparse, policy, byMass ? sparse.FitMass(policy.Density) : null);
+                Examine($"dropped in, {form}", sparse, policy, byMass ? sparse.FitMass(policy.Density) : null);
             }
         }
         if (options.Parts.Contains("sparse", StringComparison.Ordinal))
         {
             using var native = new Student(options, corpus, device, options.Dense with { Sparse = options.TrainPolicy });
             report["sparseCurve"] = Timed("training, sparse", native.Train).Select(p => new double[] { p.Step, p.Loss });
-            Examine("trained sparse", native, options.TrainPolicy, null);
+            Examine($"trained, {options.TrainForm}", native, options.TrainPolicy, null);
         }
         return 0;
 
@@ -59,8 +59,6 @@ internal static class AccuracyStudy
             {
                 attention = how,
                 density = policy?.Density,
-                block = policy?.KeyBlock,
-                stride = policy?.Stride,
                 mass,
                 keptOfVisible = kept,
                 lossPerByte = loss,
@@ -71,7 +69,7 @@ internal static class AccuracyStudy
                 perplexityPerWordGap = Math.Exp((loss - first) / words) - 1,
                 needlesFound = found,
             });
-            Console.WriteLine($"{how,-14} {policy?.Density,5:P0} blocks {policy?.KeyBlock} stride {policy?.Stride} mass {mass:F3} loss {loss:F5} ({loss / first - 1:+0.00 %;-0.00 %}), perplexity of a byte {Math.Exp(loss - first) - 1:+0.00 %;-0.00 %}, "
+            Console.WriteLine($"{how,-44} {policy?.Density,5:P0} {(mass is null ? "" : $"mass {mass:F3} ")}loss {loss:F5} ({loss / first - 1:+0.00 %;-0.00 %}), perplexity of a byte {Math.Exp(loss - first) - 1:+0.00 %;-0.00 %}, "
                 + $"of a word {Math.Exp((loss - first) / words) - 1:+0.00 %;-0.00 %}, needles {found:P1}, kept {(kept.Length > 0 ? kept.Average() : 1):P1}");
             // A cut run keeps what it has.
             File.WriteAllText(options.Output, JsonSerializer.Serialize(report, s_json));

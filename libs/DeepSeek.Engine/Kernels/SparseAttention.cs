@@ -26,11 +26,30 @@ public sealed record SparsePolicy
     /// <summary>Keys of a block; 128 and 64 are the fast sizes on a GPU.</summary>
     public int KeyBlock { get; init; } = 128;
 
-    /// <summary>Rows that count as one in the estimate; it divides both blocks. The estimate costs about 1/stride of dense attention.</summary>
+    /// <summary>Spends the density on a sequence's blocks of all heads and rows together, by score; blocks that are equal to the last are kept too. It leaves no choice by <see cref="Mass"/>.</summary>
+    public bool SharedBudget { get; init; }
+
+    /// <summary>Rows that count as one in the estimate; it divides both blocks. The estimate costs about 1/(2 · stride) of dense attention.</summary>
     public int Stride { get; init; } = 16;
 
-    /// <summary>Estimates from the means of the rows of a stride rather than from their antidiagonal: cheaper, coarser.</summary>
-    public bool Pooled { get; init; }
+    /// <summary>What the estimate looks at.</summary>
+    public BlockEstimate Estimate { get; init; }
+
+    /// <summary>Power of the mean over the estimate's rows of a block: 1, 2 or infinity, their maximum. The higher, the more one query that needs a block counts.</summary>
+    public double Power { get; init; } = 1;
+}
+
+/// <summary>How a block's share of the attention is estimated.</summary>
+public enum BlockEstimate
+{
+    /// <summary>Groups of a stride's rows by the sum over their antidiagonal (Xu et al., XAttention, arXiv 2503.16428).</summary>
+    Antidiagonal,
+
+    /// <summary>Groups of a stride's rows by the product of their means: cheapest, coarsest.</summary>
+    Pooled,
+
+    /// <summary>The last query of each stride with every key, exactly: finds what single queries look for, such as copies.</summary>
+    Sampled,
 }
 
 /// <summary>The key blocks of every query block: Index int32 [N, H, query blocks, most], ascending, −1 behind the count; Count int32 [N, H, query blocks].</summary>
@@ -62,12 +81,12 @@ public static class SparseAttention
         OperatorCall.To(s_attention).Add(q).Add(k).Add(v).Add(selection.Index).Add(selection.Count).Add((long)queryBlock).Add((long)keyBlock).Add(causal).Default().Add(queryLengths).Add(keyLengths).Two();
 
     /// <summary>
-    /// Estimated share of each key block in a query block's attention, float32 [N, H, query blocks, key blocks]: the softmax over
-    /// strided groups, scored by their antidiagonals (Xu et al., XAttention, arXiv 2503.16428) or means. It has no gradient. Groups
+    /// Estimated share of each key block in a query block's attention, float32 [N, H, query blocks, key blocks]: the softmax of the rows
+    /// that <see cref="SparsePolicy.Estimate"/> names, averaged by <see cref="SparsePolicy.Power"/>. It has no gradient. Groups
     /// that reach behind the lengths (int32 [N], as in <see cref="WithBlocks"/>) take no part, whatever they hold.
     /// </summary>
     public static Tensor BlockScores(Tensor q, Tensor k, SparsePolicy policy, bool causal, Tensor queryLengths = default, Tensor keyLengths = default) =>
-        OperatorCall.To(s_scores).Add(q).Add(k).Add((long)policy.QueryBlock).Add((long)policy.KeyBlock).Add(causal).Default().Add((long)policy.Stride).Add(policy.Pooled)
+        OperatorCall.To(s_scores).Add(q).Add(k).Add((long)policy.QueryBlock).Add((long)policy.KeyBlock).Add(causal).Default().Add((long)policy.Stride).Add((long)policy.Estimate).Add(policy.Power)
             .Add(queryLengths).Add(keyLengths).One();
 
     /// <summary>Chooses blocks by scores of 0 or more, of <see cref="BlockScores"/> or of a learned gate; exact, ties by the lowest block.</summary>
@@ -81,7 +100,7 @@ public static class SparseAttention
     public static BlockSelection Select(Tensor scores, long queries, long keys, SparsePolicy policy, bool causal, Tensor queryLengths = default, Tensor keyLengths = default)
     {
         var (index, count) = OperatorCall.To(s_select).Add(scores).Add(queries).Add(keys).Add((long)policy.QueryBlock).Add((long)policy.KeyBlock).Add(causal)
-            .Add(policy.Density).Add(policy.Mass).Add((long)policy.SinkBlocks).Add((long)policy.WindowBlocks).Add((long)policy.MinimumBlocks)
+            .Add(policy.Density).Add(policy.Mass).Add((long)policy.SinkBlocks).Add((long)policy.WindowBlocks).Add((long)policy.MinimumBlocks).Add(policy.SharedBudget)
             .Add(queryLengths).Add(keyLengths).Two();
         return new(index, count);
     }

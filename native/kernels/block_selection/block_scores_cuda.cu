@@ -1,4 +1,4 @@
-// Block scores on Hopper: one matrix product of depth stride * dim over strided views of queries and keys, whose epilogue
+// Block scores on Hopper: one matrix product of depth `depth` * dim over strided views of queries and keys, whose epilogue
 // keeps a logarithm of sums per group row and key block; then the rows of a block are normalised and averaged.
 #include "block_selection.h"
 #include "sparse_attention/pipeline.cuh"
@@ -33,13 +33,13 @@ struct Extent {
   __device__ __forceinline__ Extent(const BlockScoresParams& p, int batch) {
     const auto length = [&](const int32_t* lengths, int64_t rows) { return lengths != nullptr ? min(max(lengths[batch], 0), static_cast<int>(rows)) : static_cast<int>(rows); };
     const int rows = length(p.q_lengths, p.queries), columns = length(p.k_lengths, p.keys);
-    queries = rows / p.stride, keys = columns / p.stride, shift = columns - rows;
+    queries = rows / p.q_step, keys = columns / p.k_step, shift = columns - rows;
   }
   // Key groups from this one on are hidden from a query group.
   __device__ __forceinline__ int visible(const BlockScoresParams& p, int group) const {
     if (!p.causal) return keys;
-    const int last = group * p.stride + p.stride - 1 + shift;
-    return last < 0 ? 0 : min(last / p.stride + 1, keys);
+    const int last = (group + 1) * p.q_step - 1 + shift;
+    return last < 0 ? 0 : min(last / p.k_step + 1, keys);
   }
 };
 
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kThreads, 2) scores_kernel(const BlockScoresPa
   const int row = blockIdx.x / columns * kTile, column = blockIdx.x % columns * kTile, head = blockIdx.y, batch = blockIdx.z;
   const Extent extent(p, batch);
   if (row >= extent.queries || column >= extent.visible(p, min(row + kTile, extent.queries) - 1)) return;
-  const int panels = static_cast<int>(p.dim) / 64, chunks = p.stride * panels;
+  const int panels = static_cast<int>(p.dim) / 64, chunks = p.depth * panels;
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; i++) barrier_init(&s.full[i], 1), barrier_init(&s.empty[i], 8);
     barrier_init_fence();
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kThreads, 2) scores_kernel(const BlockScoresPa
         const int place = chunk / panels, panel = chunk % panels * 64;
         barrier_wait(&s.empty[ring.slot], ring.phase ^ 1);
         barrier_expect(&s.full[ring.slot], sizeof(s.a[0]) + sizeof(s.b[0]));
-        copy_groups(s.a[ring.slot], &q, &s.full[ring.slot], panel, p.stride - 1 - place, row, head, batch);
+        copy_groups(s.a[ring.slot], &q, &s.full[ring.slot], panel, p.depth - 1 - place, row, head, batch);
         copy_groups(s.b[ring.slot], &k, &s.full[ring.slot], panel, place, column, kv_head, batch);
         ring.next();
       }
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kThreads, 2) scores_kernel(const BlockScoresPa
 __global__ void __launch_bounds__(128) normalise_kernel(const BlockScoresParams p) {
   __shared__ float lse[kMostRows];
   const int64_t list = blockIdx.x, head = list / p.query_blocks;
-  const int rows = p.block_q / p.stride, per_block = p.block_k / p.stride, first = static_cast<int>(list % p.query_blocks) * rows;
+  const int rows = p.block_q / p.q_step, per_block = p.block_k / p.k_step, first = static_cast<int>(list % p.query_blocks) * rows;
   const Extent extent(p, static_cast<int>(head / p.heads));
   const int existing = min(rows, extent.queries - first), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const float* partial = p.partial + (head * p.query_groups + first) * p.key_blocks;
@@ -152,20 +152,23 @@ __global__ void __launch_bounds__(128) normalise_kernel(const BlockScoresParams 
   }
   __syncthreads();
   for (int b = threadIdx.x; b < p.key_blocks; b += blockDim.x) {
-    float mass = 0.0f;
+    float sum = 0.0f, squares = 0.0f, most = 0.0f;
     for (int r = 0; r < existing; r++)
-      if (b * per_block < extent.visible(p, first + r)) mass += exp2f(partial[r * p.key_blocks + b] - lse[r]);
-    p.mass[list * p.key_blocks + b] = mass / rows;
+      if (b * per_block < extent.visible(p, first + r)) {
+        const float share = exp2f(partial[r * p.key_blocks + b] - lse[r]);
+        sum += share, squares += share * share, most = fmaxf(most, share);
+      }
+    p.mass[list * p.key_blocks + b] = p.power == 1.0f ? sum / rows : p.power == 2.0f ? sqrtf(squares / rows) : most;
   }
 }
 
-bool map_groups(CUtensorMap* map, const void* data, int type, int64_t dim, int64_t stride, int64_t groups, int64_t heads, int64_t batch, int64_t row, int64_t head_stride,
-                int64_t batch_stride) {
+bool map_groups(CUtensorMap* map, const void* data, int type, int64_t dim, int64_t depth, int64_t step, int64_t groups, int64_t heads, int64_t batch, int64_t row,
+                int64_t head_stride, int64_t batch_stride) {
   const auto encode = tensor_map_encoder();
   if (encode == nullptr) return false;
   const auto size = [](int64_t n) { return static_cast<cuuint64_t>(n); };
-  const cuuint64_t sizes[5] = {size(dim), size(stride), size(groups), size(heads), size(batch)};
-  const cuuint64_t strides[4] = {size(row * 2), size(row * stride * 2), size(head_stride * 2), size(batch_stride * 2)};
+  const cuuint64_t sizes[5] = {size(dim), size(depth), size(groups), size(heads), size(batch)};
+  const cuuint64_t strides[4] = {size(row * 2), size(row * step * 2), size(head_stride * 2), size(batch_stride * 2)};
   const cuuint32_t box[5] = {64, 1, kTile, 1, 1}, steps[5] = {1, 1, 1, 1, 1};
   return encode(map, type == kBFloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 5, const_cast<void*>(data), sizes, strides, box, steps,
                 CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
@@ -174,8 +177,8 @@ bool map_groups(CUtensorMap* map, const void* data, int type, int64_t dim, int64
 template <class T, int Columns>
 int launch(const BlockScoresParams& p, cudaStream_t stream) {
   CUtensorMap q, k;
-  if (!map_groups(&q, p.q, p.type, p.dim, p.stride, p.query_groups, p.heads, p.batch, p.q_row_stride, p.q_head_stride, p.q_batch_stride) ||
-      !map_groups(&k, p.k, p.type, p.dim, p.stride, p.key_groups, p.kv_heads, p.batch, p.k_row_stride, p.k_head_stride, p.k_batch_stride))
+  if (!map_groups(&q, p.q, p.type, p.dim, p.depth, p.q_step, p.query_groups, p.heads, p.batch, p.q_row_stride, p.q_head_stride, p.q_batch_stride) ||
+      !map_groups(&k, p.k, p.type, p.dim, p.depth, p.k_step, p.key_groups, p.kv_heads, p.batch, p.k_row_stride, p.k_head_stride, p.k_batch_stride))
     return cudaErrorInvalidValue;
   const int bytes = sizeof(Shared) + 1024;
   const auto status = cudaFuncSetAttribute(scores_kernel<T, Columns>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
@@ -188,16 +191,21 @@ int launch(const BlockScoresParams& p, cudaStream_t stream) {
 
 template <class T>
 int launch(const BlockScoresParams& p, cudaStream_t stream) {
-  const int columns = p.block_k / p.stride;
-  return columns == 4 ? launch<T, 4>(p, stream) : columns == 8 ? launch<T, 8>(p, stream) : launch<T, 16>(p, stream);
+  switch (p.block_k / p.k_step) {
+    case 4: return launch<T, 4>(p, stream);
+    case 8: return launch<T, 8>(p, stream);
+    case 16: return launch<T, 16>(p, stream);
+    case 64: return launch<T, 64>(p, stream);
+    default: return launch<T, 128>(p, stream);
+  }
 }
 
 }  // namespace
 
 bool block_scores_hopper_takes(const BlockScoresParams& p, int major, int minor) {
-  const int per_block = p.block_k / p.stride;
-  return major == 9 && minor == 0 && (p.type == kBFloat16 || p.type == kFloat16) && (p.dim == 64 || p.dim == 128) && (per_block == 4 || per_block == 8 || per_block == 16) &&
-         p.block_q / p.stride <= kMostRows && p.heads < 65536 && p.batch < 65536;
+  const int per_block = p.block_k / p.k_step;
+  const bool fits = per_block == 4 || per_block == 8 || per_block == 16 || per_block == 64 || per_block == 128;
+  return major == 9 && minor == 0 && (p.type == kBFloat16 || p.type == kFloat16) && (p.dim == 64 || p.dim == 128) && fits && p.block_q / p.q_step <= kMostRows && p.heads < 65536 && p.batch < 65536;
 }
 
 int block_scores_hopper(const BlockScoresParams& p, void* stream) {

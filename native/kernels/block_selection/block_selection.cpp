@@ -58,32 +58,43 @@ at::Tensor in_parts(const at::Tensor& x, int64_t dim, int64_t parts, int64_t eac
   return filled.reshape(sizes);
 }
 
+enum Estimate : int64_t { kAntidiagonal = 0, kPooled = 1, kSampled = 2 };
+
+// The power mean of shares, all of which count: hidden ones are 0.
+at::Tensor mean_of(const at::Tensor& share, int64_t dim, double power) {
+  return power == 1.0 ? share.mean(dim) : power == 2.0 ? share.square().mean(dim).sqrt() : share.amax(dim);
+}
+
 // Groups that reach behind the lengths (int64 [batch or 1, 1, 1]) are left out, whatever they hold.
-at::Tensor scores_reference(const at::Tensor& q, const at::Tensor& k, int64_t block_q, int64_t block_k, bool causal, double scale, int64_t stride, const at::Tensor& q_rows, const at::Tensor& k_rows) {
-  const auto heads = q.size(1), queries = q.size(2), keys = k.size(2);
-  const auto query = groups(q, stride, true);
-  auto key = groups(k, stride, false);
+at::Tensor scores_reference(const at::Tensor& q, const at::Tensor& k, int64_t block_q, int64_t block_k, bool causal, double scale, int64_t stride, bool sampled, double power,
+                            const at::Tensor& q_rows, const at::Tensor& k_rows) {
+  const auto heads = q.size(1), queries = q.size(2), keys = k.size(2), k_step = sampled ? 1 : stride;
+  const auto query = sampled ? groups(q.slice(2, stride - 1, queries, stride), 1, false) : groups(q, stride, true);
+  auto key = groups(k, k_step, false);
   if (key.size(1) != heads) key = key.repeat_interleave(heads / key.size(1), 1);
   const auto none = -std::numeric_limits<double>::infinity();
   auto scores = at::matmul(query, key.transpose(-1, -2)) * scale;
-  const auto row = at::arange(query.size(2), q_rows.options()) * stride, column = at::arange(key.size(2), q_rows.options()) * stride;
-  auto seen = (row + stride <= q_rows).unsqueeze(-1).logical_and((column + stride <= k_rows).unsqueeze(-2));
+  const auto row = at::arange(query.size(2), q_rows.options()) * stride, column = at::arange(key.size(2), q_rows.options()) * k_step;
+  auto seen = (row + stride <= q_rows).unsqueeze(-1).logical_and((column + k_step <= k_rows).unsqueeze(-2));
   if (causal) seen = seen.logical_and(column <= (row + (stride - 1) + (k_rows - q_rows)).unsqueeze(-1));
   scores = at::where(seen, scores, at::full({}, none, scores.options()));
   const auto lse = at::logsumexp(scores, {-1}, true);
   auto share = at::where(lse == none, at::zeros({}, scores.options()), (scores - lse).exp());
-  share = in_parts(share, 3, ceil_div(keys, block_k), block_k / stride, 0.0).sum(-1);
-  return in_parts(share, 2, ceil_div(queries, block_q), block_q / stride, 0.0).mean(3);
+  share = in_parts(share, 3, ceil_div(keys, block_k), block_k / k_step, 0.0).sum(-1);
+  return mean_of(in_parts(share, 2, ceil_div(queries, block_q), block_q / stride, 0.0), 3, power);
 }
 
-at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale_, int64_t stride, bool pooled,
-                        const c10::optional<at::Tensor>& q_lengths_, const c10::optional<at::Tensor>& k_lengths_) {
+at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale_, int64_t stride, int64_t estimate,
+                        double power, const c10::optional<at::Tensor>& q_lengths_, const c10::optional<at::Tensor>& k_lengths_) {
   constexpr auto kOp = "block_scores";
   check_device(q_, kOp);
   TORCH_CHECK(q_.dim() == 4 && k_.dim() == 4 && q_.size(0) == k_.size(0) && q_.size(3) == k_.size(3), kOp, ": q ", q_.sizes(), " and k ", k_.sizes(), " do not fit");
   TORCH_CHECK(k_.size(1) > 0 && q_.size(1) % k_.size(1) == 0, kOp, ": ", q_.size(1), " query heads are no multiple of ", k_.size(1), " key heads");
   TORCH_CHECK(q_.scalar_type() == k_.scalar_type() && q_.device() == k_.device(), kOp, ": q and k differ in element type or device");
   TORCH_CHECK(stride > 0 && block_q % stride == 0 && block_k % stride == 0, kOp, ": the stride ", stride, " does not divide the blocks ", block_q, " and ", block_k);
+  TORCH_CHECK(estimate >= kAntidiagonal && estimate <= kSampled, kOp, ": estimate ", estimate, " is none of 0 (antidiagonals), 1 (means), 2 (samples)");
+  TORCH_CHECK(power == 1.0 || power == 2.0 || power == std::numeric_limits<double>::infinity(), kOp, ": the power ", power, " is none of 1, 2 and infinity");
+  const bool pooled = estimate == kPooled, sampled = estimate == kSampled;
   const auto scale = scale_.has_value() ? *scale_ : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(q_.size(3), 1)));
   const auto blocks_q = ceil_div(q_.size(2), block_q), blocks_k = ceil_div(k_.size(2), block_k);
   auto q = q_.detach(), k = k_.detach();
@@ -100,7 +111,7 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
     if (q_lengths.defined()) q_lengths = at::floor_divide(q_lengths, stride).to(at::kInt);
     if (k_lengths.defined()) k_lengths = at::floor_divide(k_lengths, stride).to(at::kInt);
   }
-  [[maybe_unused]] const auto group = pooled ? 1 : stride;
+  const auto product_scale = estimate == kAntidiagonal ? scale / static_cast<double>(stride) : scale;
 #ifdef DEEPSEEK_CUDA
   if (q.is_cuda() && (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) && q.numel() > 0 && k.numel() > 0) {
     const c10::DeviceGuard guard(q.device());
@@ -118,10 +129,12 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
     p.batch = q.size(0), p.heads = q.size(1), p.kv_heads = k.size(1), p.dim = q.size(3);
     // In rows of what is multiplied: pooled rows count as one.
     p.queries = pooled ? q.size(2) : q_.size(2), p.keys = pooled ? k.size(2) : k_.size(2);
-    p.stride = static_cast<int>(group), p.block_q = static_cast<int>(pooled ? block_q / stride : block_q), p.block_k = static_cast<int>(pooled ? block_k / stride : block_k);
-    p.query_groups = p.queries / group, p.key_groups = p.keys / group, p.query_blocks = blocks_q, p.key_blocks = blocks_k;
+    p.block_q = static_cast<int>(pooled ? block_q / stride : block_q), p.block_k = static_cast<int>(pooled ? block_k / stride : block_k);
+    p.q_step = static_cast<int>(pooled ? 1 : stride), p.k_step = estimate == kAntidiagonal ? p.q_step : 1, p.depth = estimate == kAntidiagonal ? p.q_step : 1;
+    if (sampled) p.q = static_cast<const char*>(p.q) + (stride - 1) * p.q_row_stride * q.element_size();
+    p.query_groups = p.queries / p.q_step, p.key_groups = p.keys / p.k_step, p.query_blocks = blocks_q, p.key_blocks = blocks_k;
     p.q_lengths = data_of(q_lengths), p.k_lengths = data_of(k_lengths);
-    p.scale = static_cast<float>(pooled ? scale : scale / static_cast<double>(stride));
+    p.scale = static_cast<float>(product_scale), p.power = static_cast<float>(power);
     p.causal = causal, p.type = element_type(q, kOp, "q");
     const auto* device = at::cuda::getCurrentDeviceProperties();
     if (p.query_groups > 0 && p.key_groups > 0 && block_scores_hopper_takes(p, device->major, device->minor)) {
@@ -135,27 +148,49 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
   }
 #endif
   const auto q_rows = rows_of(q_lengths, q.size(2), q.options()), k_rows = rows_of(k_lengths, k.size(2), k.options());
-  auto mass = pooled ? scores_reference(q, k, block_q / stride, block_k / stride, causal, scale, 1, q_rows, k_rows)
-                     : scores_reference(q, k, block_q, block_k, causal, scale / static_cast<double>(stride), stride, q_rows, k_rows);
+  auto mass = pooled ? scores_reference(q, k, block_q / stride, block_k / stride, causal, product_scale, 1, false, power, q_rows, k_rows)
+                     : scores_reference(q, k, block_q, block_k, causal, product_scale, stride, sampled, power, q_rows, k_rows);
   // Pooling drops a short last group, and with it perhaps a whole block.
   const auto missing_k = blocks_k - mass.size(3), missing_q = blocks_q - mass.size(2);
   return missing_k > 0 || missing_q > 0 ? at::constant_pad_nd(mass, {0, missing_k, 0, missing_q}) : mass;
 }
 
-int64_t most_blocks(int64_t blocks, int64_t block_q, int64_t block_k, double density, double mass, int64_t sink, int64_t window, int64_t min_blocks) {
-  (void)mass;
+int64_t most_blocks(int64_t blocks, int64_t block_q, int64_t block_k, double density, int64_t sink, int64_t window, int64_t min_blocks) {
   const auto forced = sink + 2 * window + ceil_div(block_q, block_k) + 1;
   const auto kept = density >= 1.0 ? blocks : static_cast<int64_t>(std::ceil(density * static_cast<double>(blocks) - 1e-9));
   return std::max<int64_t>(std::min(std::max({kept, forced, min_blocks, int64_t{1}}), blocks), 1);
 }
 
-std::tuple<at::Tensor, at::Tensor> select_reference(const at::Tensor& scores, const SelectBlocksParams& p, const at::Tensor& q_lengths, const at::Tensor& k_lengths) {
+// What every list keeps, and what may be kept: bool [batch or 1, 1, query_blocks, key_blocks].
+struct Seen {
+  at::Tensor visible, forced;
+};
+
+Seen seen_blocks(const SelectBlocksParams& p, const Diagonal& d, const at::TensorOptions& options) {
+  const auto block = at::arange(p.key_blocks, options.dtype(at::kLong));
+  const auto visible = block < d.visible.unsqueeze(-1);
+  const auto near = (block >= d.first.unsqueeze(-1) - p.window).logical_and(block <= d.last.unsqueeze(-1) + p.window);
+  return {visible, visible.logical_and(near.logical_or(block < p.sink))};
+}
+
+// The score that the last block within a budget shared by all lists of a sequence has, float32 [batch].
+at::Tensor shared_bounds(const at::Tensor& scores, const SelectBlocksParams& p, const at::Tensor& q_lengths, const at::Tensor& k_lengths) {
+  const auto seen = seen_blocks(p, diagonal(p, rows_of(q_lengths, p.queries, scores.options()), rows_of(k_lengths, p.keys, scores.options())), scores.options());
+  const auto heads = scores.size(1);
+  const auto free = at::where(seen.visible.logical_and(seen.forced.logical_not()), scores, at::zeros({}, scores.options())).reshape({scores.size(0), -1});
+  const auto count = [&](const at::Tensor& flags) { return flags.sum({1, 2, 3}).expand({scores.size(0)}) * heads; };
+  const auto budget = at::ceil(count(seen.visible).to(at::kDouble) * p.density - 1e-9).to(at::kLong) - count(seen.forced);
+  const auto sorted = std::get<0>(at::sort(free, -1, true));
+  const auto last = sorted.gather(-1, (budget - 1).clamp(0, std::max<int64_t>(free.size(1) - 1, 0)).unsqueeze(-1)).squeeze(-1);
+  return at::where(budget > 0, last, at::full({}, std::numeric_limits<float>::infinity(), scores.options())).contiguous();
+}
+
+std::tuple<at::Tensor, at::Tensor> select_reference(const at::Tensor& scores, const SelectBlocksParams& p, const at::Tensor& q_lengths, const at::Tensor& k_lengths, const at::Tensor& bounds) {
   const auto longs = scores.options().dtype(at::kLong);
   const auto d = diagonal(p, rows_of(q_lengths, p.queries, scores.options()), rows_of(k_lengths, p.keys, scores.options()));
   const auto block = at::arange(p.key_blocks, longs);
-  const auto visible = block < d.visible.unsqueeze(-1);  // [batch or 1, 1, query_blocks, key_blocks]
-  const auto near = (block >= d.first.unsqueeze(-1) - p.window).logical_and(block <= d.last.unsqueeze(-1) + p.window);
-  const auto forced = visible.logical_and(near.logical_or(block < p.sink));
+  const auto seen = seen_blocks(p, d, scores.options());
+  const auto &visible = seen.visible, &forced = seen.forced;
   const auto share = at::where(visible, scores, at::zeros({}, scores.options()));
   const auto rank = at::where(forced, at::full({}, std::numeric_limits<float>::infinity(), scores.options()), share).masked_fill(visible.logical_not(), -1.0);
   const auto order = std::get<1>(at::sort(rank, /*stable=*/true, -1, /*descending=*/true));
@@ -164,7 +199,9 @@ std::tuple<at::Tensor, at::Tensor> select_reference(const at::Tensor& scores, co
   const auto count_visible = d.visible.to(at::kDouble);
   auto kept = p.density >= 1.0 ? d.visible : at::ceil(count_visible * p.density - 1e-9).to(at::kLong);
   kept = kept.expand(scores.sizes().slice(0, 3));
-  if (p.mass < 1.0) kept = at::min(kept, (running < total * p.mass).sum(-1) + 1);
+  if (bounds.defined())
+    kept = forced.sum(-1) + forced.logical_not().logical_and(share >= bounds.reshape({-1, 1, 1, 1})).logical_and(share > 0.0).sum(-1);
+  else if (p.mass < 1.0) kept = at::min(kept, (running < total * p.mass).sum(-1) + 1);
   kept = at::max(kept.clamp_min(p.min_blocks), forced.sum(-1).expand_as(kept));
   kept = at::min(kept, d.visible.expand_as(kept)).clamp_max(p.max_blocks);
   auto flags = at::zeros(scores.sizes(), scores.options().dtype(at::kBool));
@@ -175,14 +212,15 @@ std::tuple<at::Tensor, at::Tensor> select_reference(const at::Tensor& scores, co
 }
 
 std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int64_t queries, int64_t keys, int64_t block_q, int64_t block_k, bool causal, double density,
-                                                 double mass, int64_t sink, int64_t window, int64_t min_blocks, const c10::optional<at::Tensor>& q_lengths_,
-                                                 const c10::optional<at::Tensor>& k_lengths_) {
+                                                 double mass, int64_t sink, int64_t window, int64_t min_blocks, bool shared,
+                                                 const c10::optional<at::Tensor>& q_lengths_, const c10::optional<at::Tensor>& k_lengths_) {
   constexpr auto kOp = "select_blocks";
   check_device(scores_, kOp);
   TORCH_CHECK(block_q > 0 && block_k > 0, kOp, ": block sizes must be positive");
   const auto blocks_q = ceil_div(queries, block_q), blocks_k = ceil_div(keys, block_k);
   TORCH_CHECK(scores_.dim() == 4 && scores_.size(2) == blocks_q && scores_.size(3) == blocks_k, kOp, ": scores ", scores_.sizes(), " are not [batch, heads, ", blocks_q, ", ", blocks_k, "]");
   TORCH_CHECK(density > 0.0 && mass > 0.0 && sink >= 0 && window >= 0 && min_blocks >= 0, kOp, ": density and mass must be positive, the counts not negative");
+  TORCH_CHECK(!shared || mass >= 1.0, kOp, ": a shared budget leaves no choice by mass");
   const auto scores = scores_.detach().to(at::kFloat).contiguous();
   const auto q_lengths = lengths_of(q_lengths_, scores, "q_lengths", kOp), k_lengths = lengths_of(k_lengths_, scores, "k_lengths", kOp);
   SelectBlocksParams p{};
@@ -191,9 +229,11 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
   p.block_q = static_cast<int>(block_q), p.block_k = static_cast<int>(block_k), p.causal = causal, p.density = density, p.mass = mass;
   const auto bounded = [&](int64_t n) { return static_cast<int>(std::min<int64_t>(n, blocks_k)); };
   p.sink = bounded(sink), p.window = bounded(window), p.min_blocks = bounded(min_blocks);
-  p.max_blocks = most_blocks(blocks_k, block_q, block_k, density, mass, p.sink, p.window, p.min_blocks);
+  p.max_blocks = most_blocks(blocks_k, block_q, block_k, shared ? 1.0 : density, p.sink, p.window, p.min_blocks);
+  const auto bounds = shared && density < 1.0 && p.lists > 0 ? shared_bounds(scores, p, q_lengths, k_lengths) : at::Tensor();
 #ifdef DEEPSEEK_CUDA
   if (scores.is_cuda() && blocks_k <= 8192 && p.lists > 0) {
+    if (bounds.defined()) p.bounds = bounds.data_ptr<float>();
     const c10::DeviceGuard guard(scores.device());
     auto index = at::empty({scores.size(0), scores.size(1), blocks_q, p.max_blocks}, scores.options().dtype(at::kInt));
     auto count = at::empty({scores.size(0), scores.size(1), blocks_q}, index.options());
@@ -205,16 +245,18 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
     return {index, count};
   }
 #endif
-  return select_reference(scores, p, q_lengths, k_lengths);
+  return select_reference(scores, p, q_lengths, k_lengths, bounds);
 }
 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(deepseek, m) {
-  m.def("block_scores(Tensor q, Tensor k, int block_q, int block_k, bool causal, float? scale=None, int stride=16, bool pooled=False, Tensor? q_lengths=None, Tensor? k_lengths=None) -> Tensor");
+  m.def(
+      "block_scores(Tensor q, Tensor k, int block_q, int block_k, bool causal, float? scale=None, int stride=16, int estimate=0, float power=1.0, "
+      "Tensor? q_lengths=None, Tensor? k_lengths=None) -> Tensor");
   m.def(
       "select_blocks(Tensor scores, int queries, int keys, int block_q, int block_k, bool causal, float density, float mass=1.0, int sink=1, "
-      "int window=1, int min_blocks=1, Tensor? q_lengths=None, Tensor? k_lengths=None) -> (Tensor block_index, Tensor block_count)");
+      "int window=1, int min_blocks=1, bool shared=False, Tensor? q_lengths=None, Tensor? k_lengths=None) -> (Tensor block_index, Tensor block_count)");
 }
 
 TORCH_LIBRARY_IMPL(deepseek, CompositeExplicitAutograd, m) {

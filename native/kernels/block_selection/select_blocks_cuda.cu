@@ -50,7 +50,16 @@ __global__ void __launch_bounds__(kThreads) select_kernel(const SelectBlocksPara
   const auto block_at = [&](int i) { return static_cast<int>(0xFFFFFFFFu - static_cast<unsigned>(ranks[i])); };
   if (threadIdx.x < 32) {
     int target = p.density >= 1.0 ? visible : static_cast<int>(ceil(visible * p.density - 1e-9));
-    if (p.mass < 1.0) {
+    if (p.bounds != nullptr) {
+      const float bound = p.bounds[batch];
+      int reach = 0;
+      for (int i = forced_count + lane; i < visible; i += 32) {
+        const float score = scores[block_at(i)];
+        reach += score >= bound && score > 0.0f;
+      }
+      for (int step = 16; step > 0; step /= 2) reach += __shfl_xor_sync(~0u, reach, step);
+      target = forced_count + reach;
+    } else if (p.mass < 1.0) {
       double total = 0.0, before = 0.0;
       for (int i = lane; i < visible; i += 32) total += fmaxf(scores[i], 0.0f);
       for (int step = 16; step > 0; step /= 2) total += __shfl_xor_sync(~0u, total, step);

@@ -6,16 +6,21 @@ namespace DeepSeek.Engine.Tests.Kernels;
 public sealed class BlockSelectionTests
 {
     [Theory]
-    [InlineData(true, false, 64, 64, 64, 64)]
-    [InlineData(true, false, 40, 75, 40, 75)]
-    [InlineData(false, false, 64, 48, 64, 48)]
-    [InlineData(false, true, 64, 64, 64, 64)]
-    [InlineData(true, false, 64, 75, 33, 51)]
-    [InlineData(true, true, 64, 75, 30, 50)]
-    [InlineData(false, false, 40, 48, 17, 3)]
-    [InlineData(true, false, 40, 48, 40, 20)]
-    [InlineData(true, false, 40, 48, 0, 48)]
-    public void Scores_OfRandomHeads_EqualTheDefinition(bool causal, bool pooled, int queries, int keys, int queryLength, int keyLength)
+    [InlineData(true, BlockEstimate.Antidiagonal, 1, 64, 64, 64, 64)]
+    [InlineData(true, BlockEstimate.Antidiagonal, 1, 40, 75, 40, 75)]
+    [InlineData(false, BlockEstimate.Antidiagonal, 1, 64, 48, 64, 48)]
+    [InlineData(false, BlockEstimate.Pooled, 1, 64, 64, 64, 64)]
+    [InlineData(true, BlockEstimate.Antidiagonal, double.PositiveInfinity, 64, 75, 33, 51)]
+    [InlineData(true, BlockEstimate.Pooled, double.PositiveInfinity, 64, 75, 30, 50)]
+    [InlineData(false, BlockEstimate.Antidiagonal, 1, 40, 48, 17, 3)]
+    [InlineData(true, BlockEstimate.Antidiagonal, 1, 40, 48, 40, 20)]
+    [InlineData(true, BlockEstimate.Antidiagonal, 2, 40, 48, 0, 48)]
+    [InlineData(true, BlockEstimate.Sampled, 1, 64, 64, 64, 64)]
+    [InlineData(true, BlockEstimate.Sampled, 2, 40, 75, 33, 51)]
+    [InlineData(false, BlockEstimate.Sampled, double.PositiveInfinity, 64, 48, 17, 3)]
+    [InlineData(true, BlockEstimate.Sampled, 1, 40, 48, 40, 20)]
+    [InlineData(true, BlockEstimate.Sampled, double.PositiveInfinity, 62, 75, 62, 75)]
+    public void Scores_OfRandomHeads_EqualTheDefinition(bool causal, BlockEstimate estimate, double power, int queries, int keys, int queryLength, int keyLength)
     {
         const int heads = 4, kvHeads = 2, dim = 6, block = 16, stride = 4;
         int rows = (queries + block - 1) / block, columns = (keys + block - 1) / block;
@@ -26,7 +31,9 @@ public sealed class BlockSelectionTests
         for (var head = 0; head < 2 * heads; head++)
         {
             var (length, seenKeys) = (queryLengths[head / heads], keyLengths[head / heads]);
-            var (groupsQ, groupsK) = (length / stride, seenKeys / stride);
+            var (pooled, sampled) = (estimate == BlockEstimate.Pooled, estimate == BlockEstimate.Sampled);
+            var keyStride = sampled ? 1 : stride;
+            var (groupsQ, groupsK) = (length / stride, seenKeys / keyStride);
             // Means are rows of their own: the diagonal ends at the last whole group.
             var shift = pooled ? (groupsK - groupsQ) * stride : seenKeys - length;
             for (var i = 0; i < groupsQ; i++)
@@ -34,30 +41,40 @@ public sealed class BlockSelectionTests
                 var exponentials = new double[groupsK];
                 for (var j = 0; j < groupsK; j++)
                 {
-                    var sum = 0.0;
-                    for (var s = 0; s < stride; s++)
+                    var sum = sampled ? Product(i * stride + stride - 1, j) : 0.0;
+                    for (var s = 0; s < stride && !sampled; s++)
                     {
                         for (var t = pooled ? 0 : stride - 1 - s; t < (pooled ? stride : stride - s); t++)
                         {
-                            for (var d = 0; d < dim; d++)
-                            {
-                                sum += (double)q[(head * queries + i * stride + t) * dim + d] * k[(head / 2 * keys + j * stride + s) * dim + d];
-                            }
+                            sum += Product(i * stride + t, j * stride + s);
                         }
                     }
-                    var seen = !causal || j * stride <= i * stride + stride - 1 + shift;
-                    exponentials[j] = seen ? Math.Exp(sum / (pooled ? stride * stride : stride) / Math.Sqrt(dim)) : 0;
+                    var seen = !causal || j * keyStride <= i * stride + stride - 1 + shift;
+                    exponentials[j] = seen ? Math.Exp(sum / (pooled ? stride * stride : sampled ? 1 : stride) / Math.Sqrt(dim)) : 0;
                 }
                 var total = exponentials.Sum();
+                var shares = new double[columns];
                 for (var j = 0; j < groupsK && total > 0; j++)
                 {
-                    expected[(head * rows + i * stride / block) * columns + j * stride / block] += exponentials[j] / total / (block / stride);
+                    shares[j * keyStride / block] += exponentials[j] / total;
+                }
+                for (var b = 0; b < columns; b++)
+                {
+                    ref var share = ref expected[(head * rows + i * stride / block) * columns + b];
+                    share = double.IsInfinity(power) ? Math.Max(share, shares[b]) : share + Math.Pow(shares[b], power) / (block / stride);
                 }
             }
+            for (var b = head * rows * columns; b < (head + 1) * rows * columns && power == 2; b++)
+            {
+                expected[b] = Math.Sqrt(expected[b]);
+            }
+
+            double Product(int query, int key) =>
+                Enumerable.Range(0, dim).Sum(d => (double)q[(head * queries + query) * dim + d] * k[(head / 2 * keys + key) * dim + d]);
         }
         Poison(q, heads, queries, queryLengths, dim);
         Poison(k, kvHeads, keys, keyLengths, dim);
-        var policy = new SparsePolicy { QueryBlock = block, KeyBlock = block, Stride = stride, Pooled = pooled };
+        var policy = new SparsePolicy { QueryBlock = block, KeyBlock = block, Stride = stride, Estimate = estimate, Power = power };
         using var scope = TensorScope.Open();
         foreach (var (dtype, absolute, relative) in new[] { (Dtype.Float32, 2e-6, 1e-5), (Dtype.Float64, 1e-12, 1e-12) })
         {
@@ -122,5 +139,49 @@ public sealed class BlockSelectionTests
             (keptBlocks, visibleBlocks) = (keptBlocks + kept, visibleBlocks + visible);
         }
         Assert.Equal(keptBlocks / visibleBlocks, SparseAttention.Density(selection, queries, keys, policy, causal, Tensor.From<int>(queryLengths, 2), Tensor.From<int>(keyLengths, 2)), 12);
+    }
+
+    [Theory]
+    [InlineData(0.3, 1, 1, 200, 230)]
+    [InlineData(0.5, 0, 0, 200, 230)]
+    [InlineData(0.1, 2, 1, 70, 131)]
+    [InlineData(0.5, 1, 0, 0, 50)]
+    public void Selection_OfASharedBudget_KeepsTheBestBlocksOfAllHeadsAndRows(double density, int sink, int window, int queryLength, int keyLength)
+    {
+        const int heads = 3, queries = 200, keys = 230, block = 16, rows = 13, columns = 15;
+        int[] queryLengths = [queries, queryLength], keyLengths = [keys, keyLength];
+        using var scope = TensorScope.Open();
+        var random = new Random(5);
+        var scores = Enumerable.Range(0, 2 * heads * rows * columns).Select(_ => (float)random.NextDouble()).ToArray();
+        var policy = new SparsePolicy { Density = density, SharedBudget = true, SinkBlocks = sink, WindowBlocks = window, QueryBlock = block, KeyBlock = block };
+        var (x, ends, keyEnds) = (Tensor.From<float>(scores, 2, heads, rows, columns), Tensor.From<int>(queryLengths, 2), Tensor.From<int>(keyLengths, 2));
+        var chosen = SparseAttention.Select(x, queries, keys, policy, true, ends, keyEnds);
+        // What every list keeps and what may be kept, as the tests above check it.
+        var forced = Lists(SparseAttention.Select(x, queries, keys, policy with { SharedBudget = false, Density = 1e-9 }, true, ends, keyEnds));
+        var visible = Lists(SparseAttention.Select(x, queries, keys, policy with { SharedBudget = false, Density = 1 }, true, ends, keyEnds));
+        var actual = Lists(chosen);
+        for (var sequence = 0; sequence < 2; sequence++)
+        {
+            var mine = Enumerable.Range(sequence * heads * rows, heads * rows).ToArray();
+            var budget = (int)Math.Ceiling(mine.Sum(l => visible[l].Count) * density - 1e-9);
+            var best = mine.SelectMany(l => visible[l].Except(forced[l]).Select(b => (List: l, Block: b))).OrderByDescending(b => scores[b.List * columns + b.Block])
+                .Take(Math.Max(budget - mine.Sum(l => forced[l].Count), 0)).ToHashSet();
+            Assert.All(mine, l => Assert.Equal(visible[l].Where(b => forced[l].Contains(b) || best.Contains((l, b))), actual[l]));
+        }
+
+        static List<int>[] Lists(BlockSelection selection)
+        {
+            var (index, most) = (selection.Index.Reshape(-1).ToArray<int>(), (int)selection.Index.Size(3));
+            return [.. selection.Count.Reshape(-1).ToArray<int>().Select((count, list) => index[(list * most)..(list * most + count)].ToList())];
+        }
+    }
+
+    [Fact]
+    public void Selection_OfASharedBudgetAndAMass_IsRefused()
+    {
+        using var scope = TensorScope.Open();
+        var policy = new SparsePolicy { SharedBudget = true, Mass = 0.9, QueryBlock = 16, KeyBlock = 16 };
+        var error = Assert.ThrowsAny<Exception>(() => SparseAttention.Select(Tensor.From<float>(new float[4], 1, 1, 2, 2), 32, 32, policy, true));
+        Assert.Contains("shared budget leaves no choice by mass", error.Message);
     }
 }
