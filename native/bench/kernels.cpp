@@ -118,6 +118,29 @@ void attention() {
   }
 }
 
+// Forward and backward, all blocks and every eighth.
+void attention_gradients() {
+  if (!chosen("gradients")) return;
+  const auto sparse = op<std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t, int64_t, bool, c10::optional<double>, const Optional&, const Optional&)>("deepseek::block_sparse_attention");
+  for (const int64_t rows : {1024, 2048, 4096}) {
+    const auto leaf = [&] { return at::randn({1, 4, rows, 64}).requires_grad_(); };
+    const auto q = leaf(), k = leaf(), v = leaf(), dy = at::randn({1, 4, rows, 64});
+    const std::vector<at::Tensor> leaves{q, k, v};
+    const auto unfused = [&] { return torch::autograd::grad({at::matmul(at::softmax(at::matmul(q, k.transpose(-2, -1)) * 0.125, -1), v)}, leaves, {dy}); };
+    for (const int64_t part : {1, 8}) {
+      const auto blocks = rows / 64, kept = blocks / part;
+      auto index = at::empty({1, 1, blocks, kept}, at::kInt);
+      for (int64_t b = 0; b < blocks; b++) {
+        for (int64_t i = 0; i < kept; i++) index.data_ptr<int>()[b * kept + i] = static_cast<int>((i * part + b) % blocks);
+      }
+      const auto count = at::full({1, 1, blocks}, kept, at::kInt);
+      const auto ours = [&] { return torch::autograd::grad({std::get<0>(sparse.call(q, k, v, index, count, 64, 64, false, 0.125, Optional(), Optional()))}, leaves, {dy}); };
+      if (part == 1) TORCH_CHECK((unfused()[1] - ours()[1]).abs().max().item<double>() < 1e-4, "attention's gradients differ from libtorch's");
+      compare("attention gradients 4x" + std::to_string(rows) + "x64 density 1/" + std::to_string(part), [&] { unfused(); }, [&] { ours(); });
+    }
+  }
+}
+
 // 512 queries at the end of a context: the indexer's choice and attention to it, against dense attention.
 void token_sparse() {
   if (!chosen("token_sparse")) return;
@@ -179,5 +202,6 @@ int main(int count, char** arguments) {
   fused_norm();
   topk();
   attention();
+  attention_gradients();
   token_sparse();
 }
