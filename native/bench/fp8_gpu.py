@@ -135,6 +135,7 @@ def chain(width, count, eight):
 
 def blocks():
     """Series of replays, so that the card's power is what it is in training."""
+    print(torch.cuda.get_device_name(), torch.__version__)
     ds.tune_products(True)
     torch.backends.cuda.enable_flash_sdp(False)
     for rows, length, width, count in ((8, 1024, 2048, 4), (8, 1024, 4096, 2), (32, 1024, 768, 4)):

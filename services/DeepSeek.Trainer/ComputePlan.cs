@@ -37,20 +37,27 @@ internal sealed record ComputePlan(
         var gpu = ChooseGpu(spec, machine, reasons, warnings);
         var precision = ChoosePrecision(spec, gpu, reasons);
         var capture = ChooseCapture(spec, gpu, reasons);
-        return new ComputePlan(gpu is null ? Device.Cpu : Device.Cuda(gpu.Index), gpu?.Name ?? machine.Processor, precision, capture, reasons, warnings);
+        return new ComputePlan(gpu is null ? Device.Cpu : Device.Cuda(gpu.Index), gpu?.Name ?? machine.Processor, precision, capture, reasons, warnings)
+        {
+            HalfWeights = precision == RunPrecision.Bf16Weights || (precision == RunPrecision.Adaptive && MayRound(spec)),
+        };
     }
+
+    // A gpt is faster so; the adaptive optimiser keeps no masters.
+    private static bool MayRound(RunSpec spec) => spec.Model.Family == ModelFamily.Gpt && spec.Optimizer.Name != OptimizerName.Adaptive;
 
     /// <summary>What the run's record says of it.</summary>
     internal ComputeRecord Record(bool captured, IReadOnlyList<string> recomputed, IEnumerable<string> more) =>
         new(Device.ToString(), DeviceName, Name(Precision), captured, recomputed, [.. Reasons, .. more]);
 
     /// <summary>Whether the net's own weights are bfloat16, with float32 masters in the optimiser.</summary>
-    internal bool HalfWeights => Precision == RunPrecision.Bf16Weights;
+    internal bool HalfWeights { get; init; }
 
     /// <summary>Element type of autocast, or null for float32.</summary>
     internal Dtype? Autocast => Precision switch
     {
-        RunPrecision.Bf16 or RunPrecision.Adaptive => Dtype.BFloat16,
+        RunPrecision.Bf16 => Dtype.BFloat16,
+        RunPrecision.Adaptive when !HalfWeights => Dtype.BFloat16,
         RunPrecision.Fp16 => Dtype.Float16,
         _ => null,
     };
@@ -93,7 +100,7 @@ internal sealed record ComputePlan(
             case RunPrecision.Bf16 or RunPrecision.Bf16Weights or RunPrecision.Adaptive when !hasBFloat16:
                 throw new BadInputException("precision", $"{gpu!.Name} (compute capability {gpu.Capability}) has no bf16, which came with {BFloat16Since}.0. Choose fp16, fp32 or auto.");
             case RunPrecision.Adaptive:
-                reasons.Add("Layers move between FP8, bf16 and fp32, as the spec asks.");
+                reasons.Add($"Layers move between FP8, bf16 and fp32, as the spec asks{(MayRound(spec) ? "; weights are bf16 with fp32 masters" : "")}.");
                 return spec.Precision;
             case RunPrecision.Bf16Weights:
                 reasons.Add("bf16 weights with fp32 masters, as the spec asks.");

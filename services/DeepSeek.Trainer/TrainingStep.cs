@@ -13,6 +13,9 @@ namespace DeepSeek.Trainer;
 internal sealed class TrainingStep : IDisposable
 {
     private const int CaptureWarmup = 3;
+
+    // Set to 1, layers go to FP8 on any machine, computed in float32 from the codes: a rehearsal of a run's numbers.
+    private const string EmulateFp8 = "DEEPSEEK_EMULATE_FP8";
     private readonly RunSpec _spec;
     private readonly ComputePlan _compute;
     private readonly Module _net;
@@ -31,7 +34,12 @@ internal sealed class TrainingStep : IDisposable
         if (compute.Precision == RunPrecision.Adaptive)
         {
             // A gpt's head is its table of tokens, which no layer multiplies.
-            _layers = new PrecisionController(net, new PrecisionOptions { KeepHigh = net is Gpt ? _ => false : null, UnderAutocast = true });
+            _layers = new PrecisionController(net, new PrecisionOptions
+            {
+                KeepHigh = net is Gpt ? _ => false : null,
+                UnderAutocast = !compute.HalfWeights,
+                Emulate = Environment.GetEnvironmentVariable(EmulateFp8) == "1",
+            });
             if (_layers.Movable == 0)
             {
                 _layers.Dispose();

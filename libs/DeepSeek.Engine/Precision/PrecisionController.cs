@@ -38,10 +38,10 @@ public sealed class PrecisionController : IDisposable
             throw new ArgumentException("Half precision is BFloat16, or Float16 on a GPU.", nameof(options));
         }
         _lowest = options.Lowest;
-        if (options.Lowest == LayerPrecision.Float8 && !options.Emulate && Fp8.Missing(_device) is { } missing)
+        if (options.Lowest == LayerPrecision.Float8 && Fp8.Missing(_device) is { } missing)
         {
-            _lowest = LayerPrecision.Half;
-            _notes.Add($"FP8 is off: {missing}.");
+            _lowest = options.Emulate ? LayerPrecision.Float8 : LayerPrecision.Half;
+            _notes.Add(options.Emulate ? $"FP8 is computed in float32 from its codes, for its numbers and not its speed: {missing}." : $"FP8 is off: {missing}.");
         }
         if (options.Start < _lowest || (options.Start == LayerPrecision.Float8 && !options.Emulate))
         {

@@ -44,6 +44,39 @@ public sealed class TrainerProcessTests
         });
     }
 
+    /// <summary>Layers are in FP8 (emulated) from step 49 on; the kill falls behind the checkpoint of step 60, which holds their scales and histories.</summary>
+    [Fact]
+    public void Kill9_WithLayersInFp8_ResumesToTheWeightsOfAnUndisturbedRun()
+    {
+        using var undisturbed = Folder();
+        using var disturbed = Folder();
+        var whole = TrainerRunner.Finish(TrainerRunner.Start(undisturbed, emulatesFp8: true));
+        Assert.True(whole.ExitCode == 0, string.Join('\n', whole.Events));
+
+        using (var process = TrainerRunner.Start(disturbed, emulatesFp8: true))
+        {
+            TrainerRunner.Await(process, "checkpoint", 3);
+            process.Kill();
+            process.WaitForExit();
+            Assert.Equal(137, process.ExitCode);
+        }
+        var result = TrainerRunner.Finish(TrainerRunner.Start(disturbed, emulatesFp8: true));
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.True(result.Of("started").Single().GetProperty("resumedFromStep").GetInt64() >= 60);
+        foreach (var name in (string[])["weights.safetensors", "model.onnx", "model.json", "metrics.jsonl"])
+        {
+            Assert.Equal(File.ReadAllBytes(undisturbed.File("output", name)), File.ReadAllBytes(disturbed.File("output", name)));
+        }
+        var last = JsonDocument.Parse(File.ReadAllLines(disturbed.File("output", "metrics.jsonl"))[^1]).RootElement;
+        Assert.Equal(8, last.GetProperty("layers").GetProperty("fp8").GetInt32());
+        var compute = result.Of("compute").Last().GetProperty("reasons").EnumerateArray().Select(r => r.GetString()!).ToArray();
+        Assert.Contains(compute, r => r.StartsWith("FP8 is computed in float32", StringComparison.Ordinal));
+        Assert.EndsWith("8 layers in fp8.", compute[^1], StringComparison.Ordinal);
+
+        static TrainerFolder Folder() => TrainerFolder.Text(context: 32, change: s => s with { Epochs = 7, CheckpointEvery = 20, Precision = RunPrecision.Adaptive, Device = "cpu" });
+    }
+
     [Theory]
     [InlineData("yield")]
     [InlineData("SIGTERM")]

@@ -25,12 +25,13 @@ internal static class TrainerRunner
         return TrainerResult.Parse((int)exit, output.ToString().Split('\n'));
     }
 
-    public static Process Start(TrainerFolder folder)
+    public static Process Start(TrainerFolder folder, bool emulatesFp8 = false)
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "DeepSeek.Trainer.dll"), "--work", folder.Root])
         {
             RedirectStandardOutput = true,
             RedirectStandardInput = true,
+            Environment = { ["DEEPSEEK_EMULATE_FP8"] = emulatesFp8 ? "1" : "0" },
         };
         return Process.Start(start)!;
     }

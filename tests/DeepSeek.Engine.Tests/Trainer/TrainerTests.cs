@@ -69,7 +69,7 @@ public sealed class TrainerTests
         Assert.NotEqual(Output(first, "weights.safetensors"), Output(second, "weights.safetensors"));
     }
 
-    public static TheoryData<string> Variants => ["plain", "images", "accumulation", "sgd", "adaptive", "adaptive early stopping", "adaptive precision", "early stopping", "layer norm", "regression", "half weights", "half weights early stopping"];
+    public static TheoryData<string> Variants => ["plain", "images", "accumulation", "sgd", "adaptive", "adaptive early stopping", "adaptive precision", "early stopping", "layer norm", "regression", "half weights", "half weights early stopping", "half weights adaptive precision"];
 
     [Theory]
     [MemberData(nameof(Variants))]
@@ -217,6 +217,7 @@ public sealed class TrainerTests
         "adaptive precision" => spec with { Precision = RunPrecision.Adaptive, Device = "cpu" },
         "early stopping" => spec with { EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Accuracy }, Epochs = 8 },
         "half weights" => spec with { Precision = RunPrecision.Bf16Weights, Epochs = 4 },
+        "half weights adaptive precision" => spec with { Precision = RunPrecision.Adaptive, Epochs = 4 },
         "half weights early stopping" => spec with { Precision = RunPrecision.Bf16Weights, Epochs = 4, EarlyStopping = new EarlyStoppingSpec { Patience = 1, Metric = MetricName.Accuracy } },
         "layer norm" => spec with { Model = spec.Model with { Normalization = Normalization.Layer, Dropout = 0.3, Activation = ActivationName.Gelu } },
         _ => spec,
