@@ -69,6 +69,23 @@ DS_VECTORISED void sgd_loop(float* __restrict p, const float* __restrict g, floa
   }
 }
 
+struct Adaptive {
+  float decay, beta2, rate2, step_size, root, epsilon, interpolation, share;
+};
+
+DS_VECTORISED void adaptive_loop(float* __restrict p, const float* __restrict g, float* __restrict z, float* __restrict x, float* __restrict v, int64_t n, Adaptive k) {
+  for (int64_t i = 0; i < n; i++) {
+    const float y = z[i] + k.interpolation * (x[i] - z[i]);
+    const float second = k.beta2 * v[i] + k.rate2 * g[i] * g[i];
+    const float fast = z[i] - (k.decay * y + k.step_size * g[i] / (std::sqrt(second) / k.root + k.epsilon));
+    const float average = x[i] + k.share * (fast - x[i]);
+    v[i] = second;
+    z[i] = fast;
+    x[i] = average;
+    p[i] = fast + k.interpolation * (average - fast);
+  }
+}
+
 // Sixteen running sums fix the order of additions, whatever the vector width.
 DS_VECTORISED double squares(const float* __restrict g, int64_t n) {
   double lanes[16] = {};
@@ -111,9 +128,9 @@ namespace kernels = deepseek::optimizer;
 // Collects the entries of one launch for each element type; keeps what they point to alive.
 class Launch {
  public:
-  void add(const at::Tensor& p, const at::Tensor& given, const at::Tensor& master, const at::Tensor& first, const at::Tensor& second, bool decays) {
+  void add(const at::Tensor& p, const at::Tensor& given, const at::Tensor& master, const at::Tensor& first, const at::Tensor& second, bool decays, const at::Tensor& third = {}) {
     require(p.is_cuda() && given.is_cuda() && p.is_non_overlapping_and_dense(), "a parameter or gradient is not a dense CUDA tensor");
-    kernels::Entry e{p.data_ptr(), nullptr, state(master, p), state(first, p), state(second, p), p.numel(), decays};
+    kernels::Entry e{p.data_ptr(), nullptr, state(master, p), state(first, p), state(second, p), state(third, p), p.numel(), decays};
     require(p.scalar_type() == at::kFloat || master.defined(), "a parameter of half precision has no float32 master");
     auto gradient = given;
     if (gradient.scalar_type() != p.scalar_type() || gradient.strides() != p.strides()) {
@@ -177,6 +194,14 @@ void adamw_by_operators(const at::Tensor& p, const at::Tensor& g, const at::Tens
   p.addcdiv_(m, (v.sqrt() / root).add_(k.epsilon), -k.learning_rate / correction1);
 }
 
+void adaptive_by_operators(const at::Tensor& p, const at::Tensor& g, const at::Tensor& z, const at::Tensor& x, const at::Tensor& v, const ds_adaptive& k, double decay, double root) {
+  const auto wide = g.to(p.scalar_type());
+  v.mul_(k.beta2).addcmul_(wide, wide, 1 - k.beta2);
+  z.sub_(at::lerp(z, x, k.interpolation), k.learning_rate * decay).addcdiv_(wide, (v.sqrt() / root).add_(k.epsilon), -k.learning_rate);
+  x.lerp_(z, k.share);
+  p.copy_(at::lerp(z, x, k.interpolation));
+}
+
 void sgd_by_operators(const at::Tensor& p, at::Tensor g, const at::Tensor& b, const ds_sgd& k, double decay) {
   g = g.to(p.scalar_type());
   if (decay != 0) g = g.add(p, decay);
@@ -233,6 +258,52 @@ ds_status ds_optim_adamw(const ds_adamw* step) noexcept {
         auto *pp = p.data_ptr<float>(), *mp = m.data_ptr<float>(), *vp = v.data_ptr<float>();
         const auto* gp = g.data_ptr<float>();
         at::parallel_for(0, p.numel(), kGrain, [&](int64_t from, int64_t to) { adamw_loop(pp + from, gp + from, mp + from, vp + from, to - from, constants); });
+      }
+      if (!p.is_same(parameter)) parameter.copy_(p);
+    });
+  });
+}
+
+ds_status ds_optim_adaptive(const ds_adaptive* step) noexcept {
+  return guard("ds_optim_adaptive", [&] {
+    require(step != nullptr, "the parameters of the step are null");
+    require(step->size == sizeof(ds_adaptive), "the struct's size is not this version's");
+    require((step->fast != nullptr && step->average != nullptr && step->second != nullptr) || step->count == 0, "the state tensors are null");
+    const at::NoGradGuard no_grad;
+    const auto& k = *step;
+#ifdef DEEPSEEK_CUDA
+    if (k.control != nullptr) {
+      const c10::cuda::CUDAGuard on_device(borrow(k.control).device());
+      const auto stream = c10::cuda::getCurrentCUDAStream().stream();
+      auto* const control = control_of(k.control);
+      const auto* const skip = flag_of(k.skip);
+      Launch launch;
+      each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& p, const at::Tensor& g) {
+        launch.add(p, g, entry(k.masters, i), borrow(k.fast[i]), borrow(k.second[i]), i < k.decayed, borrow(k.average[i]));
+      });
+      const kernels::Adaptive constants{static_cast<float>(k.weight_decay), static_cast<float>(k.beta2), static_cast<float>(k.epsilon), static_cast<float>(k.interpolation), static_cast<float>(k.share)};
+      kernels::count_step(control, skip, 0, k.beta2, stream);
+      launch.run([&](kernels::Element type, const kernels::Entry* entries, int count) { return kernels::adaptive(type, entries, count, constants, control, skip, stream); });
+      return;
+    }
+#endif
+    require(k.control == nullptr, "a control tensor needs a build with CUDA");
+    if (skipped(k.skip)) return;
+    const double root = std::sqrt(1 - std::pow(k.beta2, static_cast<double>(k.step)));
+    each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& parameter, const at::Tensor& given) {
+      const double decay = i < k.decayed ? k.weight_decay : 0;
+      const auto p = updated(k.masters, i, parameter);
+      const auto z = borrow(k.fast[i]), x = borrow(k.average[i]), v = borrow(k.second[i]);
+      for (const auto& state : {z, x, v}) same_shape(state, p);
+      if (!plain(p) || !plain(z) || !plain(x) || !plain(v) || !given.device().is_cpu()) {
+        adaptive_by_operators(p, given, z, x, v, k, decay, root);
+      } else {
+        const Adaptive constants{static_cast<float>(k.learning_rate * decay), static_cast<float>(k.beta2), static_cast<float>(1 - k.beta2), static_cast<float>(k.learning_rate),
+                                 static_cast<float>(root), static_cast<float>(k.epsilon), static_cast<float>(k.interpolation), static_cast<float>(k.share)};
+        const auto g = given.to(at::kFloat).contiguous();
+        auto *pp = p.data_ptr<float>(), *zp = z.data_ptr<float>(), *xp = x.data_ptr<float>(), *vp = v.data_ptr<float>();
+        const auto* gp = g.data_ptr<float>();
+        at::parallel_for(0, p.numel(), kGrain, [&](int64_t from, int64_t to) { adaptive_loop(pp + from, gp + from, zp + from, xp + from, vp + from, to - from, constants); });
       }
       if (!p.is_same(parameter)) parameter.copy_(p);
     });

@@ -29,6 +29,9 @@ internal sealed record ComputePlan(
 {
     private const int BFloat16Since = 8;
 
+    /// <summary>Steps from which on trying out products' algorithms, some hundredths of a second a shape, comes back.</summary>
+    internal const int TunedSteps = 500;
+
     /// <exception cref="BadInputException">The machine cannot do what the spec asks for.</exception>
     internal static ComputePlan Decide(RunSpec spec, Machine machine)
     {
@@ -114,6 +117,11 @@ internal sealed record ComputePlan(
             reasons.Add("fp32, because half precision gains nothing on most CPUs.");
             return RunPrecision.Fp32;
         }
+        if (hasBFloat16 && WantsHalfWeights(spec))
+        {
+            reasons.Add($"bf16 weights with fp32 masters, because compute capability {gpu.Capability} has bf16 and a gpt's fused layers take biases, GELU and attention along then.");
+            return RunPrecision.Bf16Weights;
+        }
         reasons.Add(hasBFloat16 ? $"bf16, because compute capability {gpu.Capability} has it." : $"fp16 with a scaled loss, because compute capability {gpu.Capability} has no bf16.");
         return hasBFloat16 ? RunPrecision.Bf16 : RunPrecision.Fp16;
     }
@@ -153,6 +161,10 @@ internal sealed record ComputePlan(
                 return hindrance is null;
         }
     }
+
+    // Where fused layers want weights of the products' type; the adaptive optimiser has no masters that could be kept.
+    private static bool WantsHalfWeights(RunSpec spec) => spec.Model.Family == ModelFamily.Gpt && (spec.Model.Attention?.Kind ?? AttentionKind.Dense) == AttentionKind.Dense
+        && spec.Optimizer.Name != OptimizerName.Adaptive;
 
     // Families without random numbers in their forward pass, and those whose dropout is set to none.
     private static bool Draws(ModelSpec model) => model.Family is not (ModelFamily.ResNet18 or ModelFamily.ResNet50)

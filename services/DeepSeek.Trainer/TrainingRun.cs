@@ -5,6 +5,7 @@ using DeepSeek.Contracts.Training;
 using DeepSeek.Engine;
 using DeepSeek.Engine.Cuda;
 using DeepSeek.Engine.Data;
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Nn;
@@ -26,6 +27,7 @@ namespace DeepSeek.Trainer;
 internal sealed class TrainingRun : IDisposable
 {
     private const int ShiftPixels = 2;
+    private const int LargestCuDnnHead = 128;
 
     // Multiplications of a forward pass; about a millisecond on one core.
     private const double SmallStep = 4e7;
@@ -91,6 +93,7 @@ internal sealed class TrainingRun : IDisposable
         if (compute.HalfWeights)
         {
             _net.ToPrecision(Dtype.BFloat16);
+            UseFusedProducts();
         }
         _optimizer = NetFactory.CreateOptimizer(_net, _spec.Optimizer);
         _kept = new KeptNet(_net, _optimizer, copy);
@@ -264,11 +267,32 @@ internal sealed class TrainingRun : IDisposable
         }
     }
 
+    private void UseFusedProducts()
+    {
+        if (!_compute.Device.IsCuda)
+        {
+            return;
+        }
+        FusedLinear.TuneProducts(_plan.TotalSteps >= ComputePlan.TunedSteps);
+        var config = ((Gpt)_net).Config;
+        // The fastest where it can be had; it takes no other widths of heads.
+        if (config.Width / config.Heads is var head && head % 8 == 0 && head <= LargestCuDnnHead)
+        {
+            CudaDevice.AllowAttention(AttentionKinds.CuDnn);
+        }
+    }
+
     /// <summary>Says how the run computes; again when capturing has succeeded or failed.</summary>
     private void TellCompute()
     {
         (_captured, _hindered) = (_step.IsCaptured, _step.Hindrance is not null);
         List<string> more = [_recomputation.Reason];
+        if (_compute is { HalfWeights: true, Device.IsCuda: true })
+        {
+            more.Add(_plan.TotalSteps >= ComputePlan.TunedSteps
+                ? "The first product of each shape tries out cuBLASLt's algorithms."
+                : FormattableString.Invariant($"Products take cuBLASLt's first proposal: trying out others does not come back in fewer than {ComputePlan.TunedSteps} steps."));
+        }
         if (_step.Hindrance is { } hindrance)
         {
             more.Add($"Steps are not captured after all: {hindrance}");

@@ -130,6 +130,29 @@ internal unsafe struct NativeAdamW
 }
 
 [StructLayout(LayoutKind.Sequential)]
+internal unsafe struct NativeAdaptive
+{
+    internal uint Size;
+    internal int Count;
+    internal int Decayed;
+    internal int Unused;
+    internal long Step;
+    internal double LearningRate;
+    internal double WeightDecay;
+    internal double Beta2;
+    internal double Epsilon;
+    internal double Interpolation;
+    internal double Share;
+    internal nint* Parameters;
+    internal nint* Fast;
+    internal nint* Average;
+    internal nint* Second;
+    internal nint* Masters;
+    internal nint Control;
+    internal nint Skip;
+}
+
+[StructLayout(LayoutKind.Sequential)]
 internal unsafe struct NativeSgd
 {
     internal uint Size;

@@ -23,6 +23,9 @@ public unsafe class AdamW : Optimizer
     /// <summary>Decay of the parameters that decay per step, in units of the learning rate.</summary>
     public double WeightDecay { get; private protected set; }
 
+    /// <summary>Handles of the running means of squares, pinned.</summary>
+    private protected nint* Second => Address(_second);
+
     /// <inheritdoc/>
     protected override void Update(double learningRate, long step)
     {

@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Native;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Tensors;
 
@@ -5,7 +6,7 @@ namespace DeepSeek.Engine.Optim;
 
 /// <summary>
 /// Schedule-free AdamW (Defazio et al., arXiv 2405.15682, algorithm 1) whose rate, weight decay and dropout follow what it observes:
-/// gradients are taken at y = (1-β)·z + β·x, the fused AdamW moves z, and x averages z. x is what is measured and kept
+/// gradients are taken at y = (1-β)·z + β·x, AdamW's rule moves z, and x averages z, in one fused pass. x is what is measured and kept
 /// (<see cref="UseAverage"/>); it needs no end of the run to be known. Tell it every step's loss (<see cref="Observe"/>) and each
 /// validation loss (<see cref="ObserveValidation"/>); it reads no other value from the device but, on a GPU, one gradient norm a window.
 /// Beside AdamW's state it keeps three tensors a parameter, z, x and the last safe x, and the last safe buffers. Its steps cannot be captured.
@@ -22,8 +23,6 @@ public sealed class AdaptiveOptimizer : AdamW
     private const int LargestWindow = 1024;
 
     private static readonly Operator s_lerp = new("lerp", "Scalar");
-    private static readonly Operator s_lerpInPlace = new("lerp_", "Scalar");
-    private static readonly Operator s_subtract = new("sub_", "Tensor");
     private static readonly Operator s_finite = new("nan_to_num_");
 
     private readonly AdaptiveOptions _options;
@@ -31,6 +30,8 @@ public sealed class AdaptiveOptimizer : AdamW
     private readonly TensorHandle[] _live;
     private readonly TensorHandle[] _fast;
     private readonly TensorHandle[] _average;
+    private readonly nint[] _fastHandles;
+    private readonly nint[] _averageHandles;
     private readonly TensorHandle[] _safe;
     private readonly TensorHandle[] _squares;
     private readonly TensorHandle[] _buffers;
@@ -46,9 +47,9 @@ public sealed class AdaptiveOptimizer : AdamW
         _options = options;
         _squares = Named("second");
         _live = [.. Parameters.Select(p => State.FirstOrDefault(s => s.Name == $"master.{p.Name}").Tensor ?? p.Tensor)];
-        _fast = Add("fast");
-        _average = Add("average");
-        _safe = Add("safe");
+        (_fast, _fastHandles) = Add("fast");
+        (_average, _averageHandles) = Add("average");
+        (_safe, _) = Add("safe");
         _buffers = [.. module.Buffers().Select(b => b.Tensor)];
         _safeBuffers = [.. module.Buffers().Select(b => Shared($"safe.{b.Name}", b.Tensor))];
         AddShared(new NamedTensor("adaptive", _state.Tensor));
@@ -168,8 +169,7 @@ public sealed class AdaptiveOptimizer : AdamW
             Undo(ref now, step, AdjustmentCause.BrokenGradient, norm);
             return;
         }
-        base.Update(learningRate, step);
-        Average(ref now, learningRate, step);
+        Move(ref now, learningRate, step);
         now.WarmupLeft = Math.Max(0, now.WarmupLeft - 1);
         if (now.Count >= WindowLength(now))
         {
@@ -178,22 +178,34 @@ public sealed class AdaptiveOptimizer : AdamW
         LearningRate = Warmed(now);
     }
 
-    // y = old y - d: z and x follow, and y is made from them again.
-    private void Average(ref AdaptiveState.Values now, double rate, long step)
+    // One pass over all that belongs to a weight.
+    private unsafe void Move(ref AdaptiveState.Values now, double rate, long step)
     {
         now.LargestRate = Math.Max(now.LargestRate, rate);
         var weight = Math.Pow(step, _options.AveragePower) * now.LargestRate * now.LargestRate;
         now.AverageWeight += weight;
-        var share = weight / now.AverageWeight;
-        for (var i = 0; i < Count; i++)
+        var arguments = new NativeAdaptive
         {
-            using var scope = TensorScope.Open();
-            var (fast, average) = (_fast[i].Tensor, _average[i].Tensor);
-            var moved = Mixed(i) - _live[i].Tensor;
-            OperatorCall.To(s_subtract).Add(fast).Add(moved).InPlace();
-            OperatorCall.To(s_lerpInPlace).Add(average).Add(fast).Add(share).InPlace();
-            Show(i, Mixed(i));
-        }
+            Size = (uint)sizeof(NativeAdaptive),
+            Count = Count,
+            Decayed = Decayed,
+            Step = step,
+            LearningRate = rate,
+            WeightDecay = WeightDecay,
+            Beta2 = _options.Beta2,
+            Epsilon = _options.Epsilon,
+            Interpolation = _options.Interpolation,
+            Share = weight / now.AverageWeight,
+            Parameters = Handles,
+            Fast = Address(_fastHandles),
+            Average = Address(_averageHandles),
+            Second = Second,
+            Masters = Masters,
+            Control = ControlHandle,
+            Skip = Skip,
+        };
+        using var traced = Traced("adaptive");
+        NativeMethods.Check(NativeMethods.ds_optim_adaptive(&arguments));
     }
 
     private Tensor Mixed(int i) => OperatorCall.To(s_lerp).Add(_fast[i].Tensor).Add(_average[i].Tensor).Add(_options.Interpolation).One();
@@ -338,10 +350,10 @@ public sealed class AdaptiveOptimizer : AdamW
 
     private TensorHandle[] Named(string name) => [.. Parameters.Select(p => State.First(s => s.Name == $"{name}.{p.Name}").Tensor)];
 
-    private TensorHandle[] Add(string name)
+    private (TensorHandle[] Tensors, nint[] Handles) Add(string name)
     {
-        _ = AddState(name);
-        return Named(name);
+        var handles = AddState(name);
+        return (Named(name), handles);
     }
 
     private TensorHandle Shared(string name, TensorHandle like)

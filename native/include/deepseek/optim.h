@@ -43,6 +43,30 @@ typedef struct ds_sgd {
   ds_tensor skip;
 } ds_sgd;
 
+// Defazio et al., "The road less scheduled", arXiv 2405.15682, algorithm 1, with AdamW's denominator: parameters are at
+// y = (1 - interpolation)·z + interpolation·x; z takes the step, x goes so much of the way to it, and y follows.
+typedef struct ds_adaptive {
+  uint32_t size;  // sizeof(ds_adaptive), set by the caller
+  int32_t count;
+  int32_t decayed;
+  int32_t unused;
+  int64_t step;
+  double learning_rate;
+  double weight_decay;
+  double beta2;
+  double epsilon;
+  double interpolation;
+  double share;                 // of the way from x to z
+  const ds_tensor* parameters;  // [count], as the others in the manner of ds_adamw
+  const ds_tensor* fast;        // z, float32
+  const ds_tensor* average;     // x, float32
+  const ds_tensor* second;
+  const ds_tensor* masters;
+  ds_tensor control;
+  ds_tensor skip;
+} ds_adaptive;
+
+DS_API ds_status ds_optim_adaptive(const ds_adaptive* step) DS_NOEXCEPT;
 DS_API ds_status ds_optim_adamw(const ds_adamw* step) DS_NOEXCEPT;
 DS_API ds_status ds_optim_sgd(const ds_sgd* step) DS_NOEXCEPT;
 // The learning rate of the following steps in a device's control tensor; may be called between replays of a recorded step.

@@ -15,8 +15,9 @@ struct Entry {
   void* parameter;
   const void* gradient;  // of the parameter's element type
   float* master;         // null for float32 parameters
-  float* first;          // AdamW: running mean; SGD: momentum buffer or null
-  float* second;         // AdamW: running mean of squares
+  float* first;          // AdamW: running mean; SGD: momentum buffer or null; the adaptive rule's fast weights
+  float* second;         // running mean of squares; SGD: null
+  float* third;          // the adaptive rule's average; elsewhere null
   int64_t elements;
   int32_t decays;        // weight decay falls on it
 };
@@ -33,6 +34,10 @@ struct AdamW {
   float weight_decay, beta1, beta2, epsilon;
 };
 
+struct Adaptive {
+  float weight_decay, beta2, epsilon, interpolation, share;
+};
+
 struct Sgd {
   float weight_decay, momentum;
   bool nesterov;
@@ -44,6 +49,7 @@ void set_learning_rate(Control* control, float learning_rate, CUstream_st* strea
 void count_step(Control* control, const float* skip, double beta1, double beta2, CUstream_st* stream);
 // Update all entries, of one element type, unless *skip is not zero. Return a cudaError_t.
 int adamw(Element element, const Entry* entries, int count, const AdamW& k, const Control* control, const float* skip, CUstream_st* stream);
+int adaptive(Element element, const Entry* entries, int count, const Adaptive& k, const Control* control, const float* skip, CUstream_st* stream);
 int sgd(Element element, const Entry* entries, int count, const Sgd& k, const Control* control, const float* skip, CUstream_st* stream);
 
 }  // namespace deepseek::optimizer

@@ -1,4 +1,4 @@
-// AdamW (arXiv 1711.05101, algorithm 2) and SGD over lists of tensors. Floor of AdamW with bfloat16 parameters: 14 bytes read
+// AdamW (arXiv 1711.05101, algorithm 2), its schedule-free form and SGD over lists of tensors. Floor of AdamW with bfloat16 parameters: 14 bytes read
 // (gradient 2, master 4, moments 4 + 4) and 14 written (master, moments, rounded parameter 2) an element.
 #include "optimizer/step.h"
 
@@ -31,9 +31,9 @@ __device__ void narrow(float x, __nv_bfloat16& to) { to = __float2bfloat16_rn(x)
 
 struct AdamWRule {
   AdamW k;
-  static constexpr bool kSecond = true;
+  static constexpr bool kWeights = true, kSecond = true, kThird = false;
 
-  __device__ float operator()(float p, float g, float& m, float& v, bool decays, const Control& c) const {
+  __device__ float operator()(float p, float g, float& m, float& v, float&, bool decays, const Control& c) const {
     m = k.beta1 * m + (1 - k.beta1) * g;
     v = k.beta2 * v + (1 - k.beta2) * g * g;
     const float kept = decays ? p * (1 - c.learning_rate * k.weight_decay) : p;
@@ -41,11 +41,25 @@ struct AdamWRule {
   }
 };
 
+// Schedule-free AdamW (arXiv 2405.15682, algorithm 1): the weights are made of the fast ones and their average, not read.
+struct AdaptiveRule {
+  Adaptive k;
+  static constexpr bool kWeights = false, kSecond = true, kThird = true;
+
+  __device__ float operator()(float, float g, float& z, float& v, float& x, bool decays, const Control& c) const {
+    const float y = z + k.interpolation * (x - z);
+    v = k.beta2 * v + (1 - k.beta2) * g * g;
+    z -= c.learning_rate * ((decays ? k.weight_decay * y : 0) + g / (sqrtf(v) / c.root + k.epsilon));
+    x += k.share * (z - x);
+    return z + k.interpolation * (x - z);
+  }
+};
+
 struct SgdRule {
   Sgd k;
-  static constexpr bool kSecond = false;
+  static constexpr bool kWeights = true, kSecond = false, kThird = false;
 
-  __device__ float operator()(float p, float g, float& b, float&, bool decays, const Control& c) const {
+  __device__ float operator()(float p, float g, float& b, float&, float&, bool decays, const Control& c) const {
     const float d = decays ? g + k.weight_decay * p : g;
     b = k.momentum * b + d;
     const float direction = k.momentum == 0 ? d : k.nesterov ? d + k.momentum * b : b;
@@ -70,31 +84,34 @@ __global__ void __launch_bounds__(kThreads) update(const __grid_constant__ List 
   auto* parameter = static_cast<T*>(e.parameter);
   auto* master = e.master != nullptr ? e.master : static_cast<float*>(e.parameter);  // only float32 parameters have none
   const auto* gradient = static_cast<const T*>(e.gradient);
-  const bool vectors = aligned(parameter, sizeof(T) * kVector) && aligned(gradient, sizeof(T) * kVector) && aligned(master, 16) && aligned(e.first, 16) && aligned(e.second, 16);
+  const bool vectors = aligned(parameter, sizeof(T) * kVector) && aligned(gradient, sizeof(T) * kVector) && aligned(master, 16) && aligned(e.first, 16) && aligned(e.second, 16) && aligned(e.third, 16);
   const int64_t whole = vectors ? begin + (end - begin) / kVector * kVector : begin;
   for (int64_t i = begin + threadIdx.x * kVector; i < whole; i += kThreads * kVector) {
     const auto g = *reinterpret_cast<const Pack<T>*>(gradient + i);
-    auto p = *reinterpret_cast<const Pack<float>*>(master + i);
-    Pack<float> m{}, v{};
+    Pack<float> p{}, m{}, v{}, x{};
+    if (Rule::kWeights) p = *reinterpret_cast<const Pack<float>*>(master + i);
+    if (Rule::kThird) x = *reinterpret_cast<const Pack<float>*>(e.third + i);
     if (e.first != nullptr) m = *reinterpret_cast<const Pack<float>*>(e.first + i);
     if (Rule::kSecond) v = *reinterpret_cast<const Pack<float>*>(e.second + i);
     Pack<T> rounded;
 #pragma unroll
     for (int lane = 0; lane < kVector; lane++) {
-      p.lane[lane] = rule(p.lane[lane], widen(g.lane[lane]), m.lane[lane], v.lane[lane], e.decays != 0, c);
+      p.lane[lane] = rule(p.lane[lane], widen(g.lane[lane]), m.lane[lane], v.lane[lane], x.lane[lane], e.decays != 0, c);
       narrow(p.lane[lane], rounded.lane[lane]);
     }
     *reinterpret_cast<Pack<float>*>(master + i) = p;
     if (e.first != nullptr) *reinterpret_cast<Pack<float>*>(e.first + i) = m;
     if (Rule::kSecond) *reinterpret_cast<Pack<float>*>(e.second + i) = v;
+    if (Rule::kThird) *reinterpret_cast<Pack<float>*>(e.third + i) = x;
     if (e.master != nullptr) *reinterpret_cast<Pack<T>*>(parameter + i) = rounded;
   }
   for (int64_t i = whole + threadIdx.x; i < end; i += kThreads) {
-    float m = e.first != nullptr ? e.first[i] : 0, v = Rule::kSecond ? e.second[i] : 0;
-    const float p = rule(master[i], widen(gradient[i]), m, v, e.decays != 0, c);
+    float m = e.first != nullptr ? e.first[i] : 0, v = Rule::kSecond ? e.second[i] : 0, x = Rule::kThird ? e.third[i] : 0;
+    const float p = rule(master[i], widen(gradient[i]), m, v, x, e.decays != 0, c);
     master[i] = p;
     if (e.first != nullptr) e.first[i] = m;
     if (Rule::kSecond) e.second[i] = v;
+    if (Rule::kThird) e.third[i] = x;
     if (e.master != nullptr) narrow(p, parameter[i]);
   }
 }
@@ -146,6 +163,10 @@ void count_step(Control* control, const float* skip, double beta1, double beta2,
 
 int adamw(Element element, const Entry* entries, int count, const AdamW& k, const Control* control, const float* skip, CUstream_st* stream) {
   return run(element, entries, count, AdamWRule{k}, control, skip, stream);
+}
+
+int adaptive(Element element, const Entry* entries, int count, const Adaptive& k, const Control* control, const float* skip, CUstream_st* stream) {
+  return run(element, entries, count, AdaptiveRule{k}, control, skip, stream);
 }
 
 int sgd(Element element, const Entry* entries, int count, const Sgd& k, const Control* control, const float* skip, CUstream_st* stream) {

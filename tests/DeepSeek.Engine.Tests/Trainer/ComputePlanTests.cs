@@ -27,6 +27,21 @@ public sealed class ComputePlanTests
         Assert.Empty(plan.Warnings);
     }
 
+    [Theory]
+    [InlineData(AttentionKind.Dense, OptimizerName.AdamW, RunPrecision.Auto, RunPrecision.Bf16Weights)]
+    [InlineData(AttentionKind.Dense, OptimizerName.Sgd, RunPrecision.Auto, RunPrecision.Bf16Weights)]
+    [InlineData(AttentionKind.Dense, OptimizerName.Adaptive, RunPrecision.Auto, RunPrecision.Bf16)]
+    [InlineData(AttentionKind.Dense, OptimizerName.AdamW, RunPrecision.Bf16, RunPrecision.Bf16)]
+    [InlineData(AttentionKind.TokenSparse, OptimizerName.AdamW, RunPrecision.Auto, RunPrecision.Bf16)]
+    public void Decide_GptOnAGpu_TakesHalfWeightsWhereFusedLayersWantThem(AttentionKind attention, OptimizerName optimizer, RunPrecision asked, RunPrecision decided)
+    {
+        var spec = Spec();
+        spec = spec with { Model = spec.Model with { Family = ModelFamily.Gpt, Attention = new AttentionSpec { Kind = attention, Warmup = 0 } }, Optimizer = spec.Optimizer with { Name = optimizer }, Precision = asked };
+
+        Assert.Equal(decided, ComputePlan.Decide(spec, s_hopper).Precision);
+        Assert.Equal(RunPrecision.Fp32, ComputePlan.Decide(spec with { Precision = RunPrecision.Auto }, s_plain).Precision);
+    }
+
     [Fact]
     public void Decide_NoGpu_TakesTheCpuInFloat32()
     {
