@@ -97,7 +97,7 @@ internal sealed class GptCase : TrainingCase
         {
             segment.Recomputes = mode is "captured-checkpointed";
         }
-        Optimizer = new AdamW(_net, weightDecay: 0.01) { LearningRate = 3e-4 };
+        Optimizer = mode is "adaptive" ? new AdaptiveOptimizer(_net, new AdaptiveOptions { InitialLearningRate = 3e-4 }) : new AdamW(_net, weightDecay: 0.01) { LearningRate = 3e-4 };
         Inputs = [Random.Integers(device, Vocabulary, batch, Length), Random.Integers(device, Vocabulary, batch, Length)];
     }
 

@@ -4,9 +4,10 @@ using DeepSeek.Gpu.Benchmarks;
 using DeepSeek.Gpu.Benchmarks.Accuracy;
 
 // One contender of benchmarks/gpu/compare.py: answers each command line on standard input with one line of JSON.
-//   make <case> <batch> <mode> [weights.safetensors]             builds a training step on the GPU; modes: eager, captured, captured-float32-residual, captured-checkpointed, fp8 (captured under a precision controller), fp8-eager; cases besides those of Cases.cs: gpt-2048x16 (width x layers)
+//   make <case> <batch> <mode> [weights.safetensors]             builds a training step on the GPU; modes: eager, captured, captured-float32-residual, captured-checkpointed, adaptive (its optimiser), fp8 (captured under a precision controller), fp8-eager; cases besides those of Cases.cs: gpt-2048x16 (width x layers)
 //   time <steps>                                                 runs so many, waits for the device
 //   curve <steps> <rate> <tokens.npy>                            losses of GPT steps over given tokens
+//   trace <steps> <file>                                         traces so many: a table into the file, events into <file>.json
 //   drop                                                         frees everything
 // Started with the words "accuracy --corpus FOLDER --output FILE …" it is no contender but measures what sparse attention costs in accuracy.
 var cpu = args is ["cpu", ..];
@@ -43,6 +44,8 @@ object Answer(string[] command)
             return new { ok = true };
         case ["time", var steps]:
             return current!.Time(int.Parse(steps));
+        case ["trace", var traced, var table]:
+            return current!.Traced(int.Parse(traced), table);
         case ["curve", var steps, var rate, var tokens]:
             var gpt = (GptCase)current!;
             return new { losses = gpt.Curve(int.Parse(steps), double.Parse(rate, System.Globalization.CultureInfo.InvariantCulture), tokens), precision = gpt.Precision };

@@ -5,8 +5,11 @@ using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Precision;
+using DeepSeek.Engine.Profiling;
 using DeepSeek.Engine.Tensors;
 using DeepSeek.Models;
+using Trace = DeepSeek.Engine.Profiling.Trace;
+using TraceOptions = DeepSeek.Engine.Profiling.TraceOptions;
 
 namespace DeepSeek.Gpu.Benchmarks;
 
@@ -33,7 +36,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
 
     internal static TrainingCase Create(string name, int batch, Device device, string mode, string? weights)
     {
-        var captured = mode is not ("eager" or "fp8-eager");
+        var captured = mode is not ("eager" or "fp8-eager" or "adaptive");
         EngineRuntime.Seed(1);
         if (device.IsCuda)
         {
@@ -49,6 +52,23 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
             _ when GptCase.Wide(name) is { } wide => new GptCase(wide, batch, device, captured, mode, weights),
             _ => new SmallCase(name, batch, device, captured),
         };
+    }
+
+    /// <summary>Traces so many steps: the table of operators and kernels goes to a file, the events to another beside it.</summary>
+    internal object Traced(int steps, string file)
+    {
+        using var trace = Trace.Start(new TraceOptions { Device = Device });
+        for (var i = 0; i < steps; i++)
+        {
+            using var scope = TensorScope.Open();
+            _ = Run();
+            trace.NextStep();
+        }
+        var report = trace.Stop();
+        File.WriteAllText(file, TraceTable.Of(report, rows: 60) + string.Join('\n', report.Notes) + "\n");
+        using var events = File.Create(file + ".json");
+        ChromeTrace.Write(report, events);
+        return new { summary = report.Summary, kernels = report.Kernels.Count, ms = report.Duration * 1e3 / steps };
     }
 
     /// <summary>Wall time a step in milliseconds over so many steps, from an idle device to an idle device, and what it took.</summary>
@@ -127,6 +147,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
     {
         var loss = Loss(inputs);
         loss.Backward();
+        (Optimizer as AdaptiveOptimizer)?.Observe(loss.Item());
         Optimizer.Step();
         Optimizer.ClearGradients();
         return loss;

@@ -2,12 +2,18 @@
 
 #include "guard.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <c10/core/CPUAllocator.h>
 #ifdef DEEPSEEK_CUDA
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #endif
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 
@@ -141,5 +147,16 @@ ds_status ds_allocator_set_limit(int64_t bytes) noexcept {
   return guard("ds_allocator_set_limit", [&] {
     require(bytes >= 0, "the limit is negative");
     limit.store(bytes, std::memory_order_relaxed);
+  });
+}
+
+ds_status ds_allocator_keep(int64_t bytes) noexcept {
+  return guard("ds_allocator_keep", [&] {
+    require(bytes >= 0, "the bytes are negative");
+#ifdef __GLIBC__
+    // Requests above the threshold have mappings of their own, which are given back at once; it takes no greater one.
+    constexpr int kLargestThreshold = 32 << 20;
+    require(mallopt(M_MMAP_THRESHOLD, kLargestThreshold) == 1 && mallopt(M_TRIM_THRESHOLD, static_cast<int>(std::min<int64_t>(bytes, INT32_MAX))) == 1, "glibc refuses");
+#endif
   });
 }

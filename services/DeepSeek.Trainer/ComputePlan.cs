@@ -141,10 +141,6 @@ internal sealed record ComputePlan(
         {
             hindrance = "the adaptive optimiser decides between steps, which a recording would repeat for ever";
         }
-        else if (LanguageNet.WarmsUp(spec.Model))
-        {
-            hindrance = "the indexers' warm-up makes the first steps differ from the others; a warmup of 0 can be captured";
-        }
         else if (spec.Checkpointing != Checkpointing.Off && Draws(spec.Model))
         {
             hindrance = "checkpointing sets the random generator back for the second forward pass, which a recording cannot hold; a model without dropout can be captured";

@@ -46,21 +46,20 @@ internal static class LanguageNet
     /// Sets what the step's attention sees: everything while indexers warm up, then what they choose. A function of the step, so that a
     /// resumed run goes on with the same.
     /// </summary>
-    internal static void BeforeStep(Module net, RunSpec spec, long step, long total)
+    /// <returns>Which of the course's stages it is in: steps of one compute the same.</returns>
+    internal static int BeforeStep(Module net, RunSpec spec, long step, long total)
     {
         if (net is not Gpt { Config.TokenSparse: not null } gpt)
         {
-            return;
+            return 0;
         }
         var warming = step < (spec.Model.Attention!.Warmup ?? Warmup) * total;
         foreach (var layer in gpt.TokenSparseLayers)
         {
             layer.Stage = warming ? IndexerStage.WarmUp : IndexerStage.Sparse;
         }
+        return warming ? 0 : 1;
     }
-
-    /// <summary>Whether steps differ in what they compute.</summary>
-    internal static bool WarmsUp(ModelSpec model) => model.Attention is { Kind: AttentionKind.TokenSparse } attention && (attention.Warmup ?? Warmup) > 0;
 
     /// <summary>The same weights under dense attention, without indexers; null when attention is dense anyway.</summary>
     internal static Gpt? Dense(Module net)

@@ -220,7 +220,7 @@ internal sealed class TrainingRun : IDisposable
     {
         var rate = _adaptive?.LearningRate ?? NetFactory.Rate(_spec, _state.Step, _plan.TotalSteps);
         _step.Rate(rate);
-        LanguageNet.BeforeStep(_net, _spec, _state.Step, _plan.TotalSteps);
+        _step.EnterStage(LanguageNet.BeforeStep(_net, _spec, _state.Step, _plan.TotalSteps));
         LanguageNet.BeforeStep(_kept.Net, _spec, _state.Step, _plan.TotalSteps);
         var started = Stopwatch.GetTimestamp();
         var phases = _step.Phases = _measured ? null : new MemoryPhases(_compute.Device);

@@ -25,6 +25,7 @@ internal sealed class TrainingStep : IDisposable
     private readonly PrecisionController? _layers;
     private Capture? _capture;
     private int _version;
+    private int _stage;
     private double _observed;
 
     internal TrainingStep(RunSpec spec, ComputePlan compute, Module net, Objective objective, Optimizer optimizer)
@@ -63,6 +64,17 @@ internal sealed class TrainingStep : IDisposable
 
     /// <summary>State that a later step depends on besides the optimiser's.</summary>
     internal IReadOnlyList<NamedTensor> State => _scaler?.State ?? _layers?.State ?? [];
+
+    /// <summary>Steps to come compute something else than those of another stage: what was captured of these does not serve.</summary>
+    internal void EnterStage(int stage)
+    {
+        if (_capture is { Runs: > 0 } && stage != _stage)
+        {
+            _capture.Dispose();
+            _capture = NewCapture(CaptureWarmup);
+        }
+        _stage = stage;
+    }
 
     /// <summary>A whole step over one batch; returns its loss.</summary>
     /// <param name="full">Whether the batch has the usual number of rows: a captured step takes no others.</param>

@@ -30,4 +30,10 @@ public readonly record struct AllocatorMemory(long Current, long Peak, long Allo
     /// kernel that ends the process; 0 for none.
     /// </summary>
     public static void LimitHost(long bytes) => NativeMethods.Check(NativeMethods.ds_allocator_set_limit(bytes));
+
+    /// <summary>
+    /// Keeps up to so many bytes that host tensors freed for those to come; the C library's own rule gives them back to the kernel, and every step
+    /// faults them in again. For a process that trains; it cannot be undone. Nothing happens where the C library is not glibc.
+    /// </summary>
+    public static void KeepHost(long bytes) => NativeMethods.Check(NativeMethods.ds_allocator_keep(bytes));
 }

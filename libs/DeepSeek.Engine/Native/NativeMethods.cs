@@ -56,6 +56,7 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(Library)] internal static partial int ds_allocator_read(int deviceType, int deviceIndex, NativeAllocatorStats* stats);
     [LibraryImport(Library)] internal static partial int ds_allocator_reset_peak(int deviceType, int deviceIndex);
     [LibraryImport(Library)] internal static partial int ds_allocator_set_limit(long bytes);
+    [LibraryImport(Library)] internal static partial int ds_allocator_keep(long bytes);
 
     // device.h
     [LibraryImport(Library)] internal static partial int ds_device_set_threads(int threads);

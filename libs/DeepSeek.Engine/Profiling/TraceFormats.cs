@@ -91,7 +91,9 @@ public static class TraceTable
 {
     private static readonly string[] s_columns = ["operator", "phase", "calls", "self ms", "host ms", "device ms", "gap ms", "GFLOP", "GFLOP/s", "GB/s", "roof", "occupancy", "allocated MB", "type"];
 
-    /// <summary>The operators with the most self time, one line each, under the summary.</summary>
+    private static readonly string[] s_kernelColumns = ["kernel", "asked for by", "runs", "ms", "share", "occupancy", "waves", "registers", "shared KiB"];
+
+    /// <summary>The operators with the most self time, one line each, under the summary; then the kernels with the most time, where they are known.</summary>
     public static string Of(TraceReport report, int rows = 25)
     {
         var lines = new List<string[]> { s_columns };
@@ -100,13 +102,31 @@ public static class TraceTable
             Bottleneck.Short(o.Name), o.Phase ?? "", o.Calls.ToString(CultureInfo.InvariantCulture), Number(1e3 * o.SelfTime), Number(1e3 * o.HostTime), Number(1e3 * o.DeviceTime), Number(1e3 * o.LaunchGap),
             Number(1e-9 * o.Flops), Number(1e-9 * o.FlopRate), Number(1e-9 * o.ByteRate), Percent(o.RoofShare), Percent(o.Occupancy), Number(1e-6 * o.Allocated), o.Type ?? "-",
         ]));
-        var widths = s_columns.Select((_, c) => lines.Max(l => l[c].Length)).ToArray();
         var text = new StringBuilder().AppendLine(report.Summary);
+        Append(text, lines);
+        if (report.Kernels.Count > 0)
+        {
+            text.AppendLine();
+            Append(text,
+            [
+                s_kernelColumns,
+                .. report.Kernels.Take(rows).Select(k => (string[])
+                [
+                    Bottleneck.Short(k.Name), Bottleneck.Short(k.Operators.FirstOrDefault() ?? "-"), k.Calls.ToString(CultureInfo.InvariantCulture), Number(1e3 * k.Time), Percent(k.Share), Percent(k.Occupancy), Number(k.Waves),
+                    k.Registers.ToString(CultureInfo.InvariantCulture), Number(k.SharedMemory / 1024.0),
+                ]),
+            ]);
+        }
+        return text.ToString();
+    }
+
+    private static void Append(StringBuilder text, IReadOnlyList<string[]> lines)
+    {
+        var widths = lines[0].Select((_, c) => lines.Max(l => l[c].Length)).ToArray();
         foreach (var line in lines)
         {
             text.AppendLine(string.Join("  ", line.Select((cell, c) => c < 2 ? cell.PadRight(widths[c]) : cell.PadLeft(widths[c]))).TrimEnd());
         }
-        return text.ToString();
     }
 
     private static string Percent(double? value) => value is { } share ? share.ToString("P0", CultureInfo.InvariantCulture) : "-";

@@ -19,3 +19,6 @@ DS_API ds_status ds_allocator_read(int32_t device_type, int32_t device_index, ds
 DS_API ds_status ds_allocator_reset_peak(int32_t device_type, int32_t device_index) DS_NOEXCEPT;
 // Requests that would bring the host's tensors above so many bytes fail with DS_OUT_OF_MEMORY; 0 takes the limit away.
 DS_API ds_status ds_allocator_set_limit(int64_t bytes) DS_NOEXCEPT;
+// Up to so many bytes that tensors of the host freed stay with the process for the tensors to come, where the C library can be told
+// (glibc); its own rule gives them back, and the next step's page faults bring them again. For processes that train.
+DS_API ds_status ds_allocator_keep(int64_t bytes) DS_NOEXCEPT;

@@ -72,6 +72,7 @@ public sealed class CudaDeviceTests
     [Theory]
     [InlineData("adamw")]
     [InlineData("sgd")]
+    [InlineData("adaptive")]
     public void Step_OnGpu_GivesTheCpusWeights(string name)
     {
         var device = Gpu.Require();
@@ -82,12 +83,19 @@ public sealed class CudaDeviceTests
             // 4099 inputs: rows that end between vectors and chunks.
             using var net = new Sequential(new Linear(4099, 7), new Linear(7, 3));
             net.To(place);
-            using Optimizer optimizer = name == "adamw" ? new AdamW(net) : new Sgd(net, 0.01, 0.9, nesterov: true);
+            using Optimizer optimizer = name switch
+            {
+                "adamw" => new AdamW(net),
+                "sgd" => new Sgd(net, 0.01, 0.9, nesterov: true),
+                _ => new AdaptiveOptimizer(net, new AdaptiveOptions { InitialLearningRate = 1e-3, WeightDecay = 0.1, Warmup = 0, Growth = 1 }),
+            };
             using var scope = TensorScope.Open();
             var x = Tensor.From<float>([.. Enumerable.Range(0, 2 * 4099).Select(i => MathF.Cos(i))], 2, 4099).To(place);
             for (var step = 0; step < 5; step++)
             {
-                net.Forward(x).Pow(2).Mean().Backward();
+                var loss = net.Forward(x).Pow(2).Mean();
+                loss.Backward();
+                (optimizer as AdaptiveOptimizer)?.Observe(loss.Item());
                 optimizer.Step(1e-3);
                 optimizer.ClearGradients();
             }
