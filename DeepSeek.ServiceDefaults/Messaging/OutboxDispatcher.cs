@@ -14,7 +14,8 @@ namespace DeepSeek.ServiceDefaults.Messaging;
 /// A row leaves at least once: a crash between confirmation and commit sends it again under the same MessageId, which the receiver's inbox
 /// drops. Several replicas share the work by <c>for update skip locked</c>. A message that no queue takes is tried again, ever more
 /// seldom, because its subscriber may not have started yet; so is one that cannot be sent as it is. Those behind it pass; only a broker that is
-/// away holds them all.
+/// away holds them all. What has failed once is tried again by a loop of its own: a message for which the broker closes the channel is never
+/// answered, and would hold up all others for <see cref="OutboxOptions.PublishTimeout"/> at each attempt. (Of those, one may be on that channel.)
 /// </remarks>
 internal sealed partial class OutboxDispatcher<TDb>(
     IDbContextFactory<TDb> contexts, NpgsqlDataSource database, IBus bus, IOptions<OutboxOptions> options,
@@ -29,7 +30,11 @@ internal sealed partial class OutboxDispatcher<TDb>(
 
     private DateTimeOffset _nextPrune;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => Task.WhenAll(RunAsync(fresh: true, stoppingToken), RunAsync(fresh: false, stoppingToken));
+
+    /// <param name="fresh">The rows that were never tried, else those that were.</param>
+    /// <param name="stoppingToken">Ends the loop.</param>
+    private async Task RunAsync(bool fresh, CancellationToken stoppingToken)
     {
         var delay = TimeSpan.FromMilliseconds(200);
         while (!stoppingToken.IsCancellationRequested)
@@ -44,12 +49,16 @@ internal sealed partial class OutboxDispatcher<TDb>(
 
                 while (true)
                 {
-                    while (await DispatchBatchAsync(stoppingToken))
+                    while (await DispatchBatchAsync(fresh, stoppingToken))
                     {
                     }
 
                     delay = TimeSpan.FromMilliseconds(200);
-                    await PruneInboxAsync(stoppingToken);
+                    if (fresh)
+                    {
+                        await PruneInboxAsync(stoppingToken);
+                    }
+
                     await listener.WaitAsync(options.Value.PollInterval, stoppingToken);
                 }
             }
@@ -67,13 +76,13 @@ internal sealed partial class OutboxDispatcher<TDb>(
     }
 
     /// <summary>True when there may be more to send.</summary>
-    private async Task<bool> DispatchBatchAsync(CancellationToken cancellationToken)
+    private async Task<bool> DispatchBatchAsync(bool fresh, CancellationToken cancellationToken)
     {
         await using var db = await contexts.CreateDbContextAsync(cancellationToken);
         await using var transaction = await db.Database.BeginTransactionAsync(cancellationToken);
         var batch = await db.Set<OutboxMessage>().FromSql(
             $"""
-            select * from outbox_messages where next_attempt_at <= {time.GetUtcNow()}
+            select * from outbox_messages where next_attempt_at <= {time.GetUtcNow()} and (attempts = 0) = {fresh}
             order by sequence limit {options.Value.BatchSize} for update skip locked
             """).ToListAsync(cancellationToken);
         try
