@@ -74,7 +74,7 @@ internal static class StepBenchmark
             optimizer.Step(1e-3);
             optimizer.ClearGradients();
         }
-        if (net.Device.IsCuda)
+        if (x.Tensor.Device.IsCuda)
         {
             CudaDevice.Synchronize();
         }
