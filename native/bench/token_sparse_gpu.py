@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Times token-level sparse attention on a GPU: `token_sparse_gpu.py LIBRARY [indexer] [gather] [gqa] [whole] [topk] [decode] [--seconds N]`.
+"""Times token-level sparse attention on a GPU: `token_sparse_gpu.py LIBRARY [indexer] [gather] [gqa] [whole] [train] [loss] [topk] [decode] [--seconds N]`.
 
 indexer  FP8 logits, 2048 queries at the end of 65 536 keys, 64 heads of 128; beside it an FP8 matrix product of as many operations.
 gather   4096 queries at the end of 65 536 keys, 2048 keys each, 128 heads of 128 over one key head (multi-query), bfloat16, against
          dense attention over 63 488 keys without a mask: as many pairs as under a causal mask.
 gqa      the same with 32 heads over 8 key heads.
 whole    indexer (64 heads of 128, FP8 rows given), selection and attention, for the geometry of `gather`.
+train    attention forward and backward, lists given, for the geometry of `gather`, against dense attention's; not replayed.
+loss     the indexer's training loss over the lists of `gather`, 64 heads of 128 in bfloat16, forward and backward; not replayed.
 topk     exact top-k against torch.topk.
 decode   one query of each of 16 sequences of 65 536 keys.
 Graph replay, four input sets in turn, L2 flushed before every run, candidates interleaved; prints p50 [p10, p90].
@@ -41,12 +43,19 @@ def record(call):
     return graph, kept
 
 
-def compare(title, candidates, runs, work, baseline=None):
+class Eager:
+    def __init__(self, call):
+        self.replay = call
+        call()
+        torch.cuda.synchronize()
+
+
+def compare(title, candidates, runs, work, baseline=None, replayed=True):
     """candidates: {name: (one call per input set, TFLOP or GB of a call)}; unit of `work`: what the second number counts."""
     graphs, times = {}, {}
     for name, (calls, _) in candidates.items():
         try:
-            graphs[name] = [record(call) for call in calls]
+            graphs[name] = [record(call) if replayed else (Eager(call), None) for call in calls]
         except RuntimeError as error:
             print(f"{title:28s} {name:10s} not run: {str(error).splitlines()[0][:120]}")
     times = {name: [] for name in graphs}
@@ -131,6 +140,33 @@ def attention(heads, kv_heads, whole=False, queries=4096, most=2048):
     compare(f"attention {heads}/{kv_heads} {queries} of 64k", candidates, 10, "TFLOP/s", ("cudnn", "flash"))
 
 
+def train(heads=128, kv_heads=1, queries=4096, most=2048):
+    sets = [tuple(x.requires_grad_() for x in of) for of in attention_sets(heads, kv_heads, queries)[:2]]
+    lists, grad = [scattered(queries, most) for _ in sets], normal(1, heads, queries, DIM, dtype=torch.bfloat16)
+    count = torch.full((1, queries), most, device="cuda", dtype=torch.int32)
+    pair, keys = 14 * DIM * heads * queries / 1e12, KEYS - queries // 2  # 2 products forward, 5 backward
+
+    def both(attend, s):
+        return torch.autograd.grad(attend(*s), s, grad)
+
+    candidates = {"gather": ([lambda s=s, i=i: both(lambda *x: ds.gather_attention(*x, i, count)[0], s) for s, i in zip(sets, lists)], pair * most)}
+    for name, backend in (("cudnn", SDPBackend.CUDNN_ATTENTION), ("flash", SDPBackend.FLASH_ATTENTION)):
+        candidates[name] = ([lambda s=s, f=dense(backend, keys): both(f, s) for s in sets], pair * keys)
+    compare(f"train {heads}/{kv_heads} {queries} of 64k", candidates, 5, "TFLOP/s", ("cudnn", "flash"), replayed=False)
+
+
+def loss(heads=128, queries=4096, most=2048):
+    half = torch.bfloat16
+    q, k = normal(1, heads, queries, DIM, dtype=half), normal(1, 1, KEYS, DIM, dtype=half)
+    leaves = [x.requires_grad_() for x in (normal(1, queries, 64, DIM, dtype=half), normal(1, KEYS, DIM, dtype=half), normal(1, queries, 64, dtype=half))]
+    index, count = scattered(queries, most), torch.full((1, queries), most, device="cuda", dtype=torch.int32)
+    torch.cuda.reset_peak_memory_stats()
+    start = torch.cuda.memory_allocated()
+    call = lambda: torch.autograd.grad(ds.indexer_loss(q, k, *leaves, index, count), leaves)
+    compare(f"indexer loss, {queries} of 64k", {"ours": ([call], (2 * heads + 6 * 64) * DIM * queries * most / 1e12)}, 4, "TFLOP/s", replayed=False)
+    print(f"  workspace {(torch.cuda.max_memory_allocated() - start) / 2**30:.1f} GiB")
+
+
 def decode(sequences=16, heads=128, most=2048):
     half = torch.bfloat16
     sets = [(normal(sequences, heads, 1, DIM, dtype=half), normal(sequences, 1, KEYS, DIM, dtype=half), normal(sequences, 1, KEYS, DIM, dtype=half)) for _ in range(SETS)]
@@ -159,7 +195,7 @@ def topk():
 def main():
     props = torch.cuda.get_device_properties(0)
     print(f"{props.name}, {props.multi_processor_count} processors; PyTorch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}")
-    parts = {"indexer": indexer, "gather": lambda: attention(128, 1), "gqa": lambda: attention(32, 8), "whole": lambda: attention(128, 1, True), "topk": topk, "decode": decode}
+    parts = {"indexer": indexer, "gather": lambda: attention(128, 1), "gqa": lambda: attention(32, 8), "whole": lambda: attention(128, 1, True), "train": train, "loss": loss, "topk": topk, "decode": decode}
     wanted = [a for a in sys.argv[2:] if a in parts] or [p for p in parts if p != "gather"]
     for part in wanted:
         if time.time() - START > LIMIT:

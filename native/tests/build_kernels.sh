@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the CUDA side of operators into one library that PyTorch loads, for the GPU tests and benchmarks:
+# Builds operators into one library that PyTorch loads, for the GPU tests and benchmarks:
 #   build_kernels.sh OUTPUT.so OPERATOR...
 # Needs python3 with PyTorch for CUDA, nvcc and g++. An object is made again only when a source is newer.
 set -euo pipefail
@@ -13,9 +13,22 @@ objects=$(dirname "$output")/objects
 mkdir -p "$objects"
 built=()
 jobs=()
-for operator in "$@"; do
+declare -A isa=([portable]="" [avx2]="-mavx2 -mfma -mf16c" [avx512]="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c")
+for operator in "$@" common; do
+  for source in "$operator"/*_cpu.cpp; do
+    [ -e "$source" ] || continue
+    for set in "${!isa[@]}"; do
+      object=$objects/${source//\//_}.$set.o
+      built+=("$object")
+      [ -e "$object" ] && [ -z "$(find "$operator" common -newer "$object" -print -quit)" ] && continue
+      # shellcheck disable=SC2086
+      g++ -std=c++20 -O3 -ffp-contract=fast -fno-trapping-math -Wno-psabi -fPIC ${isa[$set]} -DDS_ISA="$set" -I. -c "$source" -o "$object" &
+      jobs+=($!)
+    done
+  done
   for source in "$operator"/*.cpp "$operator"/*.cu; do
     case $source in *_cpu.cpp) continue ;; esac
+    [ -e "$source" ] || continue
     object=$objects/${source//\//_}.o
     built+=("$object")
     [ -e "$object" ] && [ -z "$(find "$operator" common -newer "$object" -print -quit)" ] && continue

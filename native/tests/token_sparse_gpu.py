@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The indexer and gather attention on a GPU against float64 and against the CPU kernels: `token_sparse_gpu.py LIBRARY [--small]`.
+"""The indexer, gather attention and top-k on a GPU against float64, stable sorts and the CPU kernels: `token_sparse_gpu.py LIBRARY [--small] [--hopper]`.
 
 Needs PyTorch with CUDA and a build of the engine's library for it (cmake on native/). On Hopper every case runs through the
-tensor-core kernels and through the portable ones (DEEPSEEK_KERNELS). Prints one line a case and a closing count; exits 1 when
+tensor-core kernels and through the portable ones (DEEPSEEK_KERNELS; --hopper: not these). Prints one line a case and a closing count; exits 1 when
 a case fails, and when there is no GPU.
 """
 import os
@@ -93,10 +93,15 @@ def faulty_lists(dim, dtype):
         report(f"a list {entries} gives NaN, its neighbour does not", bool(out[:, :, 1].isnan().all() and out[:, :, 0].isfinite().all()))
 
 
-def indexer(batch, heads, dim, queries, keys, causal, kind, lengths=None):
+def indexer(batch, heads, dim, queries, keys, causal, kind, lengths=None, order="any"):
+    """order: "any", "rising" (logits grow along the keys, so that the latest are the greatest) or "ties" (three values)."""
     g = torch.Generator(device="cuda").manual_seed(queries + keys)
     q, k = torch.randn(batch, queries, heads, dim, device="cuda", generator=g), torch.randn(batch, keys, dim, device="cuda", generator=g)
     w = torch.randn(batch, queries, heads, device="cuda", generator=g)
+    if order == "rising":
+        k, w = k * torch.linspace(0.1, 3, keys, device="cuda").view(1, -1, 1), w.abs()
+    if order == "ties":
+        k = k[:, torch.arange(keys, device="cuda") % 3].contiguous()
     limit = None if lengths is None else torch.tensor(lengths, device="cuda", dtype=torch.int32)
     if kind == "fp8":
         (cq, sq), (ck, sk) = ds.quantize_rows(q), ds.quantize_rows(k)
@@ -111,7 +116,7 @@ def indexer(batch, heads, dim, queries, keys, causal, kind, lengths=None):
     logits, reference = ds.indexer_logits(*args), ds.indexer_logits(*wide)
     hidden = reference == -float("inf")
     error = relative(logits.masked_fill(hidden, 0), reference.masked_fill(hidden, 0))
-    report(f"logits {kind} H{heads} D{dim} {queries}x{keys} causal {causal}", error < (FP8[PATH] if kind == "fp8" else 2e-6) and torch.equal(hidden, logits == -float("inf")), f"{error:.2e}")
+    report(f"logits {kind} H{heads} D{dim} {queries}x{keys} causal {causal} {order}", error < (FP8[PATH] if kind == "fp8" else 2e-6) and torch.equal(hidden, logits == -float("inf")), f"{error:.2e}")
     for most in (1, 64, min(keys, 2048)):
         poison()
         index, count = ds.indexer_select(args[0], args[1], args[2], most, *args[3:])
@@ -122,6 +127,57 @@ def indexer(batch, heads, dim, queries, keys, causal, kind, lengths=None):
         kept = torch.arange(most, device="cuda") < wanted.unsqueeze(-1)
         good = torch.equal(count.long(), wanted) and torch.equal(index.long(), torch.where(kept, order, keys).sort(-1).values)
         report(f"  selection of {most}", good)
+
+
+def loss(dtype, listed):
+    g = torch.Generator(device="cuda").manual_seed(11)
+    q, k = torch.randn(2, 6, 37, 64, device="cuda", generator=g).to(dtype), torch.randn(2, 2, 90, 64, device="cuda", generator=g).to(dtype)
+    inputs = [torch.randn(*shape, device="cuda", generator=g).to(dtype) for shape in ((2, 37, 3, 16), (2, 90, 16), (2, 37, 3))]
+    given = lists(2, 37, 90, 20, g) if listed else (None, None)
+    wide = [x.double().cpu().requires_grad_() for x in inputs]
+    reference = ds.indexer_loss(q.double().cpu(), k.double().cpu(), *wide, *(x if x is None else x.cpu() for x in given))
+    leaves = [x.requires_grad_() for x in inputs]
+    ours = ds.indexer_loss(q, k, *leaves, *given)
+    errors = [abs(ours.item() / reference.item() - 1)] + [relative(a.cpu(), b) for a, b in zip(torch.autograd.grad(ours, leaves), torch.autograd.grad(reference, wide))]
+    report(f"loss {dtype} lists {listed}", max(errors) < max(ERROR[dtype], 1e-5), " ".join(f"{e:.2e}" for e in errors))
+
+
+def greatest(rows, columns, k, kind, dtype=torch.float32):
+    g = torch.Generator(device="cuda").manual_seed(rows + columns + k)
+    x = torch.randn(rows, columns, device="cuda", generator=g)
+    if kind == "few values":
+        x = x.round()
+    if kind == "constant":
+        x = torch.zeros_like(x)
+    if kind == "rising":
+        x = x.sort(-1).values
+    if kind == "special":
+        x[:, ::7], x[:, 1::11], x[:, 2::13], x[:, 3::5] = float("nan"), -float("inf"), float("inf"), -0.0
+    x = x.to(dtype)
+    for largest in (True, False):
+        poison()
+        values, indices = ds.topk(x, k, largest)
+        # NaN counts as greater than every number, and -0 equals +0.
+        key = torch.where(x.isnan(), torch.tensor(float("inf"), dtype=torch.float64, device="cuda"), x.double().clamp(-1e300, 1e300) + 0.0)
+        order = torch.argsort(key, dim=-1, descending=largest, stable=True)[..., :k]
+        report(f"top {k} of {rows}x{columns} {kind} {dtype} largest {largest}", torch.equal(indices, order) and torch.equal(values.nan_to_num(7.0), x.gather(-1, order).nan_to_num(7.0)))
+
+
+def launches():
+    """Gradients of so many queries that their workspace takes several launches, against two halves of the queries."""
+    g = torch.Generator(device="cuda").manual_seed(3)
+    q, grad = (torch.randn(1, 66, 700, 128, device="cuda", generator=g).to(torch.bfloat16) for _ in range(2))
+    k, v = (torch.randn(1, 1, 5000, 128, device="cuda", generator=g).to(torch.bfloat16) for _ in range(2))
+    index, count = lists(1, 700, 5000, 2048, g)
+
+    def gradients(rows):
+        leaves = [x.detach().requires_grad_() for x in (q[:, :, rows], k, v)]
+        out, _ = ds.gather_attention(*leaves, index[:, rows], count[:, rows])
+        return torch.autograd.grad(out, leaves, grad[:, :, rows])
+
+    whole, first, second = gradients(slice(0, 700)), gradients(slice(0, 300)), gradients(slice(300, 700))
+    errors = [relative(whole[0], torch.cat((first[0], second[0]), 2))] + [relative(a, b.float() + c.float()) for a, b, c in zip(whole[1:], first[1:], second[1:])]
+    report("gradients in several launches", max(errors) < ERROR[torch.bfloat16], " ".join(f"{e:.2e}" for e in errors))
 
 
 def cases(small):
@@ -135,6 +191,9 @@ def cases(small):
         gather(1, 130, 1, 5, 300, dim, 140, dtype)
         gather(2, 96, 1, 7, 200, dim, 200, dtype, strided=True)
         gather(1, 1, 1, 1, 1, dim, 1, dtype)
+    for dtype in (single, bf):
+        for listed in (False, True):
+            loss(dtype, listed)
     faulty_lists(16, single)
     faulty_lists(64, bf)
     for kind in (single, bf, half, "fp8"):
@@ -143,6 +202,10 @@ def cases(small):
     for heads, dim in ((64, 128), (64, 64), (32, 128), (16, 64), (8, 128)):
         indexer(2, heads, dim, 13, 300, True, "fp8", lengths=(300, 141))
     indexer(1, 64, 128, 1, 5, False, "fp8")
+    for dim in (64, 128):  # queries enough for logits and lists in one kernel
+        indexer(2, 64, dim, 198, 300, True, "fp8", lengths=(300, 141))
+    greatest(3, 5000, 64, "any")
+    greatest(2, 9000, 2048, "special")
     if not small:
         gather(1, 32, 8, 500, 4096, 128, 2048, bf)
         gather(1, 128, 1, 300, 4096, 128, 2048, bf)
@@ -151,6 +214,15 @@ def cases(small):
         indexer(1, 8, 64, 1000, 8192, True, "fp8")
         indexer(1, 64, 128, 64, 8192, False, "fp8")
         indexer(4, 8, 64, 1, 70000, True, bf)
+        for order in ("any", "rising", "ties"):
+            indexer(1, 64, 128, 520, 9000, True, "fp8", order=order)
+        indexer(2, 64, 64, 203, 20000, False, "fp8", lengths=(17000, 3000))
+        for kind in ("any", "few values", "constant", "rising", "special"):
+            for rows, columns, most in ((1, 1, 1), (5, 2000, 7), (64, 131072, 2048), (300, 20001, 2048), (140, 10000, 700)):
+                greatest(rows, columns, most, kind)
+            greatest(150, 30000, 512, kind, bf)
+        if PATH == "hopper":
+            launches()
         g = torch.Generator(device="cuda").manual_seed(5)
         q, grad = (torch.randn(2, 8, 300, 64, device="cuda", generator=g).to(bf) for _ in range(2))
         k, v = (torch.randn(2, 2, 900, 64, device="cuda", generator=g).to(bf) for _ in range(2))
@@ -173,7 +245,8 @@ def main():
         print("FAIL no GPU")
         return 1
     small = "--small" in sys.argv  # under compute-sanitizer
-    for path in ("hopper", "portable") if torch.cuda.get_device_capability() == (9, 0) else ("portable",):
+    paths = ("hopper", "portable") if torch.cuda.get_device_capability() == (9, 0) else ("portable",)
+    for path in paths[:1] if "--hopper" in sys.argv else paths:
         take(path)
         cases(small)
     print(f"{passed} passed, {failed} failed")

@@ -6,6 +6,7 @@
 #include "gather_attention/lists.h"
 #include "gather_attention/reference.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -32,6 +33,13 @@ void check(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const 
 
 bool nothing(const at::Tensor& q, const at::Tensor& k, const TokenLists& lists) { return q.numel() == 0 || k.numel() == 0 || lists.index.numel() == 0; }
 
+// Rows in multiples of 16 bytes, as the copy engine needs them.
+at::Tensor aligned(const at::Tensor& t) {
+  bool good = reinterpret_cast<uintptr_t>(t.data_ptr()) % 16 == 0 && t.stride(3) == 1;
+  for (int64_t d = 0; d < 3; d++) good = good && t.stride(d) > 0 && t.stride(d) % 8 == 0;
+  return good ? t : t.contiguous();
+}
+
 // The last dimension must be contiguous; the others may have any stride.
 at::Tensor addressable(const at::Tensor& tensor) { return tensor.size(3) <= 1 || tensor.stride(3) == 1 ? tensor : tensor.contiguous(); }
 
@@ -45,6 +53,7 @@ GatherAttentionParams parameters(const at::Tensor& q, const at::Tensor& k, const
   p.capacity = lists.index.size(2);
   p.batch = q.size(0), p.heads = q.size(1), p.kv_heads = k.size(1);
   p.queries = q.size(2), p.keys = k.size(2), p.dim = q.size(3);
+  p.query_count = p.queries;
   p.scale = static_cast<float>(scale);
   p.type = element_type(q, kOp, "q");
   p.stream = current_stream(q);
@@ -84,12 +93,31 @@ std::tuple<at::Tensor, at::Tensor> run(const at::Tensor& q_, const at::Tensor& k
   return {out, lse};
 }
 
+#ifdef DEEPSEEK_CUDA
+// Gradients of keys and values take workspace for what each query adds to its listed keys: some queries at a time, so that it
+// stays near 512 MB.
+void backward_hopper(GatherAttentionParams p, const at::TensorOptions& floats) {
+  check_launch(gather_attention_backward_queries_hopper(p), kOp);
+  const int64_t each = gather_attention_moves_bytes(p), chunk = std::clamp<int64_t>((int64_t{1} << 29) / each, 1, p.queries);
+  const auto moves = at::empty({each * chunk}, floats.dtype(at::kByte)), places = at::empty({p.batch * ((p.keys + 31) / 32) * chunk * 2}, floats.dtype(at::kInt));
+  p.moves = moves.data_ptr();
+  p.places = reinterpret_cast<uint32_t*>(places.data_ptr<int32_t>());
+  at::Tensor sums;
+  if (chunk < p.queries) sums = at::empty({p.batch * p.kv_heads * p.keys * 2 * p.dim}, floats), p.sums = sums.data_ptr<float>();
+  for (p.first_query = 0; p.first_query < p.queries; p.first_query += chunk) {
+    p.query_count = std::min(chunk, p.queries - p.first_query);
+    check_launch(gather_attention_backward_keys_hopper(p), kOp);
+  }
+}
+#endif
+
 std::tuple<at::Tensor, at::Tensor, at::Tensor> run_backward(const at::Tensor& grad_out_, const at::Tensor& q_, const at::Tensor& k_, const at::Tensor& v_,
                                                             const at::Tensor& out, const at::Tensor& lse, const Arguments& a) {
   auto grad_q = at::empty(q_.sizes(), q_.options()), grad_k = at::empty(k_.sizes(), k_.options()), grad_v = at::empty(v_.sizes(), v_.options());
   if (nothing(q_, k_, a.lists)) return {grad_q.zero_(), grad_k.zero_(), grad_v.zero_()};
   const c10::OptionalDeviceGuard guard(q_.device());
-  const auto q = addressable(q_), k = addressable(k_), v = addressable(v_), grad_out = addressable(grad_out_.to(q_.scalar_type()));
+  const auto q = addressable(q_), k = addressable(k_), v = addressable(v_);
+  const auto grad_out = (q.is_cuda() ? aligned : addressable)(grad_out_.to(q_.scalar_type()));
   const auto lists = contiguous(a.lists);
   auto p = parameters(q, k, v, lists, a.scale);
   p.out = describe(out), p.grad_out = describe(grad_out);
@@ -99,7 +127,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> run_backward(const at::Tensor& gr
   if (q.is_cuda()) {
     auto delta = at::empty(lse.sizes(), lse.options());
     p.delta = delta.data_ptr<float>();
-    check_launch(gather_attention_backward_cuda(p), kOp);
+    if (hopper_wanted() && gather_attention_hopper_takes(p)) {
+      backward_hopper(p, lse.options());
+    } else {
+      check_launch(gather_attention_backward_cuda(p), kOp);
+    }
     return {grad_q, grad_k, grad_v};
   }
 #endif

@@ -1,10 +1,8 @@
 // Gather attention forward on Hopper's tensor cores. The query heads that share a key head are the rows of a product, the keys
 // of one query's list its columns: the more heads a key head serves, the better a product of 64 rows is filled. Four warps
-// gather the listed rows of keys and values, 16 bytes a copy, into swizzled shared memory; one or two warpgroups of 64 heads
-// each multiply, one's softmax beside the other's products, as in block-sparse attention.
-#include "gather_attention/gather_attention.h"
-
-#include "sparse_attention/pipeline.cuh"
+// have the listed rows of keys and values gathered; one or two warpgroups of 64 heads each multiply, one's softmax beside the
+// other's products, as in block-sparse attention.
+#include "gather_attention/gather_rows.cuh"
 
 namespace deepseek {
 namespace {
@@ -13,135 +11,17 @@ using namespace hopper;
 
 // Groups: warpgroups of 64 heads. Keys: of a step.
 template <int Groups, int Dim, int Keys, int Stages>
-struct Shared {
-  static constexpr int kRows = 64 * Groups, kPanels = Dim / 64, kStages = Stages, kQuerySlots = 3 - Groups;
+struct Tiles {
+  static constexpr int kRows = 64 * Groups, kDim = Dim, kKeys = Keys, kStages = Stages, kQuerySlots = 3 - Groups, kLag = 1;
+  static constexpr bool kGrad = false;
   static constexpr int kQueryPanel = kRows * 128, kKeyPanel = Keys * 128;  // bytes
-  alignas(1024) uint8_t q[kQuerySlots][kPanels * kQueryPanel];
-  alignas(1024) uint8_t k[kStages][kPanels * kKeyPanel];
-  alignas(1024) uint8_t v[kStages][kPanels * kKeyPanel];
+  alignas(1024) uint8_t q[kQuerySlots][kRows * Dim * 2];
+  alignas(1024) uint8_t k[kStages][Keys * Dim * 2];
+  alignas(1024) uint8_t v[kStages][Keys * Dim * 2];
   uint64_t q_full[kQuerySlots], q_empty[kQuerySlots], k_full[kStages], k_empty[kStages], v_full[kStages], v_empty[kStages];
-  alignas(16) int work[kQuerySlots][4];  // entries of the list, -1 where their number is impossible; first block and end
-  alignas(16) int faults[kStages][4];    // of the entries that each gathering warp saw
+  alignas(16) int work[kQuerySlots][4];
+  alignas(16) int faults[kStages][4];
 };
-
-// The n-th unit of work: a query, up to 64 · Groups heads of a key head, and a part of the list. Key heads outermost:
-// neighbours read the same keys.
-struct Unit {
-  int batch, kv_head, query, first_head, end_head, part;
-  __device__ Unit(const GatherAttentionParams& p, int rows, int number) {
-    part = number % p.parts, number /= p.parts;
-    const int group = static_cast<int>(p.heads / p.kv_heads), tiles = (group + rows - 1) / rows;
-    const int row = number / tiles, queries = static_cast<int>(p.queries), pair = row / queries, kv_heads = static_cast<int>(p.kv_heads);
-    query = row - pair * queries;
-    batch = pair / kv_heads;
-    kv_head = pair - batch * kv_heads;
-    first_head = kv_head * group + (number - row * tiles) * rows;
-    end_head = (kv_head + 1) * group;
-  }
-  __device__ int64_t list(const GatherAttentionParams& p) const { return batch * p.queries + query; }
-  // Blocks of keys [first, end) of a list with `count` entries.
-  __device__ int2 blocks(const GatherAttentionParams& p, int keys, int count) const {
-    const int all = (max(count, 0) + keys - 1) / keys, each = (all + p.parts - 1) / p.parts;
-    return make_int2(min(part * each, all), min((part + 1) * each, all));
-  }
-  // Where lists are in parts, of the unit's result; rows of Dim floats.
-  __device__ int64_t partial(const GatherAttentionParams& p, int head) const { return ((batch * p.heads + head) * p.queries + query) * p.parts + part; }
-};
-
-// By four warps. Of a block of keys each gathers a fourth; a lane holds an entry of the list, and Dim / 8 lanes copy a row.
-template <class T, int Groups, int Dim, int Keys, int Stages>
-__device__ void produce(const GatherAttentionParams& p, const CUtensorMap* q, Shared<Groups, Dim, Keys, Stages>& s, int units) {
-  constexpr int kRows = Keys / 4, kPieces = Dim / 8, kAtOnce = 32 / kPieces;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, piece = lane % kPieces, own = lane % kRows;
-  const uint32_t panel = piece / 8 * Keys * 128;
-  Ring<Stages> keys, values;
-  Ring<s.kQuerySlots> queries;
-  const auto entry_of = [&](int64_t list, int block) {
-    const int at = block * Keys + warp * kRows + own;
-    return at < p.capacity ? __ldg(p.index + list * p.capacity + at) : -1;
-  };
-  // The entry before a lane's own; the warp's first lane reads it.
-  const auto before_of = [&](int64_t list, int block) {
-    const int at = block * Keys + warp * kRows - 1;
-    return own == 0 && at >= 0 && at < p.capacity ? __ldg(p.index + list * p.capacity + at) : -1;
-  };
-  const auto gather = [&](uint8_t* to, const T* from, int64_t stride, int entry, uint64_t* bar) {
-    const uint32_t base = shared_address(to) + panel;
-#pragma unroll 4
-    for (int i = 0; i < kRows; i += kAtOnce) {
-      const int row = i + lane / kPieces, key = __shfl_sync(~0u, entry, row), place = warp * kRows + row;
-      copy_16(base + place * 128 + ((piece % 8) ^ (place % 8)) * 16, from + max(key, 0) * stride + piece * 8, key >= 0);
-    }
-    copies_arrive(bar);
-  };
-  int number = blockIdx.x;
-  const auto count_of = [&](int64_t list) {
-    const int count = __ldg(p.count + list);
-    return count < 0 || count > p.capacity ? -1 : count;
-  };
-  int count = -1, entry = -1, before = -1;
-  if (number < units) {
-    const Unit unit(p, s.kRows, number);
-    const int64_t list = unit.list(p);
-    count = count_of(list);
-    const int block = unit.blocks(p, Keys, count).x;
-    entry = entry_of(list, block), before = before_of(list, block);
-  }
-  for (; number < units; number += gridDim.x) {
-    const Unit unit(p, s.kRows, number), next(p, s.kRows, min(number + static_cast<int>(gridDim.x), units - 1));
-    const int64_t list = unit.list(p), next_list = next.list(p);
-    const int2 blocks = unit.blocks(p, Keys, count);
-    const int next_count = count_of(next_list), steps = blocks.y - blocks.x;
-    if (threadIdx.x == 0) {
-      barrier_wait(&s.q_empty[queries.slot], queries.phase ^ 1);
-      *reinterpret_cast<int4*>(s.work[queries.slot]) = make_int4(count, blocks.x, blocks.y, 0);
-      if (steps > 0) {
-        barrier_expect(&s.q_full[queries.slot], sizeof(s.q[0]));
-        copy_tile<Dim / 64>(s.q[queries.slot], s.kQueryPanel, q, &s.q_full[queries.slot], unit.first_head, unit.query, unit.batch);
-      } else {
-        barrier_arrive(&s.q_full[queries.slot]);
-      }
-    }
-    __syncwarp();
-    queries.next();
-    const T* const k = static_cast<const T*>(p.k.data) + unit.batch * p.k.batch_stride + unit.kv_head * p.k.head_stride;
-    const T* const v = static_cast<const T*>(p.v.data) + unit.batch * p.v.batch_stride + unit.kv_head * p.v.head_stride;
-    const auto gather_values = [&](int of) {
-      barrier_wait(&s.v_empty[values.slot], values.phase ^ 1);
-      gather(s.v[values.slot], v, p.v.row_stride, of, &s.v_full[values.slot]);
-      values.next();
-    };
-    int former = -1;
-    for (int step = 0; step < steps; step++) {
-      const bool listed = (blocks.x + step) * Keys + warp * kRows + own < count;
-      const int neighbour = __shfl_up_sync(~0u, entry, 1);
-      const bool bad = listed && (entry <= (own == 0 ? before : neighbour) || entry >= p.keys);
-      const int key = listed && !bad ? entry : -1;
-      const bool last = step + 1 == steps;
-      const int64_t of = last ? next_list : list;
-      const int block = last ? next.blocks(p, Keys, next_count).x : blocks.x + step + 1;
-      entry = entry_of(of, block), before = before_of(of, block);
-      const bool any = __any_sync(~0u, bad) != 0;
-      barrier_wait(&s.k_empty[keys.slot], keys.phase ^ 1);
-      gather(s.k[keys.slot], k, p.k.row_stride, key, &s.k_full[keys.slot]);
-      if (lane == 0) {
-        s.faults[keys.slot][warp] = any;
-        barrier_arrive(&s.k_full[keys.slot]);
-      }
-      __syncwarp();
-      keys.next();
-      if (step > 0) gather_values(former);
-      former = key;
-    }
-    if (steps > 0) {
-      gather_values(former);
-    } else {
-      const int block = next.blocks(p, Keys, next_count).x;
-      entry = entry_of(next_list, block), before = before_of(next_list, block);
-    }
-    count = next_count;
-  }
-}
 
 template <int N>
 __device__ __forceinline__ void mask(float (&s)[N], int listed) {
@@ -151,7 +31,7 @@ __device__ __forceinline__ void mask(float (&s)[N], int listed) {
 }
 
 template <class T, int Groups, int Dim, int Keys, int Stages>
-__device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys, Stages>& s, int units) {
+__device__ void consume(const GatherAttentionParams& p, Tiles<Groups, Dim, Keys, Stages>& s, int units) {
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0) - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
   const float scale = p.scale * kLog2e;
   Ring<Stages> keys, values;
@@ -230,8 +110,7 @@ __device__ void consume(const GatherAttentionParams& p, Shared<Groups, Dim, Keys
       for (int step = 1; step < steps; step++) {
         await_keys();
         await_values();
-        async_proxy_fence();
-        await_turn();
+          await_turn();
         multiply_keys();
         multiply_values();
         give_turn();
@@ -284,20 +163,15 @@ __global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
     gather_kernel(const __grid_constant__ GatherAttentionParams p, const __grid_constant__ CUtensorMap q, int units) {
 #ifdef DS_HOPPER
   extern __shared__ uint8_t memory[];
-  auto& s = *reinterpret_cast<Shared<Groups, Dim, Keys, Stages>*>((reinterpret_cast<uintptr_t>(memory) + 1023) / 1024 * 1024);
+  auto& s = *reinterpret_cast<Tiles<Groups, Dim, Keys, Stages>*>((reinterpret_cast<uintptr_t>(memory) + 1023) / 1024 * 1024);
   if (threadIdx.x == 0) {
     prefetch_map(&q);
-    for (int i = 0; i < s.kQuerySlots; i++) barrier_init(&s.q_full[i], 1), barrier_init(&s.q_empty[i], 4 * Groups);
-    for (int i = 0; i < Stages; i++) {
-      barrier_init(&s.k_full[i], 128 + 4), barrier_init(&s.v_full[i], 128);
-      barrier_init(&s.k_empty[i], 4 * Groups), barrier_init(&s.v_empty[i], 4 * Groups);
-    }
-    barrier_init_fence();
+    prepare(s, 4 * Groups);
   }
   __syncthreads();
   if (threadIdx.x < 128) {
     fewer_registers<72>();
-    produce<T>(p, &q, s, units);
+    gather_tiles(p, &q, nullptr, s, units);
   } else {
     more_registers<Groups == 1 ? 184 : 216>();
     consume<T>(p, s, units);
@@ -337,10 +211,9 @@ int64_t whole_units(const GatherAttentionParams& p) {
 
 template <class T, int Groups, int Dim, int Keys, int Stages>
 int launch(const GatherAttentionParams& p) {
-  constexpr int kRows = 64 * Groups, kBytes = sizeof(Shared<Groups, Dim, Keys, Stages>) + 1024;
+  constexpr int kRows = 64 * Groups, kBytes = sizeof(Tiles<Groups, Dim, Keys, Stages>) + 1024;
   CUtensorMap q;
-  const AttentionTensor heads_as_rows{p.q.data, p.q.batch_stride, p.q.row_stride, p.q.head_stride};
-  if (!tensor_map(&q, heads_as_rows, p.type, p.batch, p.queries, p.heads, Dim, kRows)) return cudaErrorInvalidValue;
+  if (!heads_map(&q, p.q, p, kRows)) return cudaErrorInvalidValue;
   const auto kernel = gather_kernel<T, Groups, Dim, Keys, Stages>;
   int device = 0, processors = 0;
   auto status = cudaGetDevice(&device);
@@ -365,7 +238,7 @@ bool gather_attention_hopper_takes(const GatherAttentionParams& p) {
     return reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && t.batch_stride % 8 == 0 && t.head_stride % 8 == 0 && t.row_stride % 8 == 0 && t.batch_stride > 0 && t.head_stride > 0 && t.row_stride > 0;
   };
   return (p.type == kBFloat16 || p.type == kFloat16) && (p.dim == 64 || p.dim == 128) && p.scale > 0.0f && aligned(p.q) && aligned(p.k) && aligned(p.v) && aligned(p.out) &&
-         p.keys < (1 << 30) && p.capacity < (1 << 30) && p.batch * p.heads * p.queries < (1 << 30);
+         p.k.row_stride < (1 << 30) && p.v.row_stride < (1 << 30) && p.keys < (1 << 30) && p.capacity < (1 << 30) && p.batch * p.heads * p.queries < (1 << 30);
 }
 
 int gather_attention_hopper_parts(const GatherAttentionParams& p, int processors) {

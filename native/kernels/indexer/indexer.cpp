@@ -94,8 +94,8 @@ at::Tensor logits(const at::Tensor& q, const at::Tensor& k, const at::Tensor& we
 #ifdef DEEPSEEK_CUDA
 // Logits of some queries at a time, at most 128 M of them.
 void select_cuda(IndexerParams p, const at::TensorOptions& floats, const char* op) {
-  const int64_t chunk = std::clamp<int64_t>((int64_t{1} << 27) / (p.batch * p.keys), 1, p.queries);
   TORCH_CHECK(std::min(p.select, p.keys) <= kTopkCudaMaximum, op, ": a list has ", p.select, " entries; on CUDA at most ", kTopkCudaMaximum);
+  const int64_t chunk = std::clamp<int64_t>((int64_t{1} << 27) / (p.batch * p.keys), 1, p.queries);
   const auto logits = at::empty({p.batch * chunk * p.keys}, floats);
   p.logits = logits.data_ptr<float>();
   for (int64_t first = 0; first < p.queries; first += chunk) {

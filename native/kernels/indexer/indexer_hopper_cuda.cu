@@ -3,16 +3,14 @@
 // transposing exchange in the quad leaves each lane with finished logits. A thread block keeps 256 columns (4 queries of 64
 // heads) in shared memory and walks over the keys, which one warp copies; two warpgroups take 64 keys each of every tile,
 // and each has the product of one half of the columns under way while it sums up the other.
-#include "indexer/indexer.h"
-
-#include "common/tensor_map.cuh"
+#include "indexer/logits_hopper.cuh"
 
 namespace deepseek {
 namespace {
 
 using namespace hopper;
 
-constexpr int kKeys = 128, kColumns = 256, kStages = 4, kGroups = 2;
+constexpr int kKeys = 128, kStages = 4, kGroups = 2;
 
 template <int Dim>
 struct Shared {
@@ -20,13 +18,6 @@ struct Shared {
   alignas(1024) uint8_t k[kStages][kKeys * Dim];
   uint64_t q_full, q_empty, k_full[kStages], k_empty[kStages];
 };
-
-// Rows of Dim bytes, swizzled over their whole length; 8 rows are 8 · Dim bytes. 32 elements further are 32 bytes further.
-template <int Dim>
-__device__ __forceinline__ uint64_t bytes_descriptor(const void* p) {
-  static_assert(Dim == 64 || Dim == 128);
-  return static_cast<uint64_t>((shared_address(p) & 0x3FFFF) >> 4) | (1ull << 16) | (static_cast<uint64_t>(Dim / 2) << 32) | ((Dim == 128 ? 1ull : 2ull) << 62);
-}
 
 // What a thread block does: key tiles of query tiles, in a row, tiles of keys innermost. All blocks get equally many; with
 // `rounds` over 1 each gets several pieces from different places, so that none has only queries that see little.
@@ -81,49 +72,6 @@ __device__ void produce(Walk walk, const CUtensorMap* q, const CUtensorMap* k, S
     }
   }
 }
-
-__device__ __forceinline__ float relu(float x) {
-  float y;
-  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(y) : "f"(x));
-  return y;
-}
-
-// Half of the columns: 128 / Heads queries. Of the logits of a quad's two rows a lane gets every fourth.
-template <int Heads>
-struct Half {
-  static constexpr int kQueries = 128 / Heads, kSums = 2 * kQueries, kOwn = kSums / 4;
-  static_assert(kOwn >= 1);
-  // The lane's i-th logit belongs to query of(i) / 2 of the half, and to the row of(i) % 2 · 8 behind its first.
-  static __device__ __forceinline__ int of(int i) {
-    const int lane = threadIdx.x % 4;
-    return lane / 2 * (kSums / 2) + lane % 2 * kOwn + i;
-  }
-
-  static __device__ __forceinline__ void sum(const float (&d)[64], const float (&weight)[32], float (&own)[kOwn]) {
-    float sums[kSums];
-#pragma unroll
-    for (int i = 0; i < kSums; i++) sums[i] = 0.0f;
-#pragma unroll
-    for (int j = 0; j < 16; j++)
-#pragma unroll
-      for (int e = 0; e < 4; e++) {
-        float& to = sums[j * 8 / Heads * 2 + e / 2];
-        to = fmaf(relu(d[4 * j + e]), weight[2 * j + e % 2], to);
-      }
-    const bool upper = threadIdx.x % 4 / 2 != 0, odd = threadIdx.x % 2 != 0;
-    float halves[kSums / 2];
-#pragma unroll
-    for (int i = 0; i < kSums / 2; i++) {
-      const float send = upper ? sums[i] : sums[i + kSums / 2], keep = upper ? sums[i + kSums / 2] : sums[i];
-      halves[i] = keep + __shfl_xor_sync(~0u, send, 2);
-    }
-#pragma unroll
-    for (int i = 0; i < kOwn; i++) {
-      const float send = odd ? halves[i] : halves[i + kOwn], keep = odd ? halves[i + kOwn] : halves[i];
-      own[i] = keep + __shfl_xor_sync(~0u, send, 1);
-    }
-  }
-};
 
 template <int Heads, int Dim>
 __device__ void consume(Walk walk, Shared<Dim>& s) {
@@ -238,18 +186,6 @@ __global__ void __launch_bounds__(128 * (1 + kGroups), 1)
     consume<Heads, Dim>(walk, s);
   }
 #endif
-}
-
-// Rows of bytes [outer, rows, dim] in boxes of box_rows x dim; what lies outside reads as 0.
-bool byte_map(CUtensorMap* map, const void* data, int64_t outer, int64_t rows, int64_t dim, int64_t outer_stride, int64_t row_stride, int box_rows) {
-  const auto encode = tensor_map_encoder();
-  if (encode == nullptr) return false;
-  const cuuint64_t sizes[4] = {static_cast<cuuint64_t>(dim), static_cast<cuuint64_t>(rows), static_cast<cuuint64_t>(outer), 1};
-  const cuuint64_t strides[3] = {static_cast<cuuint64_t>(row_stride), static_cast<cuuint64_t>(outer_stride), static_cast<cuuint64_t>(outer_stride)};
-  const cuuint32_t box[4] = {static_cast<cuuint32_t>(dim), static_cast<cuuint32_t>(box_rows), 1, 1};
-  const cuuint32_t steps[4] = {1, 1, 1, 1};
-  return encode(map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 4, const_cast<void*>(data), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                dim == 128 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
 template <int Heads, int Dim>

@@ -4,6 +4,8 @@
 #include "indexer/indexer.h"
 #include "indexer/reference.h"
 
+#include <torch/csrc/autograd/autograd.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -35,8 +37,11 @@ void check(const Attention& a, const at::Tensor& index_q, const at::Tensor& inde
 
 at::Tensor floats(const at::Tensor& x) { return x.detach().to(at::kFloat).contiguous(); }
 
-// The loss, and its gradients by index_q, index_k and weights in float32 where they are wanted.
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> run(const Attention& a, const at::Tensor& index_q_, const at::Tensor& index_k_, const at::Tensor& weights_, bool gradients) {
+// The loss, and the gradients of the sum of all queries' losses by index_q, index_k and weights, where they are wanted.
+using Result = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+
+Result run(const Attention& a, const at::Tensor& index_q_, const at::Tensor& index_k_, const at::Tensor& weights_, bool gradients) {
+  const at::AutoDispatchBelowADInplaceOrView below;
   const auto q = floats(a.q), k = floats(a.k), index_q = floats(index_q_), index_k = floats(index_k_), weights = floats(weights_);
   IndexerLossParams p;
   p.batch = q.size(0), p.heads = q.size(1), p.queries = q.size(2), p.dim = q.size(3), p.kv_heads = k.size(1), p.keys = k.size(2);
@@ -61,10 +66,42 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> run(const Attention& 
   return {loss.sum() / std::max<int64_t>(loss.numel(), 1), grad_q, gradients ? grad_k.sum(1) : grad_k, grad_weights};
 }
 
+// float64, and CUDA, have no kernel: plain operators, for so many queries at a time that what is made for them stays near 2^28 elements.
+Result run_plain(const Attention& a, const at::Tensor& index_q_, const at::Tensor& index_k_, const at::Tensor& weights_, bool gradients) {
+  const auto type = a.q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const auto index_q = index_q_.detach().to(type), index_k = index_k_.detach().to(type), weights = weights_.detach().to(type);
+  const int64_t batch = a.q.size(0), heads = a.q.size(1), queries = a.q.size(2), keys = a.k.size(2), listed = a.lists.defined() ? a.lists.index.size(2) : keys;
+  const int64_t gathered = a.lists.defined() ? a.k.size(1) * a.k.size(3) + index_k.size(2) : 0, each = batch * listed * (heads + index_q.size(2) + gathered);
+  const int64_t chunk = std::clamp<int64_t>((int64_t{1} << 28) / std::max<int64_t>(each, 1), 1, std::max<int64_t>(queries, 1));
+  auto loss = at::zeros({}, index_q.options());
+  const auto grad_q = at::zeros_like(index_q), grad_k = at::zeros_like(index_k), grad_weights = at::zeros_like(weights);
+  for (int64_t first = 0; first < queries && each > 0; first += chunk) {
+    const int64_t here = std::min(chunk, queries - first);
+    // What the last of these queries sees: for them the context ends there.
+    const int64_t length = a.lists.defined() || !a.causal ? keys : std::clamp<int64_t>(keys - (queries - first - here), 0, keys);
+    if (length == 0) continue;
+    const at::AutoGradMode recording(gradients);
+    const auto leaf = [&](const at::Tensor& x) { return x.detach().requires_grad_(gradients); };
+    const auto q = leaf(index_q.narrow(1, first, here)), k = leaf(index_k.narrow(1, 0, length)), w = leaf(weights.narrow(1, first, here));
+    const TokenLists lists = a.lists.defined() ? TokenLists{a.lists.index.narrow(1, first, here), a.lists.count.narrow(1, first, here)} : a.lists;
+    const auto part = indexer_loss_reference(a.q.narrow(2, first, here), a.k.narrow(2, 0, length), q, k, w, lists, a.causal, a.scale) * static_cast<double>(batch * here);
+    loss += part.detach();
+    if (!gradients) continue;
+    const auto grads = torch::autograd::grad({part}, {q, k, w});
+    const at::NoGradGuard done;
+    grad_q.narrow(1, first, here).copy_(grads[0]);
+    grad_k.narrow(1, 0, length).add_(grads[1]);
+    grad_weights.narrow(1, first, here).copy_(grads[2]);
+  }
+  return {loss / std::max<double>(static_cast<double>(batch * queries), 1.0), grad_q, grad_k, grad_weights};
+}
+
+// float64, and CUDA.
+bool plain(const at::Tensor& q) { return !q.is_cpu() || q.scalar_type() == at::kDouble; }
+
 struct IndexerLoss : torch::autograd::Function<IndexerLoss> {
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& index_q, const at::Tensor& index_k, const at::Tensor& weights, const Attention& a, bool recording) {
-    const at::AutoDispatchBelowADInplaceOrView below;
-    const auto [loss, grad_q, grad_k, grad_weights] = run(a, index_q, index_k, weights, recording);
+    const auto [loss, grad_q, grad_k, grad_weights] = (plain(a.q) ? run_plain : run)(a, index_q, index_k, weights, recording);
     if (recording) {
       const double each = 1.0 / static_cast<double>(std::max<int64_t>(index_q.size(0) * index_q.size(1), 1));
       ctx->save_for_backward({(grad_q * each).to(index_q.scalar_type()), (grad_k * each).to(index_k.scalar_type()), (grad_weights * each).to(weights.scalar_type())});
@@ -84,22 +121,17 @@ Attention attention(const at::Tensor& q, const at::Tensor& k, const c10::optiona
   return {q, k, {defined_or_empty(indices), defined_or_empty(counts)}, causal, scale.has_value() ? *scale : standard};
 }
 
-// float64, and CUDA, have no kernel.
-bool plain(const at::Tensor& q) { return !q.is_cpu() || q.scalar_type() == at::kDouble; }
-
 at::Tensor loss(const at::Tensor& q, const at::Tensor& k, const at::Tensor& index_q, const at::Tensor& index_k, const at::Tensor& weights, const c10::optional<at::Tensor>& indices,
                 const c10::optional<at::Tensor>& counts, bool causal, c10::optional<double> scale) {
   const auto a = attention(q, k, indices, counts, causal, scale);
   check(a, index_q, index_k, weights);
-  if (plain(q)) return indexer_loss_reference(q, k, index_q, index_k, weights, a.lists, causal, a.scale);
-  return std::get<0>(run(a, index_q, index_k, weights, false));
+  return std::get<0>((plain(q) ? run_plain : run)(a, index_q, index_k, weights, false));
 }
 
 at::Tensor loss_autograd(const at::Tensor& q, const at::Tensor& k, const at::Tensor& index_q, const at::Tensor& index_k, const at::Tensor& weights, const c10::optional<at::Tensor>& indices,
                          const c10::optional<at::Tensor>& counts, bool causal, c10::optional<double> scale) {
   const auto a = attention(q, k, indices, counts, causal, scale);
   check(a, index_q, index_k, weights);
-  if (plain(q)) return indexer_loss_reference(q, k, index_q, index_k, weights, a.lists, causal, a.scale);
   const bool wanted = index_q.requires_grad() || index_k.requires_grad() || weights.requires_grad();
   return IndexerLoss::apply(index_q, index_k, weights, a, at::GradMode::is_enabled() && wanted);
 }

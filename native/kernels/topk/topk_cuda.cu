@@ -11,7 +11,8 @@ __device__ __forceinline__ void exchange(uint64_t& mine, uint64_t other, bool gr
 // exchanges stay within a thread or a warp; the others go through shared memory, laid out so that banks do not clash.
 template <int kThreads, int kEach>
 __device__ void sort(uint64_t* kept, uint32_t count) {
-  uint64_t value[kEach];
+  static_assert(2 * kEach * kThreads <= kRoom);
+  uint64_t value[kEach], *room = kept;
   const uint32_t first = threadIdx.x * kEach;
 #pragma unroll
   for (int e = 0; e < kEach; e++) value[e] = first + e < count ? kept[first + e] : 0;
@@ -19,13 +20,14 @@ __device__ void sort(uint64_t* kept, uint32_t count) {
   for (uint32_t size = 2; size <= kEach * kThreads; size *= 2) {
 #pragma unroll 1
     for (uint32_t stride = size / 2; stride >= 32 * kEach; stride /= 2) {
-      __syncthreads();
+      // Two places in turn: what is read now is written again only behind the next barrier.
+      room = room == kept ? kept + kEach * kThreads : kept;
 #pragma unroll
-      for (int e = 0; e < kEach; e++) kept[e * kThreads + threadIdx.x] = value[e];
+      for (int e = 0; e < kEach; e++) room[e * kThreads + threadIdx.x] = value[e];
       __syncthreads();
       const bool greater = ((first & stride) == 0) == ((first & size) == 0);
 #pragma unroll
-      for (int e = 0; e < kEach; e++) exchange(value[e], kept[e * kThreads + (threadIdx.x ^ (stride / kEach))], greater);
+      for (int e = 0; e < kEach; e++) exchange(value[e], room[e * kThreads + (threadIdx.x ^ (stride / kEach))], greater);
     }
 #pragma unroll
     for (uint32_t stride = 16 * kEach; stride >= kEach; stride /= 2) {
@@ -77,10 +79,10 @@ __global__ void __launch_bounds__(kThreads, kThreads == 512 ? 3 : 1) topk_kernel
   // k is 2048 at most.
   if (k <= kThreads) {
     sort<kThreads, 1>(shared.kept, k);
-  } else if (k <= 2 * kThreads) {
+  } else if (kThreads == 1024 || k <= 2 * kThreads) {
     sort<kThreads, 2>(shared.kept, k);
   } else {
-    sort<kThreads, 4>(shared.kept, k);
+    sort<kThreads, kThreads == 1024 ? 2 : 4>(shared.kept, k);
   }
   for (uint32_t i = threadIdx.x; i < k; i += kThreads) {
     const uint32_t index = 0xffffffffu - static_cast<uint32_t>(shared.kept[i]);

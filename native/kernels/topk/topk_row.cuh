@@ -29,18 +29,21 @@ __device__ __forceinline__ float float_of(uint32_t key, bool largest) {
 struct Shared {
   uint64_t kept[kRoom];
   uint32_t counts[2048];
-  uint32_t warps[2][32];
+  uint2 warps[2][32];
   uint32_t count, digit, rest, bound;
 };
 
-// Sum over the block; the two halves of `warps` are used in turn.
+// Sums over the block, of three counts whose sums are under 65536; the two halves of `warps` are used in turn.
 template <int kThreads>
-__device__ __forceinline__ uint32_t count_of(uint32_t value, uint32_t* warps) {
-  value = __reduce_add_sync(0xffffffffu, value);
+__device__ __forceinline__ uint3 counts_of(uint32_t a, uint32_t b, uint32_t c, uint2* warps) {
+  const uint32_t pair = __reduce_add_sync(0xffffffffu, a | b << 16);
+  c = __reduce_add_sync(0xffffffffu, c);
   const int lane = threadIdx.x % 32;
-  if (lane == 0) warps[threadIdx.x / 32] = value;
+  if (lane == 0) warps[threadIdx.x / 32] = make_uint2(pair, c);
   __syncthreads();
-  return __reduce_add_sync(0xffffffffu, lane < kThreads / 32 ? warps[lane] : 0u);
+  const uint2 of_warp = lane < kThreads / 32 ? warps[lane] : make_uint2(0, 0);
+  const uint32_t all = __reduce_add_sync(0xffffffffu, of_warp.x);
+  return make_uint3(all & 0xffffu, all >> 16, __reduce_add_sync(0xffffffffu, of_warp.y));
 }
 
 // A key that at least `rank` elements of the sample reach, and not many more where the keys allow it.
@@ -56,17 +59,25 @@ __device__ uint32_t sampled_bound(const T* x, int64_t n, uint32_t rank, bool lar
     key[i] = order_key(to_float(x[start + threadIdx.x % 32]), largest);
   }
   uint32_t low = 0, high = 0xffffffffu;  // count(low) >= rank
-  for (int turn = 0; turn < 32 && low < high; turn++) {
-    const uint32_t middle = low + (high - low) / 2 + 1;
-    uint32_t count = 0;
+  // By quarters: three bounds are tried at once.
+  for (int turn = 0; low < high; turn ^= 1) {
+    const uint32_t quarter = (high - low) / 4, a = low + quarter + 1, b = low + 2 * quarter + 1, c = low + 3 * quarter + 1;
+    uint32_t first = 0, second = 0, third = 0;
 #pragma unroll
-    for (int i = 0; i < kEach; i++) count += key[i] >= middle;
-    count = count_of<kThreads>(count, shared.warps[turn % 2]);
-    if (count < rank) {
-      high = middle - 1;
+    for (int i = 0; i < kEach; i++) first += key[i] >= a, second += key[i] >= b, third += key[i] >= c;
+    const uint3 count = counts_of<kThreads>(first, second, third, shared.warps[turn]);
+    const uint32_t most = rank + rank / 16;
+    if (count.z >= rank) {
+      low = c;
+      if (count.z <= most) break;
+    } else if (count.y >= rank) {
+      low = b, high = c - 1;
+      if (count.y <= most) break;
+    } else if (count.x >= rank) {
+      low = a, high = b - 1;
+      if (count.x <= most) break;
     } else {
-      low = middle;
-      if (count <= rank + rank / 16) break;
+      high = a - 1;
     }
   }
   return low;
@@ -196,9 +207,9 @@ __device__ void keep_exactly(const T* x, int64_t n, uint32_t k, bool largest, Sh
     if (before >= equal) continue;
     const uint32_t mask = __ballot_sync(0xffffffffu, c < n && key == threshold);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    if (lane == 0) shared.warps[turn][warp] = static_cast<uint32_t>(__popc(mask));
+    if (lane == 0) shared.warps[turn][warp].x = static_cast<uint32_t>(__popc(mask));
     __syncthreads();
-    const uint32_t of_warp = lane < kThreads / 32 ? shared.warps[turn][lane] : 0u;
+    const uint32_t of_warp = lane < kThreads / 32 ? shared.warps[turn][lane].x : 0u;
     const uint32_t lower = __reduce_add_sync(0xffffffffu, lane < warp ? of_warp : 0u) + static_cast<uint32_t>(__popc(mask & ((1u << lane) - 1u)));
     if ((mask >> lane & 1u) != 0 && before + lower < equal) keep<T>(value, static_cast<uint32_t>(c), largest, shared);
     before += __reduce_add_sync(0xffffffffu, of_warp);
@@ -225,16 +236,22 @@ __device__ uint64_t greatest_rank(const uint64_t (&own)[kRoom / kThreads], uint3
   top = __reduce_max_sync(0xffffffffu, threadIdx.x % 32 < kThreads / 32 ? shared.counts[threadIdx.x % 32] : 0u);
   uint64_t low = max(static_cast<uint64_t>(shared.bound) << 32, uint64_t{1}), high = static_cast<uint64_t>(top) << 32 | 0xffffffffu;  // at least k reach low
   for (int turn = 0; low < high; turn ^= 1) {
-    const uint64_t middle = low + (high - low) / 2 + 1;
-    uint32_t reaching = 0;
+    const uint64_t quarter = (high - low) / 4, a = low + quarter + 1, b = low + 2 * quarter + 1, c = low + 3 * quarter + 1;
+    uint32_t first = 0, second = 0, third = 0;
 #pragma unroll
-    for (int e = 0; e < kRoom / kThreads; e++) reaching += own[e] >= middle;
-    reaching = count_of<kThreads>(reaching, shared.warps[turn]);
-    if (reaching == k) return middle;
-    if (reaching < k) {
-      high = middle - 1;
+    for (int e = 0; e < kRoom / kThreads; e++) first += own[e] >= a, second += own[e] >= b, third += own[e] >= c;
+    const uint3 reaching = counts_of<kThreads>(first, second, third, shared.warps[turn]);
+    if (reaching.z >= k) {
+      low = c;
+      if (reaching.z == k) return c;
+    } else if (reaching.y >= k) {
+      low = b, high = c - 1;
+      if (reaching.y == k) return b;
+    } else if (reaching.x >= k) {
+      low = a, high = b - 1;
+      if (reaching.x == k) return a;
     } else {
-      low = middle;
+      high = a - 1;
     }
   }
   return low;
