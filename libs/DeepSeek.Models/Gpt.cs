@@ -232,6 +232,8 @@ internal sealed class GptBlock : Module
 
     public override bool IsSegment => true;
 
+    public override double KeptWhenRecomputed => Attention.KeepsResult ? 2 : 1;
+
     internal LayerNorm FirstNorm { get; }
 
     internal GptAttention Attention { get; }
@@ -310,6 +312,9 @@ internal sealed class GptAttention : Module
     private OpenBranch Joined(Tensor attended, bool late) => late && _join.MayJoin(attended)
         ? new(FusedLinear.Of(_join, attended, _join.Weight), _join.Bias, _dropout)
         : new(_join.Forward(attended), default, _dropout);
+
+    /// <summary>Whether <see cref="OpenAgain"/> goes on from the result: where weights are of a type that cuDNN attends in, on a GPU.</summary>
+    internal bool KeepsResult => JoinsAttention(_project.Bias);
 
     private bool JoinsAttention(Tensor x) => Sparse is null && TokenSparse is null && (!Training || _weightDropout == 0) && _project.MayJoin(x);
 

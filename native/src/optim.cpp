@@ -2,7 +2,9 @@
 
 #include "guard.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #ifdef DEEPSEEK_CUDA
 #include "../kernels/optimizer/step.h"
@@ -184,6 +186,33 @@ void each_gradient(const ds_tensor* parameters, int32_t count, Body&& body) {
     auto gradient = parameter.grad();
     if (gradient.defined()) body(i, parameter, gradient);
   }
+}
+
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 5)
+#define DS_MANY_AT_ONCE
+#endif
+
+// Float32 norms of tensors of a GPU.
+std::vector<at::Tensor> norms_of(const std::vector<at::Tensor>& tensors) {
+#ifdef DS_MANY_AT_ONCE
+  if (std::none_of(tensors.begin(), tensors.end(), [](const at::Tensor& t) { return t.scalar_type() == at::kDouble; })) return at::_foreach_norm(tensors, 2, at::kFloat);
+#endif
+  auto norms = at::_foreach_norm(tensors, 2);
+  for (auto& norm : norms) norm = norm.to(at::kFloat);
+  return norms;
+}
+
+// All of them times one number on their device, those of one type in few launches.
+void multiply(const std::vector<at::Tensor>& tensors, const at::Tensor& factor) {
+#ifdef DS_MANY_AT_ONCE
+  for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
+    std::vector<at::Tensor> alike;
+    std::copy_if(tensors.begin(), tensors.end(), std::back_inserter(alike), [&](const at::Tensor& t) { return t.scalar_type() == type; });
+    if (!alike.empty()) at::_foreach_mul_(alike, factor.to(type));
+  }
+#else
+  for (const auto& tensor : tensors) tensor.mul_(factor.to(tensor.scalar_type()));
+#endif
 }
 
 void adamw_by_operators(const at::Tensor& p, const at::Tensor& g, const at::Tensor& m, const at::Tensor& v, const ds_adamw& k, double decay, double correction1, double root) {
@@ -376,7 +405,7 @@ ds_status ds_optim_clip(const ds_tensor* parameters, int32_t count, double limit
     require(limit >= 0, "the limit is negative");
     const at::NoGradGuard no_grad;
     double sum = 0;
-    std::vector<at::Tensor> elsewhere, norms;
+    std::vector<at::Tensor> elsewhere;
     each_gradient(parameters, count, [&](int32_t, const at::Tensor&, const at::Tensor& g) {
       if (plain(g)) sum += squares(g.data_ptr<float>(), g.numel());
       else if (g.device().is_cpu()) sum += std::pow(g.norm().item().toDouble(), 2);
@@ -384,12 +413,8 @@ ds_status ds_optim_clip(const ds_tensor* parameters, int32_t count, double limit
     });
     if (!elsewhere.empty()) {
       require(sum == 0, "some gradients are on the CPU and some are not");
-      for (const auto& each : at::_foreach_norm(elsewhere, 2)) norms.push_back(each.to(at::kFloat));
-      const auto total = at::stack(norms).norm();
-      if (limit > 0) {
-        const auto factor = (limit / (total + 1e-6)).clamp_max(1.0);
-        for (const auto& g : elsewhere) g.mul_(factor.to(g.scalar_type()));
-      }
+      const auto total = at::stack(norms_of(elsewhere)).norm();
+      if (limit > 0) multiply(elsewhere, (limit / (total + 1e-6)).clamp_max(1.0));
       if (norm != nullptr) *norm = total.item().toDouble();
       return;
     }

@@ -10,7 +10,7 @@ namespace DeepSeek.Engine.Memory;
 /// <param name="Name">Its dotted name.</param>
 /// <param name="Before">Bytes of activations when it began.</param>
 /// <param name="Kept">Bytes that it left behind for the backward pass, its output included.</param>
-/// <param name="Output">Bytes of its output, which stays when the rest is dropped.</param>
+/// <param name="Output">Bytes that stay when the rest is dropped: its output and what <see cref="Module.KeptWhenRecomputed"/> says.</param>
 /// <param name="Seconds">Time of its forward pass, which is what computing it again costs.</param>
 public sealed record SegmentCost(string Name, long Before, long Kept, long Output, double Seconds)
 {
@@ -195,7 +195,7 @@ public static class CheckpointPlanner
         {
             var ended = Now(device);
             _kept += ended.Bytes - _begun.Bytes;
-            _output += value.Elements * value.Dtype.Size();
+            _output += (long)(module.KeptWhenRecomputed * value.Elements * value.Dtype.Size());
             _seconds += Seconds(_begun.Ticks, ended.Ticks);
             return default;
         }
