@@ -45,6 +45,10 @@ public sealed record GptConfig
 /// </summary>
 public sealed class Gpt : Module
 {
+    // Of logits at once; where memory is saved, no more than a block takes that is computed again.
+    private const int DefaultRows = 16384;
+    private const int SparingRows = 8192;
+
     private readonly Embedding _tokens;
     private readonly Embedding _positions;
     private readonly Dropout _dropout;
@@ -121,7 +125,8 @@ public sealed class Gpt : Module
     public Tensor Loss(Tensor ids, Tensor targets)
     {
         using var scope = TensorScope.Open();
-        return scope.Return(HeadLoss.Of(Features(ids).Reshape(-1, Config.Width), HeadWeight.Tensor, targets.Reshape(-1)));
+        var features = Features(ids).Reshape(-1, Config.Width);
+        return scope.Return(HeadLoss.Of(features, HeadWeight.Tensor, targets.Reshape(-1), Array.Exists(_blocks, b => b.Recomputes) ? SparingRows : DefaultRows));
     }
 
     /// <summary>Each addition to the residual stream x is made together with the norm that follows it and gives y, of the weights' type.</summary>
