@@ -22,15 +22,15 @@ internal sealed record AccuracyOptions
     /// <summary>Greatest norm of all gradients together.</summary>
     public double Clip { get; init; } = 1;
     public int Seed { get; init; } = 1;
-    public int Validation { get; init; } = 128;
-    public int Probes { get; init; } = 100;
+    public int Validation { get; init; } = 256;
+    public int Probes { get; init; } = 60;
 
     /// <summary>Densities at which every form of sparse attention is dropped in.</summary>
     public string Densities { get; init; } = "0.3,0.2";
 
     /// <summary>
     /// Forms, each estimate/power/stride/block/choice: estimates as <see cref="BlockEstimate"/> names them; choices are <c>row</c> (the same share of
-    /// blocks in every row), <c>mass</c> (the same share of attention, fitted to the density) and <c>shared</c> (one budget for all heads and rows).
+    /// blocks in every row), <c>mass</c> (the same share of attention, fitted to the density) and <c>shared</c> (one budget for all heads of a query block).
     /// </summary>
     public string Forms { get; init; } = "antidiagonal/1/16/128/row,antidiagonal/1/16/128/shared,sampled/1/16/128/shared,sampled/1/8/128/shared,sampled/1/8/64/shared";
 

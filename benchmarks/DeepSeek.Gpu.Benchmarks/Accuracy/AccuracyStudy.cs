@@ -18,7 +18,7 @@ internal static class AccuracyStudy
         var corpus = new Corpus(options.Corpus);
         var words = corpus.WordsPerByte(options.Validation, options.Length);
         var rows = new List<object>();
-        double? reference = null;
+        float[][]? reference = null;
         var report = new Dictionary<string, object>
         {
             ["command"] = Environment.CommandLine,
@@ -53,26 +53,39 @@ internal static class AccuracyStudy
 
         void Examine(string how, Student student, SparsePolicy? policy, double? mass)
         {
-            var ((loss, kept), found) = (student.Validate(), student.Probe());
-            var first = reference ??= loss;
+            var ((losses, kept), found) = (student.Validate(), student.Probe());
+            reference ??= losses;
+            // A block's choice knows all queries of the block. The last one's own prediction is the only one that nothing behind it could help.
+            var (all, last) = (Gap(losses, reference, 1), Gap(losses, reference, policy?.QueryBlock ?? 1));
             rows.Add(new
             {
                 attention = how,
                 density = policy?.Density,
                 mass,
                 keptOfVisible = kept,
-                lossPerByte = loss,
-                lossGap = loss / first - 1,
-                perplexityPerByte = Math.Exp(loss),
-                perplexityGap = Math.Exp(loss - first) - 1,
-                perplexityPerWord = Math.Exp(loss / words),
-                perplexityPerWordGap = Math.Exp((loss - first) / words) - 1,
+                lossPerByte = all.Loss,
+                perplexityGap = Math.Exp(all.Mean) - 1,
+                standardError = all.Error,
+                lastOfBlock = new { every = policy?.QueryBlock, lossPerByte = last.Loss, lossGap = last.Mean / (last.Loss - last.Mean), perplexityGap = Math.Exp(last.Mean) - 1, standardError = last.Error, perplexityPerWordGap = Math.Exp(last.Mean / words) - 1 },
                 needlesFound = found,
             });
-            Console.WriteLine($"{how,-44} {policy?.Density,5:P0} {(mass is null ? "" : $"mass {mass:F3} ")}loss {loss:F5} ({loss / first - 1:+0.00 %;-0.00 %}), perplexity of a byte {Math.Exp(loss - first) - 1:+0.00 %;-0.00 %}, "
-                + $"of a word {Math.Exp((loss - first) / words) - 1:+0.00 %;-0.00 %}, needles {found:P1}, kept {(kept.Length > 0 ? kept.Average() : 1):P1}");
+            Console.WriteLine($"{how,-44} {policy?.Density,5:P0} {(mass is null ? "" : $"mass {mass:F3} ")}loss {all.Loss:F5}, perplexity of a byte {Math.Exp(all.Mean) - 1:+0.00 %;-0.00 %} ± {all.Error:P2}; "
+                + $"last of a block {last.Loss:F5}, {last.Mean / (last.Loss - last.Mean):+0.00 %;-0.00 %} of loss, {Math.Exp(last.Mean) - 1:+0.00 %;-0.00 %} ± {last.Error:P2}, of a word {Math.Exp(last.Mean / words) - 1:+0.00 %;-0.00 %}; "
+                + $"needles {found:P1}, kept {(kept.Length > 0 ? kept.Average() : 1):P1}");
             // A cut run keeps what it has.
             File.WriteAllText(options.Output, JsonSerializer.Serialize(report, s_json));
+        }
+
+        // Over the bytes that every n-th query predicts: mean loss, mean difference from the reference, and its standard error by windows.
+        static (double Loss, double Mean, double Error) Gap(float[][] losses, float[][] reference, int every)
+        {
+            double Mean(Func<int, int, double> value, int window) =>
+                Enumerable.Range(0, losses[window].Length / every).Average(i => value(window, (i + 1) * every - 1));
+
+            var differences = Enumerable.Range(0, losses.Length).Select(w => Mean((n, i) => (double)losses[n][i] - reference[n][i], w)).ToArray();
+            var mean = differences.Average();
+            var error = differences.Length > 1 ? Math.Sqrt(differences.Sum(d => (d - mean) * (d - mean)) / (differences.Length - 1) / differences.Length) : 0;
+            return (Enumerable.Range(0, losses.Length).Average(w => Mean((n, i) => losses[n][i], w)), mean, error);
         }
 
         static T Timed<T>(string what, Func<T> work)

@@ -119,38 +119,39 @@ internal sealed class Student : IDisposable
         }
     }
 
-    /// <summary>Mean loss of a byte in nats over the validation windows, and the share of visible blocks kept in each layer of sparse attention.</summary>
-    internal (double Loss, double[] Density) Validate()
+    /// <summary>The loss of each byte in nats, [windows, length], over the validation windows, and the share of visible blocks kept in each layer of sparse attention.</summary>
+    internal (float[][] Losses, double[] Density) Validate()
     {
         _net.Train(false);
-        var windows = Math.Min(_options.Validation, _corpus.ValidationWindows(_options.Length + 1));
-        var (total, density) = (0.0, new double[_net.SparseLayers.Count]);
+        var losses = new float[Math.Min(_options.Validation, _corpus.ValidationWindows(_options.Length + 1))][];
+        var density = new double[_net.SparseLayers.Count];
         foreach (var layer in _net.SparseLayers)
         {
             layer.Reports = true;
         }
-        for (var n = 0; n < windows; n++)
+        for (var n = 0; n < losses.Length; n++)
         {
             using var scope = TensorScope.Open();
             using var still = NoGrad.Enter();
             var (inputs, targets) = (new long[_options.Length], new long[_options.Length]);
             Spread(_corpus.Validation(n, _options.Length + 1), 0, inputs, targets);
-            total += _net.Loss(On(inputs), On(targets)).Item();
+            var logits = _net.Forward(On(inputs)).To(Dtype.Float32);
+            losses[n] = Losses.CrossEntropy(logits.Reshape(_options.Length, -1), On(targets).Reshape(-1), reduction: Reduction.None).To(Device.Cpu).ToArray<float>();
             for (var i = 0; i < density.Length; i++)
             {
-                density[i] += _net.SparseLayers[i].Density()!.Value / windows;
+                density[i] += _net.SparseLayers[i].Density()!.Value / losses.Length;
             }
         }
         foreach (var layer in _net.SparseLayers)
         {
             layer.Reports = false;
         }
-        return (total / windows, density);
+        return (losses, density);
     }
 
     /// <summary>
-    /// Share of needles whose code is named without a wrong digit, over depths from start to end of the trained length. The digits given
-    /// before are the true ones, which for a code named in full is the same as the net's own greedy choice.
+    /// Share of needles whose code the net names, greedily and byte by byte, so that it never sees what comes after the byte it has to name; over depths
+    /// from start to end of the trained length.
     /// </summary>
     internal double Probe()
     {
@@ -161,15 +162,13 @@ internal sealed class Student : IDisposable
         {
             var text = _corpus.Validation(n % _corpus.ValidationWindows(_options.Length), _options.Length);
             Needle.Hide(text, _options.Probes == 1 ? 0.5 : n / (_options.Probes - 1.0), random);
-            using var scope = TensorScope.Open();
-            using var still = NoGrad.Enter();
-            // The last byte is an answer only, never a question: the row is as long as in training, its last logits are not looked at.
-            var logits = _net.Forward(On([.. text.Select(b => (long)b)])).Narrow(1, text.Length - Needle.CodeLength - 1, Needle.CodeLength).To(Dtype.Float32).To(Device.Cpu).ToArray<float>();
             var right = true;
-            for (var digit = 0; digit < Needle.CodeLength; digit++)
+            for (var place = text.Length - Needle.CodeLength; place < text.Length && right; place++)
             {
-                var row = logits.AsSpan(digit * 256, 256);
-                right &= row[text[^(Needle.CodeLength - digit)]] == row.ToArray().Max();
+                using var scope = TensorScope.Open();
+                using var still = NoGrad.Enter();
+                var row = _net.Forward(On([.. text[..place].Select(b => (long)b)])).Narrow(1, place - 1, 1).To(Dtype.Float32).To(Device.Cpu).ToArray<float>();
+                right = row[text[place]] == row.Max();
             }
             found += right ? 1 : 0;
         }

@@ -26,7 +26,10 @@ public sealed record SparsePolicy
     /// <summary>Keys of a block; 128 and 64 are the fast sizes on a GPU.</summary>
     public int KeyBlock { get; init; } = 128;
 
-    /// <summary>Spends the density on a sequence's blocks of all heads and rows together, by score; blocks that are equal to the last are kept too. It leaves no choice by <see cref="Mass"/>.</summary>
+    /// <summary>
+    /// Spends the density on the blocks of all heads of a query block together, by score, so that heads whose attention is narrow leave their
+    /// part to those that look far; blocks equal to the last are kept too. It leaves no choice by <see cref="Mass"/>.
+    /// </summary>
     public bool SharedBudget { get; init; }
 
     /// <summary>Rows that count as one in the estimate; it divides both blocks. The estimate costs about 1/(2 · stride) of dense attention.</summary>

@@ -173,15 +173,15 @@ Seen seen_blocks(const SelectBlocksParams& p, const Diagonal& d, const at::Tenso
   return {visible, visible.logical_and(near.logical_or(block < p.sink))};
 }
 
-// The score that the last block within a budget shared by all lists of a sequence has, float32 [batch].
+// The score of the last block within a budget that all heads of a query block share, float32 [batch, query_blocks].
 at::Tensor shared_bounds(const at::Tensor& scores, const SelectBlocksParams& p, const at::Tensor& q_lengths, const at::Tensor& k_lengths) {
   const auto seen = seen_blocks(p, diagonal(p, rows_of(q_lengths, p.queries, scores.options()), rows_of(k_lengths, p.keys, scores.options())), scores.options());
-  const auto heads = scores.size(1);
-  const auto free = at::where(seen.visible.logical_and(seen.forced.logical_not()), scores, at::zeros({}, scores.options())).reshape({scores.size(0), -1});
-  const auto count = [&](const at::Tensor& flags) { return flags.sum({1, 2, 3}).expand({scores.size(0)}) * heads; };
+  const auto batch = scores.size(0), heads = scores.size(1);
+  const auto free = at::where(seen.visible.logical_and(seen.forced.logical_not()), scores, at::zeros({}, scores.options())).transpose(1, 2).reshape({batch, p.query_blocks, heads * p.key_blocks});
+  const auto count = [&](const at::Tensor& flags) { return flags.sum(-1).squeeze(1).expand({batch, p.query_blocks}) * heads; };
   const auto budget = at::ceil(count(seen.visible).to(at::kDouble) * p.density - 1e-9).to(at::kLong) - count(seen.forced);
   const auto sorted = std::get<0>(at::sort(free, -1, true));
-  const auto last = sorted.gather(-1, (budget - 1).clamp(0, std::max<int64_t>(free.size(1) - 1, 0)).unsqueeze(-1)).squeeze(-1);
+  const auto last = sorted.gather(-1, (budget - 1).clamp(0, std::max<int64_t>(free.size(2) - 1, 0)).unsqueeze(-1)).squeeze(-1);
   return at::where(budget > 0, last, at::full({}, std::numeric_limits<float>::infinity(), scores.options())).contiguous();
 }
 
@@ -200,7 +200,7 @@ std::tuple<at::Tensor, at::Tensor> select_reference(const at::Tensor& scores, co
   auto kept = p.density >= 1.0 ? d.visible : at::ceil(count_visible * p.density - 1e-9).to(at::kLong);
   kept = kept.expand(scores.sizes().slice(0, 3));
   if (bounds.defined())
-    kept = forced.sum(-1) + forced.logical_not().logical_and(share >= bounds.reshape({-1, 1, 1, 1})).logical_and(share > 0.0).sum(-1);
+    kept = forced.sum(-1) + forced.logical_not().logical_and(share >= bounds.reshape({-1, 1, p.query_blocks, 1})).logical_and(share > 0.0).sum(-1);
   else if (p.mass < 1.0) kept = at::min(kept, (running < total * p.mass).sum(-1) + 1);
   kept = at::max(kept.clamp_min(p.min_blocks), forced.sum(-1).expand_as(kept));
   kept = at::min(kept, d.visible.expand_as(kept)).clamp_max(p.max_blocks);

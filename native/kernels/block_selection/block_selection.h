@@ -42,7 +42,7 @@ struct SelectBlocksParams {
   int block_q, block_k;
   int causal;
   double density;  // share of the visible blocks that is kept at most; 1 or more: no limit
-  const float* bounds;  // [batch] or null: in place of density and mass, blocks of at least this score (and more than 0)
+  const float* bounds;  // [batch, query_blocks] or null: in place of density and mass, blocks of at least this score (and more than 0)
   double mass;     // share of the scores' sum that is kept; 1 or more: the density alone decides
   int sink, window, min_blocks;
 };

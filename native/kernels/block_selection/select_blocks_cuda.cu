@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kThreads) select_kernel(const SelectBlocksPara
   if (threadIdx.x < 32) {
     int target = p.density >= 1.0 ? visible : static_cast<int>(ceil(visible * p.density - 1e-9));
     if (p.bounds != nullptr) {
-      const float bound = p.bounds[batch];
+      const float bound = p.bounds[batch * p.query_blocks + list % p.query_blocks];
       int reach = 0;
       for (int i = forced_count + lane; i < visible; i += 32) {
         const float score = scores[block_at(i)];

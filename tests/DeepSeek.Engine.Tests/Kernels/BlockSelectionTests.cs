@@ -146,7 +146,7 @@ public sealed class BlockSelectionTests
     [InlineData(0.5, 0, 0, 200, 230)]
     [InlineData(0.1, 2, 1, 70, 131)]
     [InlineData(0.5, 1, 0, 0, 50)]
-    public void Selection_OfASharedBudget_KeepsTheBestBlocksOfAllHeadsAndRows(double density, int sink, int window, int queryLength, int keyLength)
+    public void Selection_OfASharedBudget_KeepsTheBestBlocksOfAllHeads(double density, int sink, int window, int queryLength, int keyLength)
     {
         const int heads = 3, queries = 200, keys = 230, block = 16, rows = 13, columns = 15;
         int[] queryLengths = [queries, queryLength], keyLengths = [keys, keyLength];
@@ -160,9 +160,9 @@ public sealed class BlockSelectionTests
         var forced = Lists(SparseAttention.Select(x, queries, keys, policy with { SharedBudget = false, Density = 1e-9 }, true, ends, keyEnds));
         var visible = Lists(SparseAttention.Select(x, queries, keys, policy with { SharedBudget = false, Density = 1 }, true, ends, keyEnds));
         var actual = Lists(chosen);
-        for (var sequence = 0; sequence < 2; sequence++)
+        for (var row = 0; row < 2 * rows; row++)
         {
-            var mine = Enumerable.Range(sequence * heads * rows, heads * rows).ToArray();
+            var mine = Enumerable.Range(0, heads).Select(head => (row / rows * heads + head) * rows + row % rows).ToArray();
             var budget = (int)Math.Ceiling(mine.Sum(l => visible[l].Count) * density - 1e-9);
             var best = mine.SelectMany(l => visible[l].Except(forced[l]).Select(b => (List: l, Block: b))).OrderByDescending(b => scores[b.List * columns + b.Block])
                 .Take(Math.Max(budget - mine.Sum(l => forced[l].Count), 0)).ToHashSet();
