@@ -92,7 +92,13 @@ internal sealed class GptCase : TrainingCase
         _net.To(device);
         _net.ToPrecision(Dtype.BFloat16);
         // The head is the table of tokens, which the controller does not touch. Looks follow closely so that a short run comes to rest.
-        _precision = mode is "fp8" or "fp8-eager" ? new PrecisionController(_net, new PrecisionOptions { KeepHigh = _ => false, Interval = 4 }) : null;
+        var options = new PrecisionOptions { KeepHigh = _ => false, Interval = 4 };
+        _precision = mode switch
+        {
+            "fp8" or "fp8-eager" => new PrecisionController(_net, options),
+            "fp8-quick" => new PrecisionController(_net, options with { Interval = 2, GuardSteps = 4 }),
+            _ => null,
+        };
         // The last block's values are wanted again at once: to compute them twice would save memory for the head alone.
         foreach (var (_, segment) in CheckpointPlanner.Segments(_net).SkipLast(1))
         {

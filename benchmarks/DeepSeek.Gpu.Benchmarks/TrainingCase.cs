@@ -18,6 +18,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
 {
     private readonly Stack<IDisposable> _owned = new();
     private Capture? _capture;
+    private Capture? _plain;
     private int _version;
     private Tensor[]? _views;
 
@@ -71,9 +72,10 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         return new { summary = report.Summary, kernels = report.Kernels.Count, ms = report.Duration * 1e3 / steps };
     }
 
-    /// <summary>Wall time a step in milliseconds over so many steps, from an idle device to an idle device, and what it took.</summary>
-    internal object Time(int steps)
+    /// <summary>Wall time a step in milliseconds over so many steps, from an idle device to an idle device, and what it took; <paramref name="plain"/>: without the controller.</summary>
+    internal object Time(int steps, bool plain = false)
     {
+        using var paused = plain ? Controller!.Pause() : null;
         Wait();
         var managed = GC.GetAllocatedBytesForCurrentThread();
         var processor = Process.GetCurrentProcess().TotalProcessorTime;
@@ -82,8 +84,8 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         for (var i = 0; i < steps; i++)
         {
             using var scope = TensorScope.Open();
-            looks += Controller is { IsLooking: true } ? 1 : 0;
-            _ = Run();
+            looks += !plain && Controller is { IsLooking: true } ? 1 : 0;
+            _ = plain ? Replay(ref _plain, 3) : Run();
         }
         Wait();
         var elapsed = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
@@ -106,6 +108,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
     public virtual void Dispose()
     {
         _capture?.Dispose();
+        _plain?.Dispose();
         while (_owned.TryPop(out var owned))
         {
             owned.Dispose();
@@ -125,8 +128,14 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
     protected Tensor Run()
     {
         var loss = !captured || Controller is { IsLooking: true } ? Step(_views ??= [.. Inputs.Select(i => i.Tensor)]) : Replay();
-        Controller?.EndStep(loss.Item());
+        Controller?.EndStep(loss);
         return loss;
+    }
+
+    private Tensor Replay(ref Capture? capture, int warmup)
+    {
+        capture ??= new Capture(device, Step, warmup);
+        return Inputs is [var x, var y] ? capture.Run(x.Tensor, y.Tensor) : throw new NotSupportedException();
     }
 
     private Tensor Replay()
@@ -137,8 +146,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
             (_capture, _version) = (null, controller.Version);
         }
         // After a move the new layers have tried out their products in one step.
-        _capture ??= new Capture(device, Step, warmup: _version > 0 ? 1 : 3);
-        return Inputs is [var x, var y] ? _capture.Run(x.Tensor, y.Tensor) : throw new NotSupportedException();
+        return Replay(ref _capture, _version > 0 ? 1 : 3);
     }
 
     protected abstract Tensor Loss(ReadOnlySpan<Tensor> inputs);

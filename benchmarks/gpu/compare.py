@@ -139,24 +139,28 @@ def together(contenders, line):
         return list(pool.map(lambda c: c.ask(line.replace("MODE", c.mode)), contenders))
 
 
-def eight_bits_speed(contenders, cases, rounds):
-    """GPTs in bfloat16 and under the precision controller, both captured, by turns, after the controller has come to rest."""
+def eight_bits_speed(contender, cases, rounds, out):
+    """GPTs in bfloat16 and under the precision controller, both captured, by turns in one process: the same weights and optimizer."""
     rows = []
     for case, batch in cases:
         start = time.time()
-        together(contenders, f"make {case} {batch} MODE")
-        for contender in contenders:
-            contender.ask(f"time {6 if contender.mode == 'captured' else 70}")
-        print(f"  {case} ready after {time.time() - start:.1f} s", file=sys.stderr)
-        series = collections.defaultdict(list)
+        contender.ask(f"make {case} {batch} {contender.mode}")
+        made = time.time() - start
+        contender.ask("time 6 plain")
+        contender.ask("time 42")
+        print(f"  {case} made in {made:.1f} s, ready after {time.time() - start:.1f} s", file=sys.stderr)
+        plain, eight = [], []
         for _ in range(rounds):
-            for contender in contenders:
-                last = contender.ask("time 10")
-                series[contender.name].append(last["ms"] if not last["looks"] else None)
-        together(contenders, "drop")
-        plain, eight = ([ms for ms in series[c.name] if ms] for c in contenders)
-        rows.append({"case": case, "batch": batch, "ms": series, "speedup": statistics.median(plain) / statistics.median(eight), "precision": last["precision"], "peak_gib": last["peak_gib"]})
-        print(json.dumps(rows[-1]), file=sys.stderr)
+            plain.append(contender.ask("time 10 plain")["ms"])
+            last = contender.ask("time 10")
+            eight.append(last["ms"])
+            if last["looks"]:
+                eight.pop()
+        contender.ask("drop")
+        rows.append({"case": case, "batch": batch, "bf16_ms": plain, "fp8_ms": eight, "speedup": statistics.median(plain) / statistics.median(eight), "precision": last["precision"], "peak_gib": last["peak_gib"]})
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "fp8-speed.json").write_text(json.dumps(rows, indent=1))
     return rows
 
 
@@ -179,6 +183,7 @@ def eight_bits_curve(contenders, out, case, steps, batch):
     for count in (50, 100):
         means = [statistics.mean(losses[-count:]) for losses in (plain, eight)]
         result[f"last_{count}"] = {"means": means, "gap": means[1] / means[0] - 1}
+    (out / "fp8-curve.json").write_text(json.dumps(result))
     print(json.dumps({k: v for k, v in result.items() if k != "losses"}), file=sys.stderr)
     return result
 
@@ -231,8 +236,11 @@ def main():
     import torch
     report = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": []}
     python = [sys.executable, str(HERE / "baseline.py")]
-    contenders = [Contender("PyTorch eager", python, "eager"), Contender("engine eager", shlex.split(options.engine), "eager"),
-                  Contender("engine captured", shlex.split(options.engine), "captured")]
+    captured = Contender("engine captured", shlex.split(options.engine), "captured")
+    if all(name.startswith("fp8") for name in chosen):  # they need no others
+        contenders = [captured]
+    else:
+        contenders = [Contender("PyTorch eager", python, "eager"), Contender("engine eager", shlex.split(options.engine), "eager"), captured]
     if options.compile:
         contenders.insert(1, Contender("torch.compile", python, "compile"))
     eager, captured = contenders[0], contenders[-1]
@@ -264,7 +272,9 @@ def main():
     if "fp8-speed" in chosen or "fp8-curve" in chosen:
         eight = Contender("engine, FP8 where it pays", shlex.split(options.engine), "fp8")
         if "fp8-speed" in chosen:
-            report["fp8_speed"] = eight_bits_speed([captured, eight], [(case.split(":")[0], int(case.split(":")[1])) for case in options.fp8_cases.split(",")], options.rounds)
+            eight.mode = "fp8-quick"
+            report["fp8_speed"] = eight_bits_speed(eight, [(case.split(":")[0], int(case.split(":")[1])) for case in options.fp8_cases.split(",")], options.rounds, options.out)
+            eight.mode = "fp8"
         if "fp8-curve" in chosen:
             case, batch, steps = options.fp8_curve.split(":")
             report["fp8_curve"] = eight_bits_curve([captured, eight], options.out, case, int(steps), int(batch))

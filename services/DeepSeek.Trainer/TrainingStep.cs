@@ -82,7 +82,7 @@ internal sealed class TrainingStep : IDisposable
     {
         _optimizer.LearningRate = rate;
         var loss = _capture is null || !full || _layers is { IsLooking: true } ? Whole(features, target) : Replay(features, target);
-        _layers?.EndStep(loss.Item());
+        _layers?.EndStep(loss);
         return loss;
     }
 

@@ -25,6 +25,8 @@ public sealed class PrecisionController : IDisposable
     private readonly bool _rounded;
     private long _step;
     private long _nextLook;
+    private TensorHandle? _losses;
+    private int _pending;
     private long _interval;
 
     /// <summary>Takes the net's layers in hand: modules without parts whose <c>weight</c> is a matrix, but for embeddings.</summary>
@@ -32,6 +34,7 @@ public sealed class PrecisionController : IDisposable
     {
         _options = options ??= new PrecisionOptions();
         ArgumentOutOfRangeException.ThrowIfLessThan(options.Interval, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.LossesAtOnce, 1, nameof(options));
         _device = net.Device;
         if (options.Half is not (Dtype.BFloat16 or Dtype.Float16) || (options.Half == Dtype.Float16 && !_device.IsCuda))
         {
@@ -96,6 +99,7 @@ public sealed class PrecisionController : IDisposable
         Interval = _interval,
         Layers = [.. _layers.Select(l => l.State)],
         Guard = _guard.State,
+        Pending = ReadPending(),
         Watched = [.. _watched.Select(l => l.Name)],
         Shapes = [.. _pays.Select(p => new ShapeSpeed(p.Key.Item1, p.Key.Item2, p.Key.Item3, p.Value))],
         Notes = [.. _notes],
@@ -114,6 +118,15 @@ public sealed class PrecisionController : IDisposable
         foreach (var (layer, state) in _layers.Zip(saved.Layers))
         {
             layer.State = state;
+        }
+        if (saved.Pending.Count > 0)
+        {
+            var values = new float[_options.LossesAtOnce];
+            for (_pending = 0; _pending < saved.Pending.Count; _pending++)
+            {
+                values[_pending] = (float)saved.Pending[_pending];
+            }
+            Losses().Tensor.Write<float>(values);
         }
         _watched.Clear();
         _watched.AddRange(_layers.Where(l => saved.Watched.Contains(l.Name)));
@@ -134,9 +147,63 @@ public sealed class PrecisionController : IDisposable
     public void EndStep(double loss)
     {
         _step++;
-        if (_guard.Step(loss) is { } fault)
+        End(_guard.Step(loss));
+    }
+
+    /// <summary>The same with a loss of one element; one on a GPU is judged together with those of some steps, at the latest at the next look.</summary>
+    public void EndStep(Tensor loss)
+    {
+        if (!loss.Device.IsCuda)
         {
-            TakeBack(fault.Cause, fault.Excess);
+            EndStep(loss.Item());
+            return;
+        }
+        _step++;
+        using (NoGrad.Enter())
+        {
+            using var scope = TensorScope.Open();
+            Losses().Tensor.Narrow(0, _pending++, 1).CopyInPlace(loss.Detach().Reshape(1));
+        }
+        (MoveCause Cause, double Excess)? fault = null;
+        if (IsLooking || _pending == _options.LossesAtOnce)
+        {
+            foreach (var value in ReadPending())
+            {
+                // Of several the first counts: what follows was measured with the layers that are now to blame.
+                fault ??= _guard.Step(value);
+            }
+            _pending = 0;
+        }
+        End(fault);
+    }
+
+    private TensorHandle Losses()
+    {
+        if (_losses is null)
+        {
+            _losses = TensorHandle.Zeros(Dtype.Float32, _options.LossesAtOnce);
+            _losses.MoveTo(_device);
+        }
+        return _losses;
+    }
+
+    private double[] ReadPending()
+    {
+        if (_pending == 0)
+        {
+            return [];
+        }
+        using var scope = TensorScope.Open();
+        Span<float> values = stackalloc float[_options.LossesAtOnce];
+        _losses!.Tensor.Read<float>(values);
+        return [.. values[.._pending].ToArray().Select(v => (double)v)];
+    }
+
+    private void End((MoveCause Cause, double Excess)? fault)
+    {
+        if (fault is { } found)
+        {
+            TakeBack(found.Cause, found.Excess);
         }
         else if (IsLooking)
         {
@@ -159,6 +226,7 @@ public sealed class PrecisionController : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        _losses?.Dispose();
         foreach (var layer in _layers)
         {
             layer.Dispose();

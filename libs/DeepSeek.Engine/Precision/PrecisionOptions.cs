@@ -50,6 +50,9 @@ public sealed record PrecisionOptions
     /// <summary>Steps after a lowering over which its mean loss is compared with the one before.</summary>
     public int GuardSteps { get; init; } = 32;
 
+    /// <summary>Losses on a GPU that are waited for at once: reading each would keep the host from asking for the next step in time.</summary>
+    public int LossesAtOnce { get; init; } = 8;
+
     /// <summary>Share by which that loss may lie above the former one, beyond three standard errors of it.</summary>
     public double LossTolerance { get; init; } = 0.005;
 

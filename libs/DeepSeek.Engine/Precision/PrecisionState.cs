@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace DeepSeek.Engine.Precision;
 
 /// <summary>All that a <see cref="PrecisionController"/>'s later decisions depend on besides its tensors; its members are plain values, for a checkpoint's JSON.</summary>
@@ -17,6 +19,10 @@ public sealed record PrecisionState
 
     /// <summary>What is known of the loss.</summary>
     public required LossGuardState Guard { get; init; }
+
+    /// <summary>Losses of the last steps that have not been judged yet.</summary>
+    [JsonNumberHandling(JsonNumberHandling.AllowNamedFloatingPointLiterals)]
+    public required IReadOnlyList<double> Pending { get; init; }
 
     /// <summary>The layers that would be taken back now.</summary>
     public required IReadOnlyList<string> Watched { get; init; }

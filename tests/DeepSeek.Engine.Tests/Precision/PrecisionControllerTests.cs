@@ -353,9 +353,9 @@ public sealed class PrecisionControllerTests
                 (capture, version) = (new Capture(Device.Cuda(), Step, warmup: 1), controller.Version);
             }
             replays += controller is { IsLooking: false } && capture.Mode == CaptureMode.Replay ? 1 : 0;
-            var value = (controller is { IsLooking: true } ? Step([x, y]) : capture.Run(x, y)).Item();
-            controller?.EndStep(value);
-            last += step >= 125 ? value / 25 : 0;
+            var loss = controller is { IsLooking: true } ? Step([x, y]) : capture.Run(x, y);
+            controller?.EndStep(loss);
+            last += step >= 125 ? loss.Item() / 25 : 0;
         }
         capture.Dispose();
         return (last, controller?.Layers ?? [], replays);
