@@ -1,6 +1,6 @@
 using System.Text.Json;
-using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Native;
+using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Profiling;
 using DeepSeek.Engine.Tensors;
