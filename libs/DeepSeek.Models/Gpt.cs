@@ -47,7 +47,7 @@ public sealed class Gpt : Module
 {
     // Of logits at once; where memory is saved, no more than a block takes that is computed again.
     private const int DefaultRows = 16384;
-    private const int SparingRows = 4096;
+    private const int SparingRows = 8192;
 
     private readonly Embedding _tokens;
     private readonly Embedding _positions;

@@ -12,7 +12,7 @@ internal static class LanguageNet
     private const int Layers = 4;
     private const double Density = 0.25;
     private const int Block = 64;
-    private const int Stride = 16;
+    private const int Stride = 8;
     private const int Tokens = 64;
     private const int LargestIndexer = 64;
     private const double Warmup = 0.1;
@@ -89,6 +89,9 @@ internal static class LanguageNet
         QueryBlock = attention.Block ?? Block,
         KeyBlock = attention.Block ?? Block,
         Stride = Stride,
+        Estimate = BlockEstimate.Sampled,
+        Power = 2,
+        SharedBudget = attention.Mass is null or 1,
     };
 
     private static TokenSparsePolicy Indexed(AttentionSpec attention, int width)
