@@ -15,7 +15,7 @@ namespace DeepSeek.Trainer;
 internal sealed record ComputeRecord(string Device, string DeviceName, string Precision, bool Captured, IReadOnlyList<string> Recomputed, IReadOnlyList<string> Reasons);
 
 /// <summary>
-/// Where and how a run computes: a function of the machine and the spec alone. Whatever a setting "auto" was decided to be has its
+/// Where and how a run computes: a function of the machine, the spec and, where that says "auto", of the precision the run began in. Whatever a setting "auto" was decided to be has its
 /// reason, and what the spec asks for but the machine cannot do is refused, never replaced.
 /// </summary>
 /// <param name="Device">Where.</param>
@@ -32,13 +32,16 @@ internal sealed record ComputePlan(
     /// <summary>Steps from which on trying out products' algorithms, some hundredths of a second a shape, comes back.</summary>
     internal const int TunedSteps = 500;
 
-    /// <exception cref="BadInputException">The machine cannot do what the spec asks for.</exception>
-    internal static ComputePlan Decide(RunSpec spec, Machine machine)
+    /// <param name="spec">What is asked for.</param>
+    /// <param name="machine">What there is.</param>
+    /// <param name="begun">The precision of the checkpoint that the run goes on from, perhaps of another machine; none: it starts.</param>
+    /// <exception cref="BadInputException">The machine cannot do what the spec or the checkpoint asks for.</exception>
+    internal static ComputePlan Decide(RunSpec spec, Machine machine, RunPrecision? begun = null)
     {
         var reasons = new List<string>();
         var warnings = new List<string>();
         var gpu = ChooseGpu(spec, machine, reasons, warnings);
-        var precision = ChoosePrecision(spec, gpu, reasons);
+        var precision = ChoosePrecision(spec, gpu, begun, reasons);
         var capture = ChooseCapture(spec, gpu, reasons);
         return new ComputePlan(gpu is null ? Device.Cpu : Device.Cuda(gpu.Index), gpu?.Name ?? machine.Processor, precision, capture, reasons, warnings)
         {
@@ -93,7 +96,7 @@ internal sealed record ComputePlan(
         return found;
     }
 
-    private static RunPrecision ChoosePrecision(RunSpec spec, TrainerGpu? gpu, List<string> reasons)
+    private static RunPrecision ChoosePrecision(RunSpec spec, TrainerGpu? gpu, RunPrecision? begun, List<string> reasons)
     {
         var hasBFloat16 = gpu is null || gpu.Capability.Major >= BFloat16Since;
         switch (spec.Precision)
@@ -112,12 +115,20 @@ internal sealed record ComputePlan(
                 reasons.Add($"{Name(spec.Precision)}, as the spec asks.");
                 return spec.Precision;
         }
+        // Rounded weights and their masters are another state than float32 weights: a run keeps to what it began with.
+        if (begun == RunPrecision.Bf16Weights)
+        {
+            reasons.Add(hasBFloat16
+                ? "bf16 weights with fp32 masters, because the run began so."
+                : throw new BadInputException("precision", $"The run began with bf16 weights, and {gpu!.Name} (compute capability {gpu.Capability}) has no bf16: let it go on on a CPU or a GPU of compute capability {BFloat16Since}.0."));
+            return RunPrecision.Bf16Weights;
+        }
         if (gpu is null)
         {
             reasons.Add("fp32, because half precision gains nothing on most CPUs.");
             return RunPrecision.Fp32;
         }
-        if (hasBFloat16 && WantsHalfWeights(spec))
+        if (hasBFloat16 && begun is null && WantsHalfWeights(spec))
         {
             reasons.Add($"bf16 weights with fp32 masters, because compute capability {gpu.Capability} has bf16 and a gpt's fused layers take biases, GELU and attention along then.");
             return RunPrecision.Bf16Weights;

@@ -38,6 +38,9 @@ internal sealed record RunState
     /// <summary>Threads the sums were made with; a resumed run uses as many, for equal bits.</summary>
     public int Threads { get; set; }
 
+    /// <summary>The precision of the steps so far; none in checkpoints that do not tell.</summary>
+    public RunPrecision? Computed { get; set; }
+
     /// <summary>Where an adaptive precision stands, but for its tensors.</summary>
     public PrecisionState? Precision { get; set; }
 

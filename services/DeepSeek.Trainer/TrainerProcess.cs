@@ -37,7 +37,7 @@ internal static class TrainerProcess
             using var guard = folder.Lock(lockPatience ?? s_lockPatience);
             var plan = TrainingPlan.Load(folder);
             MemoryAdvice.Limit(HostMemory.Limit());
-            using var run = new TrainingRun(plan, ComputePlan.Decide(plan.Spec, Machine.Read()), folder, events, stop);
+            using var run = new TrainingRun(plan, Machine.Read(), folder, events, stop);
             return run.Execute();
         }
         catch (BadInputException fault)

@@ -68,11 +68,12 @@ internal sealed class TrainingRun : IDisposable
     private long _tokens;
     private TimeSpan _stepping;
 
-    internal TrainingRun(TrainingPlan plan, ComputePlan compute, WorkFolder folder, TrainerEvents events, StopSignal stop)
+    internal TrainingRun(TrainingPlan plan, Machine machine, WorkFolder folder, TrainerEvents events, StopSignal stop)
     {
-        (_plan, _spec, _compute, _folder, _events, _stop) = (plan, plan.Spec, compute, folder, events, stop);
+        (_plan, _spec, _folder, _events, _stop) = (plan, plan.Spec, folder, events, stop);
         _checkpoints = new CheckpointStore(folder.Checkpoints, $"{plan.SpecSha256} {plan.DatasetSha256}", events);
         var saved = _checkpoints.Load();
+        var compute = _compute = Decide(machine, saved);
         _state = saved?.State ?? new RunState { Threads = Threads(plan) };
         EngineRuntime.Threads = _state.Threads;
         // Some operators have no deterministic form on a GPU.
@@ -114,6 +115,19 @@ internal sealed class TrainingRun : IDisposable
         // What is measured for it are no steps.
         using var plain = _step.Layers?.Pause();
         _recomputation = Recomputation.Of(plan, _net, _transform, _step);
+    }
+
+    private ComputePlan Decide(Machine machine, (RunState State, SafetensorsContent Content)? saved)
+    {
+        try
+        {
+            return ComputePlan.Decide(_spec, machine, saved?.State.Computed);
+        }
+        catch (BadInputException)
+        {
+            saved?.Content.Dispose();
+            throw;
+        }
     }
 
     internal TrainerExit Execute()
@@ -405,6 +419,7 @@ internal sealed class TrainingRun : IDisposable
     private void Save()
     {
         _meter.Flush();
+        _state.Computed = _compute.Precision;
         _state.Precision = _step.Layers?.Save();
         List<NamedTensor> random = [Random("random", Device.Cpu)];
         if (_compute.Device.IsCuda)
@@ -440,13 +455,21 @@ internal sealed class TrainingRun : IDisposable
         {
             _step.Layers?.Restore(precision);
         }
-        HostTensors.Copy(content, "step.", _step.State);
+        // A loss scale is of fp16 alone: a run that comes from another precision finds its own.
+        if (_state.Computed is null || _state.Computed == _compute.Precision)
+        {
+            HostTensors.Copy(content, "step.", _step.State);
+        }
         HostTensors.Copy(content, "best.", _best);
         _optimizer.ContinueAfter(_state.Step);
         EngineRuntime.RestoreRandomState(content.Tensors["random"].Bytes());
-        if (_compute.Device.IsCuda)
+        if (_compute.Device.IsCuda && content.Tensors.TryGetValue("random.device", out var random))
         {
-            EngineRuntime.RestoreRandomState(content.Tensors["random.device"].Bytes(), _compute.Device);
+            EngineRuntime.RestoreRandomState(random.Bytes(), _compute.Device);
+        }
+        else if (_compute.Device.IsCuda)
+        {
+            _events.Warning("The run began on a CPU and goes on on a GPU: what it draws at random from here on is another sequence than there.");
         }
     }
 

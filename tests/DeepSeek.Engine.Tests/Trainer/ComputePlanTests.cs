@@ -42,6 +42,28 @@ public sealed class ComputePlanTests
         Assert.Equal(RunPrecision.Fp32, ComputePlan.Decide(spec with { Precision = RunPrecision.Auto }, s_plain).Precision);
     }
 
+    [Theory]
+    [InlineData(RunPrecision.Bf16Weights, true, RunPrecision.Bf16Weights)]
+    [InlineData(RunPrecision.Bf16Weights, false, RunPrecision.Bf16Weights)]
+    [InlineData(RunPrecision.Fp32, true, RunPrecision.Bf16)]
+    [InlineData(RunPrecision.Bf16, true, RunPrecision.Bf16)]
+    [InlineData(RunPrecision.Bf16, false, RunPrecision.Fp32)]
+    public void Decide_GptThatGoesOnElsewhere_KeepsTheKindOfWeightsItBeganWith(RunPrecision begun, bool onAGpu, RunPrecision decided)
+    {
+        var plan = ComputePlan.Decide(Spec() with { Model = new ModelSpec { Family = ModelFamily.Gpt } }, onAGpu ? s_hopper : s_plain, begun);
+
+        Assert.Equal(decided, plan.Precision);
+        Assert.Equal(begun == RunPrecision.Bf16Weights, plan.HalfWeights);
+    }
+
+    [Fact]
+    public void Decide_HalfWeightsOnAGpuBeforeBf16_IsRefusedWithTheRemedy()
+    {
+        var fault = Assert.Throws<BadInputException>(() => ComputePlan.Decide(Spec() with { Model = new ModelSpec { Family = ModelFamily.Gpt } }, s_turing, RunPrecision.Bf16Weights));
+
+        Assert.Contains("let it go on on a CPU or a GPU of compute capability 8.0", fault.Errors["precision"].Single(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Decide_NoGpu_TakesTheCpuInFloat32()
     {

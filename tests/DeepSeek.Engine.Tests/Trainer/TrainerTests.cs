@@ -1,4 +1,7 @@
+using System.Security.Cryptography;
 using DeepSeek.Contracts.Training;
+using DeepSeek.Engine.Nn;
+using DeepSeek.Engine.Storage;
 using DeepSeek.Trainer;
 
 namespace DeepSeek.Engine.Tests.Trainer;
@@ -91,6 +94,45 @@ public sealed class TrainerTests
         Assert.Equal(0, TrainerRunner.Run(disturbed).ExitCode);
 
         AssertSameOutput(undisturbed, disturbed);
+    }
+
+    [Fact]
+    public void Resume_AutoRunThatBeganWithHalfWeightsElsewhere_GoesOnWithThem()
+    {
+        static RunSpec Half(RunSpec s) => s with { Precision = RunPrecision.Bf16Weights };
+        using var undisturbed = TrainerFolder.Text(rows: 96, change: Half);
+        using var begun = TrainerFolder.Text(rows: 96, change: Half);
+        using var moved = TrainerFolder.Text(rows: 96);
+        TrainerRunner.Run(undisturbed);
+        Yield(begun);
+        Yield(moved);
+        // The checkpoint that a GPU's auto would have left: the other run's, under this one's name.
+        var path = Directory.GetFiles(moved.File("checkpoints")).Single();
+        string run;
+        using (var own = Safetensors.Read(File.ReadAllBytes(path).AsSpan()[..^SHA256.HashSizeInBytes]))
+        {
+            run = own.Metadata["run"];
+        }
+        using (var theirs = Safetensors.Read(File.ReadAllBytes(begun.File("checkpoints", Path.GetFileName(path))).AsSpan()[..^SHA256.HashSizeInBytes]))
+        {
+            using var buffer = new MemoryStream();
+            Safetensors.Write(buffer, theirs.Tensors.Select(t => new NamedTensor(t.Key, t.Value)), new Dictionary<string, string> { ["run"] = run, ["state"] = theirs.Metadata["state"] });
+            File.WriteAllBytes(path, [.. buffer.ToArray(), .. SHA256.HashData(buffer.ToArray())]);
+        }
+
+        var result = TrainerRunner.Run(moved);
+
+        Assert.Equal(0, result.ExitCode);
+        Assert.Equal("bf16Weights", result.Of("compute").First().GetProperty("precision").GetString());
+        Assert.Equal(1, result.Of("started").Single().GetProperty("resumedFromStep").GetInt64());
+        Assert.Equal(Output(undisturbed, "weights.safetensors"), Output(moved, "weights.safetensors"));
+
+        static void Yield(TrainerFolder folder)
+        {
+            using var stop = new StopSignal();
+            stop.Request();
+            Assert.Equal(75, TrainerRunner.Run(folder, stop).ExitCode);
+        }
     }
 
     [Fact]
