@@ -24,10 +24,9 @@ namespace DeepSeek.Trainer;
 /// 1. decide where and how to compute, seed, make net and optimiser; 2. load the newest checkpoint; 3. for each batch: loss, gradients, and at the end of an
 /// accumulation a step; 4. at the end of an epoch: validate, stop early; 5. checkpoint, yield; 6. restore the best weights, test, write.
 /// </summary>
-internal sealed class TrainingRun : IDisposable
+internal sealed partial class TrainingRun : IDisposable
 {
     private const int ShiftPixels = 2;
-    private const int LargestCuDnnHead = 128;
 
     // Multiplications of a forward pass; about a millisecond on one core.
     private const double SmallStep = 4e7;
@@ -115,19 +114,6 @@ internal sealed class TrainingRun : IDisposable
         // What is measured for it are no steps.
         using var plain = _step.Layers?.Pause();
         _recomputation = Recomputation.Of(plan, _net, _transform, _step);
-    }
-
-    private ComputePlan Decide(Machine machine, (RunState State, SafetensorsContent Content)? saved)
-    {
-        try
-        {
-            return ComputePlan.Decide(_spec, machine, saved?.State.Computed);
-        }
-        catch (BadInputException)
-        {
-            saved?.Content.Dispose();
-            throw;
-        }
     }
 
     internal TrainerExit Execute()
@@ -281,46 +267,6 @@ internal sealed class TrainingRun : IDisposable
         }
     }
 
-    private void UseFusedProducts()
-    {
-        if (!_compute.Device.IsCuda)
-        {
-            return;
-        }
-        FusedLinear.TuneProducts(_plan.TotalSteps >= ComputePlan.TunedSteps);
-        var config = ((Gpt)_net).Config;
-        // The fastest where it can be had; it takes no other widths of heads.
-        if (config.Width / config.Heads is var head && head % 8 == 0 && head <= LargestCuDnnHead)
-        {
-            CudaDevice.AllowAttention(AttentionKinds.CuDnn);
-        }
-    }
-
-    /// <summary>Says how the run computes; again when capturing has succeeded or failed.</summary>
-    private void TellCompute()
-    {
-        (_captured, _hindered) = (_step.IsCaptured, _step.Hindrance is not null);
-        List<string> more = [_recomputation.Reason];
-        if (_compute is { HalfWeights: true, Device.IsCuda: true })
-        {
-            more.Add(_plan.TotalSteps >= ComputePlan.TunedSteps
-                ? "The first product of each shape tries out cuBLASLt's algorithms."
-                : FormattableString.Invariant($"Products take cuBLASLt's first proposal: trying out others does not come back in fewer than {ComputePlan.TunedSteps} steps."));
-        }
-        if (_step.Hindrance is { } hindrance)
-        {
-            more.Add($"Steps are not captured after all: {hindrance}");
-        }
-        if (_step.Layers is { } layers)
-        {
-            more.AddRange(layers.Notes);
-            _told = layers.Version;
-            var counts = layers.Layers.CountBy(l => l.Precision).OrderBy(p => p.Key).Select((p, i) => $"{p.Value}{(i == 0 ? " layers" : "")} in {Name(p.Key)}");
-            more.Add($"After {_state.Step} steps: {string.Join(", ", counts)}.");
-        }
-        _events.Compute(_compute.Record(_captured, _recomputation.Segments, more.Where(r => r.Length > 0)));
-    }
-
     /// <summary>The batch moved by up to two pixels, by a draw that depends on the step alone.</summary>
     private Tensor Augmented(Tensor features)
     {
@@ -406,74 +352,6 @@ internal sealed class TrainingRun : IDisposable
         _state.Finished = true;
         Save();
     }
-
-    private void RememberBest()
-    {
-        if (_best.Count == 0)
-        {
-            _best.AddRange(_kept.Net.State().Select(t => new NamedTensor(t.Name, TensorHandle.ZerosLike(t.Tensor.Tensor, t.Tensor.Tensor.Dtype))));
-        }
-        HostTensors.Copy(_kept.Net.State(), _best);
-    }
-
-    private void Save()
-    {
-        _meter.Flush();
-        _state.Computed = _compute.Precision;
-        _state.Precision = _step.Layers?.Save();
-        List<NamedTensor> random = [Random("random", Device.Cpu)];
-        if (_compute.Device.IsCuda)
-        {
-            random.Add(Random("random.device", _compute.Device));
-        }
-        using var host = new HostTensors(
-        [
-            .. _net.State().Select(t => new NamedTensor($"net.{t.Name}", t.Tensor)),
-            .. _optimizer.State.Select(t => new NamedTensor($"optimizer.{t.Name}", t.Tensor)),
-            .. _step.State.Select(t => new NamedTensor($"step.{t.Name}", t.Tensor)),
-            .. _best.Select(t => new NamedTensor($"best.{t.Name}", t.Tensor)),
-        ]);
-        _checkpoints.Save(_state, host.Tensors.Concat(random));
-        random.ForEach(t => t.Tensor.Dispose());
-    }
-
-    private static NamedTensor Random(string name, Device device)
-    {
-        var state = EngineRuntime.RandomState(device);
-        return new NamedTensor(name, TensorHandle.From<byte>(state, state.Length));
-    }
-
-    private void Restore(SafetensorsContent content)
-    {
-        if (_state.Best is not null)
-        {
-            RememberBest();
-        }
-        HostTensors.Copy(content, "net.", _net.State());
-        HostTensors.Copy(content, "optimizer.", _optimizer.State);
-        if (_state.Precision is { } precision)
-        {
-            _step.Layers?.Restore(precision);
-        }
-        // A loss scale is of fp16 alone: a run that comes from another precision finds its own.
-        if (_state.Computed is null || _state.Computed == _compute.Precision)
-        {
-            HostTensors.Copy(content, "step.", _step.State);
-        }
-        HostTensors.Copy(content, "best.", _best);
-        _optimizer.ContinueAfter(_state.Step);
-        EngineRuntime.RestoreRandomState(content.Tensors["random"].Bytes());
-        if (_compute.Device.IsCuda && content.Tensors.TryGetValue("random.device", out var random))
-        {
-            EngineRuntime.RestoreRandomState(random.Bytes(), _compute.Device);
-        }
-        else if (_compute.Device.IsCuda)
-        {
-            _events.Warning("The run began on a CPU and goes on on a GPU: what it draws at random from here on is another sequence than there.");
-        }
-    }
-
-    private static string Name(LayerPrecision precision) => precision switch { LayerPrecision.Float8 => "fp8", LayerPrecision.Half => "bf16", _ => "fp32" };
 
     private static string Name(MetricName metric)
     {
