@@ -148,6 +148,20 @@ const float* flag_of(ds_tensor handle) {
   require(flag.is_cuda() && flag.scalar_type() == at::kFloat && flag.numel() == 1, "the skip flag is not one float32 on the device");
   return flag.data_ptr<float>();
 }
+
+// A step whose rate, count and powers of the betas stand on the device, where a captured step reads them: entries(launch, i, parameter,
+// gradient) adds what belongs to a parameter, update(...) launches the kernel of one element type.
+template <class Step, class Entries, class Update>
+void step_on_device(const Step& k, double beta1, double beta2, Entries&& entries, Update&& update) {
+  const c10::cuda::CUDAGuard on_device(borrow(k.control).device());
+  const auto stream = c10::cuda::getCurrentCUDAStream().stream();
+  auto* const control = control_of(k.control);
+  const auto* const skip = flag_of(k.skip);
+  Launch launch;
+  each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& p, const at::Tensor& g) { entries(launch, i, p, g); });
+  kernels::count_step(control, skip, beta1, beta2, stream);
+  launch.run([&](kernels::Element type, const kernels::Entry* list, int count) { return update(type, list, count, control, skip, stream); });
+}
 #endif
 
 void adamw_by_operators(const at::Tensor& p, const at::Tensor& g, const at::Tensor& m, const at::Tensor& v, const ds_adamw& k, double decay, double correction1, double root) {
@@ -187,17 +201,10 @@ ds_status ds_optim_adamw(const ds_adamw* step) noexcept {
     const auto& k = *step;
 #ifdef DEEPSEEK_CUDA
     if (k.control != nullptr) {
-      const c10::cuda::CUDAGuard on_device(borrow(k.control).device());
-      const auto stream = c10::cuda::getCurrentCUDAStream().stream();
-      auto* const control = control_of(k.control);
-      const auto* const skip = flag_of(k.skip);
-      Launch launch;
-      each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& p, const at::Tensor& g) {
-        launch.add(p, g, entry(k.masters, i), borrow(k.first[i]), borrow(k.second[i]), i < k.decayed);
-      });
       const kernels::AdamW constants{static_cast<float>(k.weight_decay), static_cast<float>(k.beta1), static_cast<float>(k.beta2), static_cast<float>(k.epsilon)};
-      kernels::count_step(control, skip, k.beta1, k.beta2, stream);
-      launch.run([&](kernels::Element type, const kernels::Entry* entries, int count) { return kernels::adamw(type, entries, count, constants, control, skip, stream); });
+      step_on_device(
+          k, k.beta1, k.beta2, [&](Launch& launch, int32_t i, const at::Tensor& p, const at::Tensor& g) { launch.add(p, g, entry(k.masters, i), borrow(k.first[i]), borrow(k.second[i]), i < k.decayed); },
+          [&](kernels::Element type, const kernels::Entry* list, int count, auto&&... rest) { return kernels::adamw(type, list, count, constants, rest...); });
       return;
     }
 #endif
@@ -237,17 +244,10 @@ ds_status ds_optim_adaptive(const ds_adaptive* step) noexcept {
     const auto& k = *step;
 #ifdef DEEPSEEK_CUDA
     if (k.control != nullptr) {
-      const c10::cuda::CUDAGuard on_device(borrow(k.control).device());
-      const auto stream = c10::cuda::getCurrentCUDAStream().stream();
-      auto* const control = control_of(k.control);
-      const auto* const skip = flag_of(k.skip);
-      Launch launch;
-      each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& p, const at::Tensor& g) {
-        launch.add(p, g, entry(k.masters, i), borrow(k.fast[i]), borrow(k.second[i]), i < k.decayed, borrow(k.average[i]));
-      });
       const kernels::Adaptive constants{static_cast<float>(k.weight_decay), static_cast<float>(k.beta2), static_cast<float>(k.epsilon), static_cast<float>(k.interpolation), static_cast<float>(k.share)};
-      kernels::count_step(control, skip, 0, k.beta2, stream);
-      launch.run([&](kernels::Element type, const kernels::Entry* entries, int count) { return kernels::adaptive(type, entries, count, constants, control, skip, stream); });
+      step_on_device(
+          k, 0, k.beta2, [&](Launch& launch, int32_t i, const at::Tensor& p, const at::Tensor& g) { launch.add(p, g, entry(k.masters, i), borrow(k.fast[i]), borrow(k.second[i]), i < k.decayed, borrow(k.average[i])); },
+          [&](kernels::Element type, const kernels::Entry* list, int count, auto&&... rest) { return kernels::adaptive(type, list, count, constants, rest...); });
       return;
     }
 #endif
@@ -283,17 +283,10 @@ ds_status ds_optim_sgd(const ds_sgd* step) noexcept {
     const auto& k = *step;
 #ifdef DEEPSEEK_CUDA
     if (k.control != nullptr) {
-      const c10::cuda::CUDAGuard on_device(borrow(k.control).device());
-      const auto stream = c10::cuda::getCurrentCUDAStream().stream();
-      auto* const control = control_of(k.control);
-      const auto* const skip = flag_of(k.skip);
-      Launch launch;
-      each_gradient(k.parameters, k.count, [&](int32_t i, const at::Tensor& p, const at::Tensor& g) {
-        launch.add(p, g, entry(k.masters, i), k.momentum == 0 ? at::Tensor() : borrow(k.buffers[i]), at::Tensor(), i < k.decayed);
-      });
       const kernels::Sgd constants{static_cast<float>(k.weight_decay), static_cast<float>(k.momentum), k.nesterov != 0};
-      kernels::count_step(control, skip, 0, 0, stream);
-      launch.run([&](kernels::Element type, const kernels::Entry* entries, int count) { return kernels::sgd(type, entries, count, constants, control, skip, stream); });
+      step_on_device(
+          k, 0, 0, [&](Launch& launch, int32_t i, const at::Tensor& p, const at::Tensor& g) { launch.add(p, g, entry(k.masters, i), k.momentum == 0 ? at::Tensor() : borrow(k.buffers[i]), at::Tensor(), i < k.decayed); },
+          [&](kernels::Element type, const kernels::Entry* list, int count, auto&&... rest) { return kernels::sgd(type, list, count, constants, rest...); });
       return;
     }
 #endif
