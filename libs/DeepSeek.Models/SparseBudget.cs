@@ -8,6 +8,8 @@ namespace DeepSeek.Models;
 /// </summary>
 public static class SparseBudget
 {
+    private const double Resolution = 1.0 / 4096;
+
     /// <summary>
     /// Sets every layer's policy to the greatest mass at which a pass keeps no more than a share of the visible blocks, on average over the
     /// layers, by bisection to 1/4096 of the range.
@@ -35,8 +37,8 @@ public static class SparseBudget
             return (1, all);
         }
         var (low, high) = (0.0, 1.0);
-        var best = (Mass: 1.0 / 4096, Density: double.NaN);
-        while (high - low > 1.0 / 4096)
+        var best = (Mass: Resolution, Density: double.NaN);
+        while (high - low > Resolution)
         {
             var middle = (low + high) / 2;
             var kept = Kept(middle);
