@@ -98,7 +98,10 @@ def selection(small):
                   (1, 4, 2, 2048, 2048, 128, 128, 64, 16, False, antidiagonal, 1, bf), (1, 4, 4, 3000, 3000, 128, 64, 64, 8, True, antidiagonal, 1, bf),
                   (2, 4, 2, 2048, 4096, 128, 128, 128, 16, True, means, 1, bf), (1, 2, 2, 700, 300, 64, 128, 128, 8, True, antidiagonal, 1, bf), (1, 8, 2, 8192, 8192, 128, 128, 128, 16, True, antidiagonal, 1, bf),
                   (4, 4, 2, 2048, 2500, 128, 128, 128, 8, True, samples, most, bf, ((2048, 1000, 17, 1900), (2500, 1500, 2500, 300))), (1, 4, 4, 3000, 3000, 64, 64, 64, 4, False, samples, 1, bf),
-                  (1, 2, 1, 2048, 2048, 128, 128, 128, 1, True, samples, 2, half), (1, 8, 2, 8192, 8192, 128, 128, 128, 8, True, samples, 1, bf), (1, 2, 2, 700, 300, 64, 128, 64, 8, True, samples, 1, bf)]
+                  (1, 2, 1, 2048, 2048, 128, 128, 128, 1, True, samples, 2, half), (1, 8, 2, 8192, 8192, 128, 128, 128, 8, True, samples, 1, bf), (1, 2, 2, 700, 300, 64, 128, 64, 8, True, samples, 1, bf),
+                  # Short last groups: one query, a text of no whole stride, one group more than a tile, lengths that end within a stride, an empty sequence.
+                  (1, 8, 2, 1, 4091, 64, 64, 64, 8, True, samples, 2, bf), (2, 8, 4, 4091, 4091, 64, 64, 64, 8, True, samples, 2, bf), (1, 2, 2, 1025, 1030, 128, 128, 128, 8, True, samples, 1, half),
+                  (4, 4, 2, 1100, 1500, 64, 64, 64, 8, True, samples, 2, bf, ((1100, 0, 9, 1033), (1500, 700, 1500, 1033))), (1, 4, 1, 131, 131, 128, 64, 128, 16, False, samples, most, bf)]
     for batch, heads, kv_heads, queries, keys, dim, block_q, block_k, stride, causal, estimate, power, dtype, *lengths in cases:
         pooled = estimate == means
         q = torch.randn(batch, heads, queries, dim, device="cuda", generator=g).to(dtype) * (1 if pooled else 2)

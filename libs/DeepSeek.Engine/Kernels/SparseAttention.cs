@@ -51,7 +51,7 @@ public enum BlockEstimate
     /// <summary>Groups of a stride's rows by the product of their means: cheapest, coarsest.</summary>
     Pooled,
 
-    /// <summary>The last query of each stride with every key, exactly: finds what single queries look for, such as copies.</summary>
+    /// <summary>The last query of each stride with every key, exactly, of a short last stride the newest query: finds what single queries look for, such as copies.</summary>
     Sampled,
 }
 
@@ -86,7 +86,7 @@ public static class SparseAttention
     /// <summary>
     /// Estimated share of each key block in a query block's attention, float32 [N, H, query blocks, key blocks]: the softmax of the rows
     /// that <see cref="SparsePolicy.Estimate"/> names, averaged by <see cref="SparsePolicy.Power"/>. It has no gradient. Groups
-    /// that reach behind the lengths (int32 [N], as in <see cref="WithBlocks"/>) take no part, whatever they hold.
+    /// that reach behind the lengths (int32 [N], as in <see cref="WithBlocks"/>) take no part, whatever they hold; of samples, the last query that exists stands for its group.
     /// </summary>
     public static Tensor BlockScores(Tensor q, Tensor k, SparsePolicy policy, bool causal, Tensor queryLengths = default, Tensor keyLengths = default) =>
         OperatorCall.To(s_scores).Add(q).Add(k).Add((long)policy.QueryBlock).Add((long)policy.KeyBlock).Add(causal).Default().Add((long)policy.Stride).Add((long)policy.Estimate).Add(policy.Power)

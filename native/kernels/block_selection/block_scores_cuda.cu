@@ -25,20 +25,22 @@ __device__ __forceinline__ void copy_groups(void* to, const CUtensorMap* map, ui
                : "memory");
 }
 
-// Whole groups that exist in a sequence of the batch, and which of them see each other.
+// Groups that exist in a sequence of the batch, and which of them see each other.
 struct Extent {
   int queries, keys;  // groups
+  int rows;           // of queries
   int shift;          // rows that keys are more than queries
 
   __device__ __forceinline__ Extent(const BlockScoresParams& p, int batch) {
     const auto length = [&](const int32_t* lengths, int64_t rows) { return lengths != nullptr ? min(max(lengths[batch], 0), static_cast<int>(rows)) : static_cast<int>(rows); };
-    const int rows = length(p.q_lengths, p.queries), columns = length(p.k_lengths, p.keys);
-    queries = rows / p.q_step, keys = columns / p.k_step, shift = columns - rows;
+    const int columns = length(p.k_lengths, p.keys);
+    rows = length(p.q_lengths, p.queries);
+    queries = (rows + (p.short_group ? p.q_step - 1 : 0)) / p.q_step, keys = columns / p.k_step, shift = columns - rows;
   }
   // Key groups from this one on are hidden from a query group.
   __device__ __forceinline__ int visible(const BlockScoresParams& p, int group) const {
     if (!p.causal) return keys;
-    const int last = (group + 1) * p.q_step - 1 + shift;
+    const int last = min((group + 1) * p.q_step, rows) - 1 + shift;
     return last < 0 ? 0 : min(last / p.k_step + 1, keys);
   }
 };
@@ -162,13 +164,13 @@ __global__ void __launch_bounds__(128) normalise_kernel(const BlockScoresParams 
   }
 }
 
-bool map_groups(CUtensorMap* map, const void* data, int type, int64_t dim, int64_t depth, int64_t step, int64_t groups, int64_t heads, int64_t batch, int64_t row,
-                int64_t head_stride, int64_t batch_stride) {
+bool map_groups(CUtensorMap* map, const void* data, int type, int64_t dim, int64_t depth, int64_t groups, int64_t heads, int64_t batch, int64_t row_stride,
+                int64_t group_stride, int64_t head_stride, int64_t batch_stride) {
   const auto encode = tensor_map_encoder();
   if (encode == nullptr) return false;
   const auto size = [](int64_t n) { return static_cast<cuuint64_t>(n); };
   const cuuint64_t sizes[5] = {size(dim), size(depth), size(groups), size(heads), size(batch)};
-  const cuuint64_t strides[4] = {size(row * 2), size(row * step * 2), size(head_stride * 2), size(batch_stride * 2)};
+  const cuuint64_t strides[4] = {size(row_stride * 2), size(group_stride * 2), size(head_stride * 2), size(batch_stride * 2)};
   const cuuint32_t box[5] = {64, 1, kTile, 1, 1}, steps[5] = {1, 1, 1, 1, 1};
   return encode(map, type == kBFloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 5, const_cast<void*>(data), sizes, strides, box, steps,
                 CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
@@ -177,8 +179,8 @@ bool map_groups(CUtensorMap* map, const void* data, int type, int64_t dim, int64
 template <class T, int Columns>
 int launch(const BlockScoresParams& p, cudaStream_t stream) {
   CUtensorMap q, k;
-  if (!map_groups(&q, p.q, p.type, p.dim, p.depth, p.q_step, p.query_groups, p.heads, p.batch, p.q_row_stride, p.q_head_stride, p.q_batch_stride) ||
-      !map_groups(&k, p.k, p.type, p.dim, p.depth, p.k_step, p.key_groups, p.kv_heads, p.batch, p.k_row_stride, p.k_head_stride, p.k_batch_stride))
+  if (!map_groups(&q, p.q, p.type, p.dim, p.depth, p.query_groups, p.heads, p.batch, p.q_row_stride, p.q_group_stride, p.q_head_stride, p.q_batch_stride) ||
+      !map_groups(&k, p.k, p.type, p.dim, p.depth, p.key_groups, p.kv_heads, p.batch, p.k_row_stride, p.k_group_stride, p.k_head_stride, p.k_batch_stride))
     return cudaErrorInvalidValue;
   const int bytes = sizeof(Shared) + 1024;
   const auto status = cudaFuncSetAttribute(scores_kernel<T, Columns>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);

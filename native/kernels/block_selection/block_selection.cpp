@@ -65,18 +65,30 @@ at::Tensor mean_of(const at::Tensor& share, int64_t dim, double power) {
   return power == 1.0 ? share.mean(dim) : power == 2.0 ? share.square().mean(dim).sqrt() : share.amax(dim);
 }
 
-// Groups that reach behind the lengths (int64 [batch or 1, 1, 1]) are left out, whatever they hold.
+// The last query that exists of each group of `stride`, [batch, heads, groups, dim]; of a group without any, whatever lies in a row.
+at::Tensor samples(const at::Tensor& q, int64_t stride, const at::Tensor& lengths) {
+  const auto queries = q.size(2), whole = queries / stride, count = ceil_div(queries, stride);
+  if (!lengths.defined()) {
+    const auto last = q.slice(2, stride - 1, queries, stride);
+    return count == whole ? last : at::cat({last, q.slice(2, queries - 1)}, 2);
+  }
+  const auto rows = rows_of(lengths, queries, q.options());
+  const auto last = (at::min((at::arange(count, rows.options()) + 1) * stride, rows) - 1).clamp_min(0);
+  return q.gather(2, last.reshape({-1, 1, count, 1}).expand({q.size(0), q.size(1), count, q.size(3)}));
+}
+
+// Of whole queries, or of samples of them. Groups that reach behind the lengths (int64 [batch or 1, 1, 1]) are left out, whatever they hold.
 at::Tensor scores_reference(const at::Tensor& q, const at::Tensor& k, int64_t block_q, int64_t block_k, bool causal, double scale, int64_t stride, bool sampled, double power,
                             const at::Tensor& q_rows, const at::Tensor& k_rows) {
-  const auto heads = q.size(1), queries = q.size(2), keys = k.size(2), k_step = sampled ? 1 : stride;
-  const auto query = sampled ? groups(q.slice(2, stride - 1, queries, stride), 1, false) : groups(q, stride, true);
+  const auto heads = q.size(1), queries = q.size(2) * (sampled ? stride : 1), keys = k.size(2), k_step = sampled ? 1 : stride;
+  const auto query = groups(q, sampled ? 1 : stride, !sampled);
   auto key = groups(k, k_step, false);
   if (key.size(1) != heads) key = key.repeat_interleave(heads / key.size(1), 1);
   const auto none = -std::numeric_limits<double>::infinity();
   auto scores = at::matmul(query, key.transpose(-1, -2)) * scale;
   const auto row = at::arange(query.size(2), q_rows.options()) * stride, column = at::arange(key.size(2), q_rows.options()) * k_step;
-  auto seen = (row + stride <= q_rows).unsqueeze(-1).logical_and((column + k_step <= k_rows).unsqueeze(-2));
-  if (causal) seen = seen.logical_and(column <= (row + (stride - 1) + (k_rows - q_rows)).unsqueeze(-1));
+  auto seen = (row + (sampled ? 1 : stride) <= q_rows).unsqueeze(-1).logical_and((column + k_step <= k_rows).unsqueeze(-2));
+  if (causal) seen = seen.logical_and(column <= (at::min(row + stride, q_rows) - 1 + (k_rows - q_rows)).unsqueeze(-1));
   scores = at::where(seen, scores, at::full({}, none, scores.options()));
   const auto lse = at::logsumexp(scores, {-1}, true);
   auto share = at::where(lse == none, at::zeros({}, scores.options()), (scores - lse).exp());
@@ -111,6 +123,7 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
     if (q_lengths.defined()) q_lengths = at::floor_divide(q_lengths, stride).to(at::kInt);
     if (k_lengths.defined()) k_lengths = at::floor_divide(k_lengths, stride).to(at::kInt);
   }
+  if (sampled) q = samples(q, stride, q_lengths);
   const auto product_scale = estimate == kAntidiagonal ? scale / static_cast<double>(stride) : scale;
 #ifdef DEEPSEEK_CUDA
   if (q.is_cuda() && (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) && q.numel() > 0 && k.numel() > 0) {
@@ -131,8 +144,8 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
     p.queries = pooled ? q.size(2) : q_.size(2), p.keys = pooled ? k.size(2) : k_.size(2);
     p.block_q = static_cast<int>(pooled ? block_q / stride : block_q), p.block_k = static_cast<int>(pooled ? block_k / stride : block_k);
     p.q_step = static_cast<int>(pooled ? 1 : stride), p.k_step = estimate == kAntidiagonal ? p.q_step : 1, p.depth = estimate == kAntidiagonal ? p.q_step : 1;
-    if (sampled) p.q = static_cast<const char*>(p.q) + (stride - 1) * p.q_row_stride * q.element_size();
-    p.query_groups = p.queries / p.q_step, p.key_groups = p.keys / p.k_step, p.query_blocks = blocks_q, p.key_blocks = blocks_k;
+    p.q_group_stride = p.q_row_stride * p.depth, p.k_group_stride = p.k_row_stride * p.k_step, p.short_group = sampled;
+    p.query_groups = sampled ? q.size(2) : p.queries / p.q_step, p.key_groups = p.keys / p.k_step, p.query_blocks = blocks_q, p.key_blocks = blocks_k;
     p.q_lengths = data_of(q_lengths), p.k_lengths = data_of(k_lengths);
     p.scale = static_cast<float>(product_scale), p.power = static_cast<float>(power);
     p.causal = causal, p.type = element_type(q, kOp, "q");
@@ -147,7 +160,7 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
     }
   }
 #endif
-  const auto q_rows = rows_of(q_lengths, q.size(2), q.options()), k_rows = rows_of(k_lengths, k.size(2), k.options());
+  const auto q_rows = rows_of(q_lengths, sampled ? q_.size(2) : q.size(2), q.options()), k_rows = rows_of(k_lengths, k.size(2), k.options());
   auto mass = pooled ? scores_reference(q, k, block_q / stride, block_k / stride, causal, product_scale, 1, false, power, q_rows, k_rows)
                      : scores_reference(q, k, block_q, block_k, causal, product_scale, stride, sampled, power, q_rows, k_rows);
   // Pooling drops a short last group, and with it perhaps a whole block.

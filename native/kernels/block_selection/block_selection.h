@@ -10,21 +10,23 @@ namespace deepseek {
 // Scores: the softmax of rows that stand for the queries over columns that stand for the keys, summed by blocks of keys. Three estimates:
 // antidiagonals (XAttention, arXiv 2503.16428, section 3.1) and means take queries and keys in groups of `stride` rows, the score of two
 // groups being the sum over their antidiagonal (row s of the key group with row stride-1-s of the query group) or the product of their
-// means; samples take the last query of each group, and all keys. Rows after the last whole group take no part.
+// means; samples take the last query of each group, and all keys. Rows after the last whole group take no part, but for samples: of a short
+// last group its last query is taken, so that the newest query of a text always has its say.
 struct BlockScoresParams {
-  const void* q;  // [batch, heads, queries, dim], last dimension contiguous, strides in elements
+  const void* q;  // [batch, heads, queries, dim] or, of samples, [batch, heads, query_groups, dim]; last dimension contiguous, strides in elements
   const void* k;  // [batch, kv_heads, keys, dim]
-  int64_t q_batch_stride, q_head_stride, q_row_stride;
-  int64_t k_batch_stride, k_head_stride, k_row_stride;
+  int64_t q_batch_stride, q_head_stride, q_row_stride, q_group_stride;
+  int64_t k_batch_stride, k_head_stride, k_row_stride, k_group_stride;
   float* partial;  // [batch, heads, query_groups, key_blocks]: workspace, log2 of the sum of 2^score over a block's groups
   float* mass;     // [batch, heads, query_blocks, key_blocks]: a block's share in the softmax of the group rows, averaged over these
   const int32_t* q_lengths;  // [batch] or null: rows that exist; groups that reach behind them take no part
   const int32_t* k_lengths;  // [batch] or null
   int64_t batch, heads, kv_heads, queries, keys, dim;
-  int64_t query_groups, key_groups;  // whole groups
+  int64_t query_groups, key_groups;
   int64_t query_blocks, key_blocks;
   int depth;           // rows of a group that are multiplied: a stride of antidiagonals, otherwise one
   int q_step, k_step;  // rows from one group to the next
+  int short_group;     // whether rows after the last whole group of queries count as a group
   int block_q, block_k;
   float scale;  // of the product of two groups
   float power;  // of the mean over a block's group rows: 1 their mean, 2 the root of their squares' mean, infinity their maximum

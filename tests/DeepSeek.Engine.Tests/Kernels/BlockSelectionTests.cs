@@ -20,6 +20,10 @@ public sealed class BlockSelectionTests
     [InlineData(false, BlockEstimate.Sampled, double.PositiveInfinity, 64, 48, 17, 3)]
     [InlineData(true, BlockEstimate.Sampled, 1, 40, 48, 40, 20)]
     [InlineData(true, BlockEstimate.Sampled, double.PositiveInfinity, 62, 75, 62, 75)]
+    [InlineData(true, BlockEstimate.Sampled, 1, 1, 75, 1, 61)]
+    [InlineData(false, BlockEstimate.Sampled, 2, 3, 30, 2, 30)]
+    [InlineData(true, BlockEstimate.Sampled, 2, 49, 49, 0, 7)]
+    [InlineData(true, BlockEstimate.Sampled, 1, 61, 75, 50, 3)]
     public void Scores_OfRandomHeads_EqualTheDefinition(bool causal, BlockEstimate estimate, double power, int queries, int keys, int queryLength, int keyLength)
     {
         const int heads = 4, kvHeads = 2, dim = 6, block = 16, stride = 4;
@@ -33,15 +37,17 @@ public sealed class BlockSelectionTests
             var (length, seenKeys) = (queryLengths[head / heads], keyLengths[head / heads]);
             var (pooled, sampled) = (estimate == BlockEstimate.Pooled, estimate == BlockEstimate.Sampled);
             var keyStride = sampled ? 1 : stride;
-            var (groupsQ, groupsK) = (length / stride, seenKeys / keyStride);
+            var (groupsQ, groupsK) = ((length + (sampled ? stride - 1 : 0)) / stride, seenKeys / keyStride);
             // Means are rows of their own: the diagonal ends at the last whole group.
             var shift = pooled ? (groupsK - groupsQ) * stride : seenKeys - length;
             for (var i = 0; i < groupsQ; i++)
             {
+                // Of a short last group its last query is the sample.
+                var last = Math.Min((i + 1) * stride, length) - 1;
                 var exponentials = new double[groupsK];
                 for (var j = 0; j < groupsK; j++)
                 {
-                    var sum = sampled ? Product(i * stride + stride - 1, j) : 0.0;
+                    var sum = sampled ? Product(last, j) : 0.0;
                     for (var s = 0; s < stride && !sampled; s++)
                     {
                         for (var t = pooled ? 0 : stride - 1 - s; t < (pooled ? stride : stride - s); t++)
@@ -49,7 +55,7 @@ public sealed class BlockSelectionTests
                             sum += Product(i * stride + t, j * stride + s);
                         }
                     }
-                    var seen = !causal || j * keyStride <= i * stride + stride - 1 + shift;
+                    var seen = !causal || j * keyStride <= (pooled ? i * stride + stride - 1 : last) + shift;
                     exponentials[j] = seen ? Math.Exp(sum / (pooled ? stride * stride : sampled ? 1 : stride) / Math.Sqrt(dim)) : 0;
                 }
                 var total = exponentials.Sum();
@@ -83,6 +89,30 @@ public sealed class BlockSelectionTests
                 Tensor.From<int>(queryLengths, 2), Tensor.From<int>(keyLengths, 2));
             KernelData.Near(expected, KernelData.Doubles(scores), absolute, relative, $"{dtype} ");
         }
+    }
+
+    [Theory]
+    [InlineData(1, 0)]
+    [InlineData(62, 0)]
+    [InlineData(65, 0)]
+    [InlineData(80, 61)]
+    [InlineData(80, 49)]
+    public void Samples_OfATextOfAnyLength_KnowWhatItsNewestQueryLooksFor(int queries, int length)
+    {
+        // Decoding byte by byte, the newest query is the one whose answer is used. Here only it looks for the third block of keys.
+        const int dim = 4, block = 16, stride = 8, keys = 96;
+        var rows = length > 0 ? length : queries;
+        var (q, k) = (new float[queries * dim], new float[keys * dim]);
+        q[(rows - 1) * dim] = 20;
+        k[(2 * block + 5) * dim] = 20;
+        using var scope = TensorScope.Open();
+        var policy = new SparsePolicy { Density = 1e-9, SinkBlocks = 0, WindowBlocks = 0, MinimumBlocks = 2, QueryBlock = block, KeyBlock = block, Stride = stride, Estimate = BlockEstimate.Sampled };
+        var lengths = length > 0 ? Tensor.From<int>([length], 1) : default;
+        var (x, y) = (Tensor.From<float>(q, 1, 1, queries, dim), Tensor.From<float>(k, 1, 1, keys, dim));
+        var chosen = SparseAttention.Select(SparseAttention.BlockScores(x, y, policy, false, lengths), queries, keys, policy, false, lengths);
+        var last = (rows - 1) / block;
+        var most = (int)chosen.Index.Size(3);
+        Assert.Contains(2, chosen.Index.Reshape(-1).ToArray<int>()[(last * most)..((last + 1) * most)]);
     }
 
     private static void Poison(float[] x, int heads, int rows, int[] lengths, int dim)
