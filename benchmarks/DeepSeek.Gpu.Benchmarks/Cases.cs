@@ -99,10 +99,9 @@ internal sealed class GptCase : TrainingCase
             "fp8-quick" => new PrecisionController(_net, options with { Interval = 2, GuardSteps = 4 }),
             _ => null,
         };
-        // The last block's values are wanted again at once: to compute them twice would save memory for the head alone.
-        foreach (var (_, segment) in CheckpointPlanner.Segments(_net).SkipLast(1))
+        if (mode.Split('-') is ["captured", "checkpointed", .. var how])
         {
-            segment.Recomputes = mode is "captured-checkpointed";
+            Recompute(how is [var middles, ..] ? int.Parse(middles) : 0);
         }
         Optimizer = mode is "adaptive" ? new AdaptiveOptimizer(_net, new AdaptiveOptions { InitialLearningRate = 3e-4 }) : new AdamW(_net, weightDecay: 0.01) { LearningRate = 3e-4 };
         Inputs = [Random.Integers(device, Vocabulary, batch, Length), Random.Integers(device, Vocabulary, batch, Length)];
@@ -161,6 +160,15 @@ internal sealed class GptCase : TrainingCase
         name.Split('-', 'x') is ["gpt", var width, var layers] && int.TryParse(width, out var w) && int.TryParse(layers, out var l)
             ? new GptConfig { Width = w, Layers = l, Heads = w / 128 }
             : null;
+
+    // The last block's values are wanted again at once: to compute them twice would save memory for the head alone. So many others keep their middle.
+    private void Recompute(int middles)
+    {
+        foreach (var (index, (_, segment)) in CheckpointPlanner.Segments(_net).SkipLast(1).Index())
+        {
+            (segment.Recomputes, segment.Keeps) = (true, index < middles ? 2 : 1);
+        }
+    }
 
     private void Load(string weights)
     {

@@ -4,8 +4,9 @@ using DeepSeek.Gpu.Benchmarks;
 using DeepSeek.Gpu.Benchmarks.Accuracy;
 
 // One contender of benchmarks/gpu/compare.py: answers each command line on standard input with one line of JSON.
-//   make <case> <batch> <mode> [weights.safetensors]             builds a training step on the GPU; modes: eager, captured, captured-float32-residual, captured-checkpointed, adaptive (its optimiser), fp8 (captured under a precision controller), fp8-eager; cases besides those of Cases.cs: gpt-2048x16 (width x layers)
+//   make <case> <batch> <mode> [weights.safetensors]             builds a training step on the GPU; modes: eager, captured, captured-float32-residual, captured-checkpointed[-blocks that keep their middle[-rows of the head]], adaptive (its optimiser), fp8 (captured under a precision controller), fp8-eager; cases besides those of Cases.cs: gpt-2048x16 (width x layers)
 //   time <steps> [plain]                                         (plain: with a precision controller paused) runs so many, waits for the device
+//   phases                                                       most bytes in each phase of one eager step
 //   curve <steps> <rate> <tokens.npy>                            losses of GPT steps over given tokens
 //   trace <steps> <file>                                         traces so many: a table into the file, events into <file>.json
 //   drop                                                         frees everything
@@ -44,6 +45,8 @@ object Answer(string[] command)
             return new { ok = true };
         case ["time", var steps, .. var how]:
             return current!.Time(int.Parse(steps), how is ["plain"]);
+        case ["phases"]:
+            return current!.Phases();
         case ["trace", var traced, var table]:
             return current!.Traced(int.Parse(traced), table);
         case ["curve", var steps, var rate, var tokens]:

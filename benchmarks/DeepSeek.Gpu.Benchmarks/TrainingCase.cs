@@ -2,6 +2,7 @@ using System.Diagnostics;
 using DeepSeek.Engine;
 using DeepSeek.Engine.Cuda;
 using DeepSeek.Engine.Kernels;
+using DeepSeek.Engine.Memory;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Optim;
 using DeepSeek.Engine.Precision;
@@ -49,10 +50,40 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         return name switch
         {
             "resnet50" => new ResNetCase(batch, device, captured),
-            "gpt2" => new GptCase(new GptConfig { Float32Residual = mode is "captured-float32-residual" }, batch, device, captured, mode, weights),
+            "gpt2" => new GptCase(new GptConfig { Float32Residual = mode is "captured-float32-residual", HeadRows = HeadRows(mode) }, batch, device, captured, mode, weights),
             _ when GptCase.Wide(name) is { } wide => new GptCase(wide, batch, device, captured, mode, weights),
             _ => new SmallCase(name, batch, device, captured),
         };
+    }
+
+    // captured-checkpointed-MIDDLES-ROWS.
+    private static int? HeadRows(string mode) => mode.Split('-') is ["captured", "checkpointed", _, var rows] ? int.Parse(rows) : null;
+
+    /// <summary>Most bytes in tensors in each phase of an eager step, in GiB; a recorded step takes the same.</summary>
+    internal object Phases()
+    {
+        var phases = new MemoryPhases(Device);
+        using (var scope = TensorScope.Open())
+        {
+            Tensor[] inputs = [.. Inputs.Select(i => i.Tensor)];
+            Tensor loss;
+            using (phases.Enter("forward"))
+            {
+                loss = Loss(inputs);
+            }
+            using (phases.Enter("backward"))
+            {
+                loss.Backward();
+            }
+            using (phases.Enter("optimizer"))
+            {
+                Optimizer.Step();
+                Optimizer.ClearGradients();
+            }
+        }
+        return phases.Measured.ToDictionary(p => p.Name, p => new { before = Gib(p.Before), peak = Gib(p.Peak), after = Gib(p.After) });
+
+        static double Gib(long bytes) => bytes / (double)(1 << 30);
     }
 
     /// <summary>Traces so many steps: the table of operators and kernels goes to a file, the events to another beside it.</summary>

@@ -32,6 +32,9 @@ public sealed record GptConfig
     /// </summary>
     public bool Float32Residual { get; init; }
 
+    /// <summary>Rows of the head whose logits exist together; by itself 16384, and 8192 where a block is computed again.</summary>
+    public int? HeadRows { get; init; }
+
     /// <summary>Attention to the key blocks that a policy picks, whose weights are never dropped; none: dense attention.</summary>
     public SparsePolicy? Sparse { get; init; }
 
@@ -100,7 +103,7 @@ public sealed class Gpt : Module
     {
         using var scope = TensorScope.Open();
         using var unrecorded = NoGrad.Enter();
-        var x = _tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, cache.Length, ids.Size(1)); // [N, T, width]
+        var x = Embedded(ids, cache.Length);
         return scope.Return(Functional.Linear(FusedBlocks(x, cache), HeadWeight.Tensor));
     }
 
@@ -108,8 +111,7 @@ public sealed class Gpt : Module
     public Tensor Features(Tensor ids)
     {
         using var scope = TensorScope.Open();
-        var x = _tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, 0, ids.Size(1)); // [N, T, width]
-        x = _dropout.Forward(x);
+        var x = _dropout.Forward(Embedded(ids, 0));
         if (Config.Float32Residual || (Training && !Array.Exists(_blocks, b => b.IsWatched)))
         {
             return scope.Return(FusedBlocks(x));
@@ -126,36 +128,45 @@ public sealed class Gpt : Module
     {
         using var scope = TensorScope.Open();
         var features = Features(ids).Reshape(-1, Config.Width);
-        return scope.Return(HeadLoss.Of(features, HeadWeight.Tensor, targets.Reshape(-1), Array.Exists(_blocks, b => b.Recomputes) ? SparingRows : DefaultRows));
+        return scope.Return(HeadLoss.Of(features, HeadWeight.Tensor, targets.Reshape(-1), Config.HeadRows ?? (Array.Exists(_blocks, b => b.Recomputes) ? SparingRows : DefaultRows)));
     }
 
-    /// <summary>Each addition to the residual stream x is made together with the norm that follows it and gives y, of the weights' type.</summary>
+    // [N, T, width].
+    private Tensor Embedded(Tensor ids, long from)
+    {
+        using var scope = TensorScope.Open();
+        return scope.Return(_tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, from, ids.Size(1)));
+    }
+
     private Tensor FusedBlocks(Tensor x, GptCache? cache = null)
     {
         var (y, split) = _blocks[0].FirstNorm.Split(x);
-        x = Config.Float32Residual ? split.To(Dtype.Float32) : split;
-        for (var i = 0; i < _blocks.Length; i++)
-        {
-            var (block, next) = (_blocks[i], i + 1 < _blocks.Length ? _blocks[i + 1].FirstNorm : _norm);
-            if (!block.Recomputes || cache is not null)
-            {
-                (y, x) = Fused(block, next, y, x, cache?.Layers[i]);
-                continue;
-            }
-            (y, x) = Recomputed(block, next, y, x);
-            if (i + 1 == _blocks.Length || !_blocks[i + 1].Recomputes)
-            {
-                (y, x) = Normed(next, x, y.Dtype);
-            }
-        }
-        return y;
+        return ResidualChain.Walk(new Links(this, cache), y, Config.Float32Residual ? split.To(Dtype.Float32) : split);
     }
 
-    // Apart from the loop, which then makes no closure. Of the block its input stays, and what attention gave, which is dear to compute; y serves the
+    // Each addition to the residual stream x is made together with the norm that follows it and gives y, of the weights' type.
+    private readonly struct Links(Gpt net, GptCache? cache) : IResidualLinks
+    {
+        public int Count => net._blocks.Length;
+
+        public (Tensor Normed, Tensor Sum) Pass(int index, Tensor normed, Tensor sum)
+        {
+            var (block, following) = (net._blocks[index], index + 1 < Count ? net._blocks[index + 1] : null);
+            var next = following?.FirstNorm ?? net._norm;
+            if (!block.Recomputes || cache is not null)
+            {
+                return Fused(block, next, normed, sum, cache?.Layers[index]);
+            }
+            var made = Recomputed(block, next, normed, sum);
+            return following is { Recomputes: true } ? made : Normed(next, made.Sum, normed.Dtype);
+        }
+    }
+
+    // Apart from the links, which then make no closure. Of the block its input stays, and of its Keepables the first ones; y serves the
     // next such block alone, which takes its own norm again: it carries no gradient.
     private static (Tensor Normed, Tensor Sum) Recomputed(GptBlock block, LayerNorm next, Tensor y, Tensor x)
     {
-        Span<Tensor> made = [default, default, default, default, default, default];
+        Span<Tensor> made = [default, default, default, default, default, default, default];
         var type = y.Dtype;
         Checkpoint.Run(
             (inputs, outputs) => (outputs[1], outputs[0]) = Fused(block, next, y, inputs[0], null, outputs[2..]),
@@ -166,8 +177,10 @@ public sealed class Gpt : Module
     private static void Again(GptBlock block, LayerNorm next, Tensor x, Dtype type, ReadOnlySpan<Tensor> kept, Span<Tensor> addends)
     {
         (var y, x) = Normed(block.FirstNorm, x, type);
-        var attended = block.Attention.OpenAgain(y, x.Dtype == Dtype.Float32, kept);
-        (y, x) = block.SecondNorm.AddForward(attended.Value, x, attended.Bias, attended.Dropout);
+        var middle = kept[^1];
+        var attended = block.Attention.OpenAgain(y, x.Dtype == Dtype.Float32, kept, value: middle.IsNone);
+        (y, x) = middle.IsNone ? block.SecondNorm.AddForward(attended.Value, x, attended.Bias, attended.Dropout)
+            : Normed(block.SecondNorm, Checkpoint.KnownSum(middle, attended.Value, x), type);
         if (block.AddsPlainly)
         {
             // The sum itself is not wanted, nor the last product's value.
@@ -189,8 +202,12 @@ public sealed class Gpt : Module
     private static (Tensor Normed, Tensor Sum) Fused(GptBlock block, LayerNorm next, Tensor y, Tensor x, TokenSparseCache? cache = null, Span<Tensor> kept = default)
     {
         var late = x.Dtype == Dtype.Float32;
-        var attended = cache is not null ? new OpenBranch(block.Attention.Extend(y, cache), default, null) : block.Attention.Open(y, late, kept);
+        var attended = cache is not null ? new OpenBranch(block.Attention.Extend(y, cache), default, null) : block.Attention.Open(y, late, block.Keeps > 0 ? kept : default);
         (y, x) = block.SecondNorm.AddForward(attended.Value, x, attended.Bias, attended.Dropout);
+        if (kept.Length > 0 && block.Keeps > 1 && attended.IsPlain)
+        {
+            kept[^1] = x;
+        }
         var widened = block.Open(y, late);
         return next.AddForward(widened.Value, x, widened.Bias, widened.Dropout);
     }
@@ -207,6 +224,9 @@ internal readonly ref struct OpenBranch(Tensor value, Tensor bias, Dropout? drop
     internal Tensor Bias { get; } = bias;
 
     internal Dropout? Dropout { get; } = dropout;
+
+    /// <summary>Whether it is added as it is.</summary>
+    internal bool IsPlain => Bias.IsNone && Dropout is null or { IsIdentity: true };
 }
 
 /// <summary>x + attention(norm(x)), then x + mlp(norm(x)).</summary>
@@ -237,7 +257,8 @@ internal sealed class GptBlock : Module
 
     public override bool IsSegment => true;
 
-    public override double KeptWhenRecomputed => Attention.KeepsResult ? 2 : 1;
+    // The sum with attention's branch spares that branch's last product, and carries no more than that sum.
+    public override IReadOnlyList<Keepable> Keepables => [Attention.Keepable, new("middle", Attention.AddsPlainly ? 1 : 0, [Attention.Join], [])];
 
     internal LayerNorm FirstNorm { get; }
 
@@ -310,16 +331,31 @@ internal sealed class GptAttention : Module
         : Joined(kept.Length > 0 && JoinsAttention(x) && FusedLinear.KeepsAttention(_project) ? FusedLinear.ProjectedAttentionFirst(x, _project.Weight, _project.Bias, _heads, causal: true, kept) : Attend(x), late);
 
     /// <summary>The same a second time, recorded, from what was kept.</summary>
-    internal OpenBranch OpenAgain(Tensor x, bool late, ReadOnlySpan<Tensor> kept) => kept[0].IsNone
-        ? Open(x, late)
-        : Joined(FusedLinear.ProjectedAttentionAgain(x, _project.Weight, _project.Bias, _heads, causal: true, kept), late);
+    /// <param name="x">Its input.</param>
+    /// <param name="late">Whether the norm may add the bias.</param>
+    /// <param name="kept">From the first time, or none.</param>
+    /// <param name="value">Whether the value is wanted, not the gradients alone.</param>
+    internal OpenBranch OpenAgain(Tensor x, bool late, ReadOnlySpan<Tensor> kept, bool value)
+    {
+        var attended = !kept[0].IsNone ? FusedLinear.ProjectedAttentionAgain(x, _project.Weight, _project.Bias, _heads, causal: true, kept)
+            : IsObserved || Recomputes ? default : Attend(x);
+        return attended.IsNone ? new(Forward(x), default, null)
+            : !value && _join.MayJoin(attended) ? new(FusedLinear.Of(_join, attended, _join.Weight, _join.Bias, value: false), default, _dropout)
+            : Joined(attended, late);
+    }
 
     private OpenBranch Joined(Tensor attended, bool late) => late && _join.MayJoin(attended)
         ? new(FusedLinear.Of(_join, attended, _join.Weight), _join.Bias, _dropout)
         : new(_join.Forward(attended), default, _dropout);
 
-    /// <summary>Whether <see cref="OpenAgain"/> goes on from the result: where weights are of a type that cuDNN attends in, on a GPU.</summary>
-    internal bool KeepsResult => JoinsAttention(_project.Bias);
+    /// <summary>The result, where <see cref="OpenAgain"/> goes on from it: where weights are of a type that cuDNN attends in, on a GPU.</summary>
+    internal Keepable Keepable => JoinsAttention(_project.Bias) ? new("attention", 1, [this], [_project, _join]) : new("attention", 0, [], []);
+
+    /// <summary>The last product.</summary>
+    internal Module Join => _join;
+
+    /// <summary>Whether the branch is added as it is.</summary>
+    internal bool AddsPlainly => _dropout.IsIdentity;
 
     private bool JoinsAttention(Tensor x) => Sparse is null && TokenSparse is null && (!Training || _weightDropout == 0) && _project.MayJoin(x);
 

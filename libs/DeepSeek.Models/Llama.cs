@@ -96,7 +96,7 @@ public sealed class Llama : Module
         }
         if (suits && Training && !IsObserved)
         {
-            return scope.Return(FusedLayers(x, cosines, sines));
+            return scope.Return(ResidualChain.Walk(new Links(this, cosines, sines), _layers[0].FirstNorm.Forward(x), x));
         }
         foreach (var layer in _layers)
         {
@@ -112,19 +112,19 @@ public sealed class Llama : Module
         return scope.Return(HeadLoss.Of(Features(ids).Reshape(-1, Config.Width), HeadWeight.Tensor, targets.Reshape(-1)));
     }
 
-    /// <summary>Each addition to the residual stream x is made together with the norm that follows it and gives y.</summary>
-    private Tensor FusedLayers(Tensor x, Tensor cosines, Tensor sines)
+    // Each addition to the residual stream x is made together with the norm that follows it and gives y.
+    private readonly struct Links(Llama net, Tensor cosines, Tensor sines) : IResidualLinks
     {
-        var y = _layers[0].FirstNorm.Forward(x);
-        for (var i = 0; i < _layers.Length; i++)
+        public int Count => net._layers.Length;
+
+        public (Tensor Normed, Tensor Sum) Pass(int index, Tensor normed, Tensor sum)
         {
-            var (layer, next) = (_layers[i], i + 1 < _layers.Length ? _layers[i + 1].FirstNorm : _norm);
-            (y, x) = layer.Recomputes ? Recomputed(layer, next, y, x, cosines, sines) : layer.Fused(y, x, next, cosines, sines);
+            var (layer, next) = (net._layers[index], index + 1 < Count ? net._layers[index + 1].FirstNorm : net._norm);
+            return layer.Recomputes ? Recomputed(layer, next, normed, sum, cosines, sines) : layer.Fused(normed, sum, next, cosines, sines);
         }
-        return y;
     }
 
-    // Apart from the loop, which then makes no closure.
+    // Apart from the links, which then make no closure.
     private static (Tensor Normed, Tensor Sum) Recomputed(LlamaLayer layer, RmsNorm next, Tensor y, Tensor x, Tensor cosines, Tensor sines)
     {
         Span<Tensor> results = [default, default];

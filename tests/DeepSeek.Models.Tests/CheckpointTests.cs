@@ -30,14 +30,53 @@ public sealed class CheckpointTests
         Assert.InRange(again.Kept, 1, 0.6 * plain.Kept);
     }
 
-    private static (double Loss, List<float[]> State, long Kept, int Blocks) Step(string name, bool recompute)
+    [Theory]
+    [InlineData("gpt plain")]
+    [InlineData("gpt fused")]
+    public void Backward_BlocksThatKeepTheirMiddle_GivesThePlainBitsForOneStreamMoreABlock(string name)
+    {
+        var plain = Step(name, recompute: false);
+        var input = Step(name, recompute: true, keeps: 1);
+        var middle = Step(name, recompute: true, keeps: 2);
+
+        Assert.Equal(plain.Loss, middle.Loss);
+        Assert.All(plain.State.Zip(middle.State), pair => Assert.Equal(pair.First, pair.Second));
+        Assert.Equal(3 * 4 * 24 * 32 * sizeof(float), middle.Kept - input.Kept);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Forward_OfMoreBlocks_TakesNothingBesideWhatTheyKeep(bool recompute)
+    {
+        // Above what lies between the passes, a forward pass takes what one block makes, however many there are.
+        Assert.Equal(Above(4), Above(9));
+
+        long Above(int blocks)
+        {
+            EngineRuntime.Seed(5);
+            using var net = new Gpt(new GptConfig { Vocabulary = Tokens, Length = 32, Width = 32, Layers = blocks, Heads = 4 });
+            foreach (var (_, module) in CheckpointPlanner.Segments(net))
+            {
+                module.Recomputes = recompute;
+            }
+            using var scope = TensorScope.Open();
+            var (x, _) = Inputs("gpt");
+            AllocatorMemory.ResetPeak(Device.Cpu);
+            var features = net.Features(x);
+            var memory = AllocatorMemory.Of(Device.Cpu);
+            return memory.Peak - memory.Current;
+        }
+    }
+
+    private static (double Loss, List<float[]> State, long Kept, int Blocks) Step(string name, bool recompute, int keeps = 1)
     {
         EngineRuntime.Seed(5);
         using var net = Net(name);
         var segments = CheckpointPlanner.Segments(net);
         foreach (var (_, module) in segments)
         {
-            module.Recomputes = recompute;
+            (module.Recomputes, module.Keeps) = (recompute, keeps);
         }
         using var scope = TensorScope.Open();
         var (x, extra) = Inputs(name);
@@ -59,6 +98,7 @@ public sealed class CheckpointTests
     private static Module Net(string name) => name switch
     {
         "gpt" => new Gpt(new GptConfig { Vocabulary = Tokens, Length = 32, Width = 32, Layers = 3, Heads = 4, Dropout = 0.1 }),
+        "gpt plain" => new Gpt(new GptConfig { Vocabulary = Tokens, Length = 32, Width = 32, Layers = 3, Heads = 4 }),
         "gpt fused" => new Gpt(new GptConfig { Vocabulary = Tokens, Length = 32, Width = 32, Layers = 3, Heads = 4, Float32Residual = true }),
         "bert" => new BertClassifier(new BertConfig { Vocabulary = Tokens, Length = 32, Width = 32, Layers = 2, Heads = 4, Inner = 64 }, 3),
         "llama" => new Llama(new LlamaConfig { Vocabulary = Tokens, Length = 32, Width = 32, Layers = 2, Heads = 4, KeyHeads = 2, Inner = 64 }),

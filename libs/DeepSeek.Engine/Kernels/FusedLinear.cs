@@ -19,7 +19,9 @@ public static class FusedLinear
     private static readonly Operator s_tuneProducts = new("deepseek::tune_products");
 
     /// <summary>x·Wᵀ + b: x [.., in], W [out, in], b [out] or none, all of one type → [.., out].</summary>
-    public static Tensor Of(Tensor x, Tensor weight, Tensor bias = default) => OperatorCall.To(s_linear).Add(x).Add(weight).Add(bias).One();
+    /// <param name="value">Whether the value is wanted, not the gradients alone: without, zeros of its sizes take its place and the product is left out.</param>
+    public static Tensor Of(Tensor x, Tensor weight, Tensor bias = default, bool value = true) =>
+        OperatorCall.To(s_linear).Add(x).Add(weight).Add(bias).Add(value).One();
 
     /// <summary>
     /// GELU(x·W₁ᵀ + b₁)·W₂ᵀ + b₂ with GELU's tanh form (Hendrycks and Gimpel, arXiv 1606.08415), a transformer's feed-forward branch:
@@ -77,9 +79,9 @@ public static class FusedLinear
     /// <summary>Whether two layers multiply in the same format, so that one operator can do both.</summary>
     public static bool Alike(Module first, Module second) => first.Products is Float8Mode == second.Products is Float8Mode;
 
-    /// <summary><see cref="Of(Tensor, Tensor, Tensor)"/> in the precision of a layer that <see cref="Joins"/>.</summary>
-    public static Tensor Of(Module layer, Tensor x, Tensor weight, Tensor bias = default) =>
-        layer.Products is Float8Mode eight ? eight.Apply(x, weight, bias) : Of(x, weight, bias);
+    /// <summary><see cref="Of(Tensor, Tensor, Tensor, bool)"/> in the precision of a layer that <see cref="Joins"/>.</summary>
+    public static Tensor Of(Module layer, Tensor x, Tensor weight, Tensor bias = default, bool value = true) =>
+        layer.Products is Float8Mode eight ? eight.Apply(x, weight, bias) : Of(x, weight, bias, value);
 
     /// <summary><see cref="GeluMlp(Tensor, Tensor, Tensor, Tensor, Tensor, bool)"/> in the precision of two layers that join and are alike.</summary>
     public static Tensor GeluMlp(Tensor x, Module wideLayer, Tensor wide, Tensor wideBias, Module narrowLayer, Tensor narrow, Tensor narrowBias, bool value = true) =>

@@ -94,6 +94,16 @@ public static unsafe class Checkpoint
         Attach(new Segment(body, again, inputs, outputs[^kept..], modes, drew ? random : null), inputs, outputs[..results]);
     }
 
+    /// <summary>
+    /// The sum of two addends of its shape, in a second time that starts from its value: the addends' values are not read, their gradients are the sum's.
+    /// </summary>
+    public static Tensor KnownSum(Tensor value, Tensor first, Tensor second)
+    {
+        var sum = value.Detach();
+        Callbacks.Attach(new Addition(first.Dtype, second.Dtype), [first.Handle, second.Handle], [sum.Handle]);
+        return sum;
+    }
+
     /// <summary>Until disposed, computations on this thread count as repeated.</summary>
     internal static Repetition Repeat() => new(1);
 
@@ -146,6 +156,22 @@ public static unsafe class Checkpoint
         }
 
         public void Dispose() => t_repeating -= _depth;
+    }
+
+    private sealed class Addition(Dtype first, Dtype second) : IBackwardContext
+    {
+        public void Run(ReadOnlySpan<Tensor> gradients, Span<Tensor> inputGradients)
+        {
+            if (!gradients[0].IsNone)
+            {
+                (inputGradients[0], inputGradients[1]) = (gradients[0].To(first), gradients[0].To(second));
+            }
+        }
+
+        public void Dispose()
+        {
+            // It holds nothing.
+        }
     }
 
     /// <summary>One computation that was dropped.</summary>

@@ -10,12 +10,25 @@ namespace DeepSeek.Engine.Memory;
 /// <param name="Name">Its dotted name.</param>
 /// <param name="Before">Bytes of activations when it began.</param>
 /// <param name="Kept">Bytes that it left behind for the backward pass, its output included.</param>
-/// <param name="Output">Bytes that stay when the rest is dropped: its output and what <see cref="Module.KeptWhenRecomputed"/> says.</param>
-/// <param name="Seconds">Time of its forward pass, which is what computing it again costs.</param>
+/// <param name="Output">Bytes of its output, which stays when the rest is dropped.</param>
+/// <param name="Seconds">Time of its forward pass, which is what computing it again from its input costs.</param>
 public sealed record SegmentCost(string Name, long Before, long Kept, long Output, double Seconds)
 {
+    /// <summary>What it can keep beside its output when it is computed again, in order: bytes, and the time that each spares.</summary>
+    public IReadOnlyList<(string Name, long Bytes, double Seconds)> Keepables { get; init; } = [];
+
     /// <summary>Bytes that computing it again saves between the two passes.</summary>
     public long Saving => Kept - Output;
+
+    /// <summary>The same where so many of the first <see cref="Keepables"/> are kept.</summary>
+    internal long SavingWith(int keeps) => Saving - Keepables.Take(keeps).Sum(k => k.Bytes);
+
+    internal double SecondsWith(int keeps) => Math.Max(0, Seconds - Keepables.Take(keeps).Sum(k => k.Seconds));
+
+    internal SegmentCost Times(double factor) => new(Name, (long)(factor * Before), (long)(factor * Kept), (long)(factor * Output), factor * Seconds)
+    {
+        Keepables = [.. Keepables.Select(k => (k.Name, (long)(factor * k.Bytes), factor * k.Seconds))],
+    };
 }
 
 /// <summary>A forward pass, measured.</summary>
@@ -25,18 +38,17 @@ public sealed record SegmentCost(string Name, long Before, long Kept, long Outpu
 public sealed record StepCost(IReadOnlyList<SegmentCost> Segments, long Kept, double Seconds)
 {
     /// <summary>The same of a batch with so many times the rows, to each of which activations are proportional.</summary>
-    public StepCost Times(double factor) => new(
-        [.. Segments.Select(s => new SegmentCost(s.Name, (long)(factor * s.Before), (long)(factor * s.Kept), (long)(factor * s.Output), factor * s.Seconds))],
-        (long)(factor * Kept), factor * Seconds);
+    public StepCost Times(double factor) => new([.. Segments.Select(s => s.Times(factor))], (long)(factor * Kept), factor * Seconds);
 }
 
-/// <summary>Which segments are computed again.</summary>
-/// <param name="Segments">Their names, cheapest first.</param>
+/// <summary>Which segments are computed again, and from what.</summary>
+/// <param name="Segments">Their names, in the order in which they were chosen.</param>
+/// <param name="Keeps">How many of its <see cref="Module.Keepables"/> each of them keeps.</param>
 /// <param name="Plain">Bytes that activations take without a plan.</param>
 /// <param name="Planned">Most bytes that they take with it: at the end of the forward pass, or while a segment is computed again.</param>
 /// <param name="Budget">Bytes that were allowed.</param>
 /// <param name="Seconds">Time that it adds to a step.</param>
-public sealed record CheckpointPlan(IReadOnlyList<string> Segments, long Plain, long Planned, long Budget, double Seconds)
+public sealed record CheckpointPlan(IReadOnlyList<string> Segments, IReadOnlyList<int> Keeps, long Plain, long Planned, long Budget, double Seconds)
 {
     /// <summary>Whether the budget is kept.</summary>
     public bool Fits => Planned <= Budget;
@@ -44,9 +56,11 @@ public sealed record CheckpointPlan(IReadOnlyList<string> Segments, long Plain, 
     /// <summary>Has these segments of a net computed again, and no others.</summary>
     public void Apply(Module net)
     {
+        var keeps = Segments.Zip(Keeps).ToDictionary();
         foreach (var (name, module) in net.Modules())
         {
-            module.Recomputes = Segments.Contains(name);
+            module.Recomputes = keeps.TryGetValue(name, out var kept);
+            module.Keeps = module.Recomputes ? kept : module.Keeps;
         }
     }
 }
@@ -106,39 +120,30 @@ public static class CheckpointPlanner
         }
     }
 
-    /// <summary>Adds segments, those with the least time per byte saved first, until the budget is kept or none is left that helps.</summary>
-    /// <param name="cost">From <see cref="Measure"/>.</param>
+    /// <summary>
+    /// Drops what costs least time per byte saved, a segment's activations or something of them that it can keep, until the budget is kept or nothing is left that
+    /// helps; then takes back what there is room for all the same, what costs most time first: the last segments, which are wanted again at once.
+    /// </summary>
+    /// <param name="cost">From <see cref="Measure(Module, Func{Tensor})"/>.</param>
     /// <param name="budget">Bytes.</param>
     public static CheckpointPlan Choose(StepCost cost, long budget)
     {
-        var chosen = new List<SegmentCost>();
-        var planned = Peak(cost, chosen);
-        foreach (var segment in cost.Segments.Where(s => s.Saving > 0).OrderBy(s => s.Seconds / s.Saving).ThenBy(s => s.Before))
+        var choice = new CheckpointChoice(cost);
+        while (choice.Peak > budget && choice.Drop())
         {
-            if (planned <= budget)
-            {
-                break;
-            }
-            chosen.Add(segment);
-            planned = Peak(cost, chosen);
+            // The cheapest bytes first.
         }
-        return new CheckpointPlan([.. chosen.Select(s => s.Name)], cost.Kept, planned, budget, chosen.Sum(s => s.Seconds));
-    }
-
-    // At the end of the forward pass, and while each chosen segment is computed again: what lies behind it is gone by then.
-    private static long Peak(StepCost cost, List<SegmentCost> chosen)
-    {
-        var peak = cost.Kept - chosen.Sum(s => s.Saving);
-        foreach (var segment in chosen)
+        while (choice.Peak <= budget && choice.TakeBack(budget))
         {
-            peak = Math.Max(peak, segment.Before - chosen.Where(s => s.Before < segment.Before).Sum(s => s.Saving) + segment.Kept);
+            // The dearest time first.
         }
-        return peak;
+        return choice.Plan(budget);
     }
 
     private static StepCost MeasureOnce(IReadOnlyList<(string Name, Module Module)> parts, Device device, Func<Tensor> loss)
     {
         var probes = new List<Probe>();
+        var spared = new Dictionary<Module, Probe>();
         var hooks = new List<IDisposable>();
         using var scope = TensorScope.Open();
         try
@@ -146,14 +151,23 @@ public static class CheckpointPlanner
             var start = Now(device);
             foreach (var (name, module) in parts)
             {
-                var probe = new Probe(name, device, start.Bytes);
-                probes.Add(probe);
-                hooks.Add(module.OnPass(HookPlace.Input, probe.Begin));
-                hooks.Add(module.OnPass(HookPlace.Output, probe.End));
+                probes.Add(Watch(name, module));
+                foreach (var inner in module.Keepables.SelectMany(k => k.Spared.Concat(k.Besides)).Distinct())
+                {
+                    spared[inner] = Watch(name, inner);
+                }
             }
             loss();
             var end = Now(device);
-            return new StepCost([.. probes.Where(p => p.Ran).Select(p => p.Cost).OrderBy(c => c.Before)], end.Bytes - start.Bytes, Seconds(start.Ticks, end.Ticks));
+            return new StepCost([.. probes.Where(p => p.Ran).Select(p => p.Cost(m => spared[m].Seconds)).OrderBy(c => c.Before)], end.Bytes - start.Bytes, Seconds(start.Ticks, end.Ticks));
+
+            Probe Watch(string name, Module module)
+            {
+                var probe = new Probe(name, module, device, start.Bytes);
+                hooks.Add(module.OnPass(HookPlace.Input, probe.Begin));
+                hooks.Add(module.OnPass(HookPlace.Output, probe.End));
+                return probe;
+            }
         }
         finally
         {
@@ -172,31 +186,35 @@ public static class CheckpointPlanner
 
     private static double Seconds(long from, long to) => Stopwatch.GetElapsedTime(from, to).TotalSeconds;
 
-    private sealed class Probe(string name, Device device, long start)
+    private sealed class Probe(string name, Module module, Device device, long start)
     {
         private (long Bytes, long Ticks) _begun;
         private long? _before;
         private long _kept;
         private long _output;
-        private double _seconds;
 
         internal bool Ran => _before is not null;
 
-        internal SegmentCost Cost => new(name, _before ?? 0, _kept, _output, _seconds);
+        internal double Seconds { get; private set; }
 
-        internal Tensor Begin(Module module, Tensor value)
+        internal SegmentCost Cost(Func<Module, double> seconds) => new(name, _before ?? 0, _kept, _output, Seconds)
+        {
+            Keepables = [.. module.Keepables.Select(k => (k.Name, (long)(k.Size * _output), Math.Max(0, k.Spared.Sum(seconds) - k.Besides.Sum(seconds))))],
+        };
+
+        internal Tensor Begin(Module passing, Tensor value)
         {
             _begun = Now(device);
             _before ??= _begun.Bytes - start;
             return default;
         }
 
-        internal Tensor End(Module module, Tensor value)
+        internal Tensor End(Module passing, Tensor value)
         {
             var ended = Now(device);
             _kept += ended.Bytes - _begun.Bytes;
-            _output += (long)(module.KeptWhenRecomputed * value.Elements * value.Dtype.Size());
-            _seconds += Seconds(_begun.Ticks, ended.Ticks);
+            _output += value.Elements * value.Dtype.Size();
+            Seconds += CheckpointPlanner.Seconds(_begun.Ticks, ended.Ticks);
             return default;
         }
     }

@@ -27,8 +27,11 @@ public abstract class Module : IDisposable
     /// <summary>Whether it is a link of a chain, such as a residual block, that is worth computing again as a whole.</summary>
     public virtual bool IsSegment => false;
 
-    /// <summary>What it keeps when it recomputes, in sizes of its output: 1 for the output alone, which is the next link's input.</summary>
-    public virtual double KeptWhenRecomputed => 1;
+    /// <summary>What it can keep beside its output when it recomputes, in the order in which it is worth its memory.</summary>
+    public virtual IReadOnlyList<Keepable> Keepables => [];
+
+    /// <summary>How many of the first <see cref="Keepables"/> it keeps when it recomputes; 1 by itself.</summary>
+    public int Keeps { get; set; } = 1;
 
     /// <summary>Computes the output.</summary>
     public Tensor Forward(Tensor x) => Recomputes ? Checkpoint.Run(Pass, x) : Pass(x);

@@ -40,6 +40,9 @@ public readonly ref struct TensorScope
         return outer.Add(_arena.Release(tensor));
     }
 
+    /// <summary>Frees one of the scope's tensors before the scope closes, where memory is dear; what the graph needs of it stays.</summary>
+    public void Free(Tensor tensor) => NativeMethods.Check(NativeMethods.ds_tensor_free(_arena.Release(tensor)));
+
     /// <summary>Frees the scope's tensors.</summary>
     public void Dispose()
     {

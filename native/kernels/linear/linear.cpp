@@ -22,15 +22,19 @@ constexpr const char* kAttention = "deepseek::projected_attention";
 
 void refuse_second(const char* op) { TORCH_CHECK(!at::GradMode::is_enabled(), op, ": there is no second derivative"); }
 
+// Stands for a result of these sizes whose value nobody wants: its gradient is the result's.
+at::Tensor stand_in(const at::Tensor& x, at::IntArrayRef sizes) { return at::zeros({1}, x.options()).expand(sizes); }
+
 struct Linear : torch::autograd::Function<Linear> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias, bool value) {
     const at::NoGradGuard no_grad;
     const c10::OptionalDeviceGuard device(x.device());
     const auto rows = rows_of(x);
     ctx->save_for_backward({rows, weight});
     ctx->saved_data["sizes"] = x.sizes().vec();
     ctx->saved_data["wanted"] = wanted({x, weight, defined_or_empty(bias)});
-    return linear::forward(rows, weight, defined_or_empty(bias)).view(sizes_with(x, weight.size(0)));
+    const auto sizes = sizes_with(x, weight.size(0));
+    return value ? linear::forward(rows, weight, defined_or_empty(bias)).view(sizes) : stand_in(x, sizes);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
@@ -40,12 +44,11 @@ struct Linear : torch::autograd::Function<Linear> {
     const auto bits = ctx->saved_data["wanted"].toInt();
     const auto dy = rows_of(gradients[0]);
     return {(bits & 1) != 0 ? input_gradient(dy, saved[1]).view(ctx->saved_data["sizes"].toIntVector()) : at::Tensor(), (bits & 2) != 0 ? weight_gradient(dy, saved[0], saved[1]) : at::Tensor(),
-            (bits & 4) != 0 ? bias_gradient(dy) : at::Tensor()};
+            (bits & 4) != 0 ? bias_gradient(dy) : at::Tensor(), at::Tensor()};
   }
 };
 
 struct Mlp : torch::autograd::Function<Mlp> {
-  // Without its value: a stand-in of the result's sizes whose gradient is the result's.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& wide, const OptionalTensor& wide_bias, const at::Tensor& narrow, const OptionalTensor& narrow_bias, bool value) {
     const at::NoGradGuard no_grad;
     const c10::OptionalDeviceGuard device(x.device());
@@ -55,7 +58,7 @@ struct Mlp : torch::autograd::Function<Mlp> {
     ctx->saved_data["sizes"] = x.sizes().vec();
     ctx->saved_data["wanted"] = wanted({x, wide, defined_or_empty(wide_bias), narrow, defined_or_empty(narrow_bias)});
     const auto sizes = sizes_with(x, narrow.size(0));
-    return value ? linear::forward(made.second, narrow, defined_or_empty(narrow_bias)).view(sizes) : at::zeros({1}, x.options()).expand(sizes);
+    return value ? linear::forward(made.second, narrow, defined_or_empty(narrow_bias)).view(sizes) : stand_in(x, sizes);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
@@ -121,10 +124,10 @@ struct Attention : torch::autograd::Function<Attention> {
 };
 #endif
 
-at::Tensor linear_op(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias) {
+at::Tensor linear_op(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias, bool value) {
   TORCH_CHECK(x.dim() >= 1, kLinear, ": x has no dimension");
   check(x, x.size(-1), weight, defined_or_empty(bias), kLinear);
-  return Linear::apply(x, weight, bias);
+  return Linear::apply(x, weight, bias, value);
 }
 
 at::Tensor gelu_mlp(const at::Tensor& x, const at::Tensor& wide, const OptionalTensor& wide_bias, const at::Tensor& narrow, const OptionalTensor& narrow_bias, bool value) {
@@ -145,7 +148,7 @@ at::Tensor projected_attention(const at::Tensor& x, const at::Tensor& weight, co
 #ifdef DS_CHOOSES_ATTENTION
   if (takes_cudnn(x, x.scalar_type(), weight.size(0), heads, causal)) return Attention::apply(x, weight, bias, heads, causal, static_cast<const Made*>(nullptr));
 #endif
-  return attention(Linear::apply(x, weight, bias), heads, causal);
+  return attention(Linear::apply(x, weight, bias, true), heads, causal);
 }
 
 // Unrecorded: the result [N, T, C], and what projected_attention_again wants; empty where attention cannot be given its result.
@@ -160,7 +163,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> projected
   }
 #endif
   const auto none = at::empty({0}, x.options());
-  return {attention(Linear::apply(x, weight, bias), heads, causal), none, none, none, none};
+  return {attention(Linear::apply(x, weight, bias, true), heads, causal), none, none, none, none};
 }
 
 at::Tensor projected_attention_again(const at::Tensor& x, const at::Tensor& weight, const OptionalTensor& bias, int64_t heads, bool causal, const at::Tensor& result, const at::Tensor& sums, const at::Tensor& seed,
@@ -192,7 +195,7 @@ bool tune(bool on) {
 }  // namespace deepseek
 
 TORCH_LIBRARY_FRAGMENT(deepseek, m) {
-  m.def("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
+  m.def("linear(Tensor x, Tensor weight, Tensor? bias, bool value=True) -> Tensor");
   m.def("gelu_mlp(Tensor x, Tensor wide, Tensor? wide_bias, Tensor narrow, Tensor? narrow_bias, bool value=True) -> Tensor");
   m.def("projected_attention(Tensor x, Tensor weight, Tensor? bias, int heads, bool causal) -> Tensor");
   m.def("projected_attention_first(Tensor x, Tensor weight, Tensor? bias, int heads, bool causal) -> (Tensor y, Tensor result, Tensor sums, Tensor seed, Tensor offset)");

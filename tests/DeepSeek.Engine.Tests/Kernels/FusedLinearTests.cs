@@ -24,6 +24,19 @@ public sealed class FusedLinearTests
         long[][] shapes = [[2, rows, inputs], [outputs, inputs], [outputs]];
         Compare(place, dtype, shapes, t => FusedLinear.Of(t[0], t[1], t[2]), t => t[0].MatMul(t[1].Transpose(0, 1)) + t[2], tolerance);
         Compare(place, dtype, shapes[..2], t => FusedLinear.Of(t[0], t[1]), t => t[0].MatMul(t[1].Transpose(0, 1)), tolerance);
+        Compare(place, dtype, shapes, Twice, t => t[0].MatMul(t[1].Transpose(0, 1)) + t[2], tolerance);
+
+        // The second time without the value, which a sum of two knows.
+        static Tensor Twice(Tensor[] t)
+        {
+            Span<Tensor> made = [default, default];
+            Checkpoint.Run(
+                (x, y) => (y[0], y[1]) = Both(FusedLinear.Of(x[0], x[1], x[2])),
+                (x, kept, addends) => addends[0] = Checkpoint.KnownSum(kept[0], FusedLinear.Of(x[0], x[1], x[2], value: false), kept[0]), t, made, results: 1, kept: 1);
+            return made[0];
+        }
+
+        static (Tensor Value, Tensor Kept) Both(Tensor value) => (value, value.Detach());
     }
 
     [Theory]

@@ -43,6 +43,26 @@ public sealed class CheckpointPlannerTests
         Assert.Equal((420, false), (plan.Planned, plan.Fits));
     }
 
+    // Three blocks of 100 bytes with outputs of 10; each may keep 10 bytes that spare 0.5 of its 1 s and then 10 that spare 0.1 more.
+    private static readonly StepCost s_chain = new([Block("a", 0), Block("b", 100), Block("c", 200)], 300, 3);
+
+    private static SegmentCost Block(string name, long before) => new(name, before, 100, 10, 1) { Keepables = [("dear", 10, 0.5), ("cheap", 10, 0.1)] };
+
+    [Theory]
+    [InlineData(300, new string[0], new int[0], 300)]
+    [InlineData(160, new[] { "a", "b" }, new[] { 2, 2 }, 160)] // 30 and 30 beside c's 100, which c takes as well when it is computed again
+    [InlineData(150, new[] { "a", "b" }, new[] { 1, 2 }, 150)]
+    [InlineData(145, new[] { "a", "b" }, new[] { 1, 1 }, 140)]
+    [InlineData(120, new[] { "a", "b" }, new[] { 0, 0 }, 120)]
+    public void Choose_SegmentsThatCanKeepSomething_KeepWhatTheBudgetHasRoomFor(long budget, string[] segments, int[] keeps, long planned)
+    {
+        var plan = CheckpointPlanner.Choose(s_chain, budget);
+
+        Assert.Equal(segments.Zip(keeps), plan.Segments.Zip(plan.Keeps).OrderBy(p => p.First, StringComparer.Ordinal));
+        Assert.Equal(planned, plan.Planned);
+        Assert.True(plan.Fits);
+    }
+
     [Fact]
     public void Choose_AmpleBudget_TakesNone() => Assert.Empty(CheckpointPlanner.Choose(s_cost, 620).Segments);
 
