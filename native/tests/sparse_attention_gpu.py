@@ -118,6 +118,10 @@ def selection(small):
         # Products are exact and summed in float32; exponentials are good to 2^-22. Pooled means are rounded to 8 bits first.
         error, bound = relative(ours, reference), 2e-2 if pooled else 2e-5
         report(f"scores {queries}x{keys} D{dim} {block_q}x{block_k}/{stride} causal {causal} estimate {estimate} power {power}{', varlen' if lengths[0] is not None else ''}", error < bound and ours.shape == reference.shape, f"{error:.2e}")
+        if estimate != means:
+            newest = ds.block_scores(q, k, block_q, block_k, causal, None, stride, estimate, power, *lengths, 2.0)
+            reference = ds.block_scores(q.double(), k.double(), block_q, block_k, causal, None, stride, estimate, power, *lengths, 2.0)
+            report("  newest block by each of its queries", relative(newest, reference) < bound, f"{relative(newest, reference):.2e}")
         for density, mass, sink, window, least, shared in ((0.1, 1.0, 1, 1, 1, False), (1.0, 0.9, 0, 0, 2, False), (0.3, 0.5, 2, 3, 4, False), (1.0, 1.0, 0, 0, 1, False), (0.3, 1.0, 1, 1, 2, True)):
             rest = (queries, keys, block_q, block_k, causal, density, mass, sink, window, least, shared)
             index, count = ds.select_blocks(ours, *rest, *lengths)

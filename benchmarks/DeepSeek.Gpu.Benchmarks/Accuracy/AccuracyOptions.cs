@@ -23,7 +23,7 @@ internal sealed record AccuracyOptions
     public double Clip { get; init; } = 1;
     public int Seed { get; init; } = 1;
     public int Validation { get; init; } = 256;
-    public int Probes { get; init; } = 60;
+    public int Probes { get; init; } = 120;
 
     /// <summary>Densities at which every form of sparse attention is dropped in.</summary>
     public string Densities { get; init; } = "0.3,0.2";
@@ -31,6 +31,7 @@ internal sealed record AccuracyOptions
     /// <summary>
     /// Forms, each estimate/power/stride/block/choice: estimates as <see cref="BlockEstimate"/> names them; choices are <c>row</c> (the same share of
     /// blocks in every row), <c>mass</c> (the same share of attention, fitted to the density) and <c>shared</c> (one budget for all heads of a query block).
+    /// A sixth part is the power over every query of the newest block (<see cref="SparsePolicy.NewestPower"/>).
     /// </summary>
     public string Forms { get; init; } = "antidiagonal/1/16/128/row,antidiagonal/1/16/128/shared,sampled/1/16/128/shared,sampled/1/8/128/shared,sampled/1/8/64/shared";
 
@@ -44,30 +45,33 @@ internal sealed record AccuracyOptions
     /// <summary>Share of the training rows that hide needles, so that there is something to retrieve at every distance.</summary>
     public double Needles { get; init; } = 0.5;
 
-    /// <summary>Needles in such a row; a probe hides one.</summary>
-    public int NeedlesInARow { get; init; } = 12;
+    /// <summary>Most needles in such a row, which hides any number from one to this; a probe hides one.</summary>
+    public int NeedlesInARow { get; init; } = 24;
 
     internal LlamaConfig Dense => new() { Vocabulary = 256, Length = Length, Width = Width, Layers = Layers, Heads = Heads, KeyHeads = KeyHeads, Inner = Inner, Tied = true };
 
     internal IEnumerable<(string Form, SparsePolicy Policy, bool ByMass)> DropIn =>
         from form in Forms.Split(',')
         from density in Densities.Split(',')
-        select (form, Policy(form, double.Parse(density, CultureInfo.InvariantCulture)), form.EndsWith("/mass", StringComparison.Ordinal));
+        select (form, Policy(form, double.Parse(density, CultureInfo.InvariantCulture)), form.Split('/')[4] == "mass");
 
     internal SparsePolicy TrainPolicy => Policy(TrainForm, TrainDensity);
 
-    private static SparsePolicy Policy(string form, double density) => form.Split('/') is [var estimate, var power, var stride, var block, "row" or "mass" or "shared"] parts
+    private static SparsePolicy Policy(string form, double density) => form.Split('/') is [var estimate, var power, var stride, var block, "row" or "mass" or "shared", ..] parts
         ? new()
         {
             Density = density,
             Estimate = Enum.Parse<BlockEstimate>(estimate, ignoreCase: true),
-            Power = power == "max" ? double.PositiveInfinity : double.Parse(power, CultureInfo.InvariantCulture),
+            Power = Mean(power),
+            NewestPower = parts.Length > 5 ? Mean(parts[5]) : 0,
             Stride = int.Parse(stride, CultureInfo.InvariantCulture),
             QueryBlock = int.Parse(block, CultureInfo.InvariantCulture),
             KeyBlock = int.Parse(block, CultureInfo.InvariantCulture),
             SharedBudget = parts[4] == "shared",
         }
         : throw new ArgumentException($"'{form}' is not estimate/power/stride/block/choice, such as sampled/1/8/128/shared.");
+
+    private static double Mean(string power) => power == "max" ? double.PositiveInfinity : double.Parse(power, CultureInfo.InvariantCulture);
 
     /// <summary>From <c>--name value</c> pairs named as the properties in kebab case.</summary>
     internal static AccuracyOptions Parse(ReadOnlySpan<string> words)

@@ -53,7 +53,8 @@ internal static class AccuracyStudy
 
         void Examine(string how, Student student, SparsePolicy? policy, double? mass)
         {
-            var ((losses, kept), found) = (student.Validate(), student.Probe());
+            var ((losses, kept), missed) = (student.Validate(), student.Probe());
+            var found = 1 - missed.Count / (double)options.Probes;
             reference ??= losses;
             // A block's choice knows all queries of the block. The last one's own prediction is the only one that nothing behind it could help.
             var (all, last) = (Gap(losses, reference, 1), Gap(losses, reference, policy?.QueryBlock ?? 1));
@@ -68,6 +69,7 @@ internal static class AccuracyStudy
                 standardError = all.Error,
                 lastOfBlock = new { every = policy?.QueryBlock, lossPerByte = last.Loss, lossGap = last.Mean / (last.Loss - last.Mean), perplexityGap = Math.Exp(last.Mean) - 1, standardError = last.Error, perplexityPerWordGap = Math.Exp(last.Mean / words) - 1 },
                 needlesFound = found,
+                needlesMissed = missed,
             });
             Console.WriteLine($"{how,-44} {policy?.Density,5:P0} {(mass is null ? "" : $"mass {mass:F3} ")}loss {all.Loss:F5}, perplexity of a byte {Math.Exp(all.Mean) - 1:+0.00 %;-0.00 %} ± {all.Error:P2}; "
                 + $"last of a block {last.Loss:F5}, {last.Mean / (last.Loss - last.Mean):+0.00 %;-0.00 %} of loss, {Math.Exp(last.Mean) - 1:+0.00 %;-0.00 %} ± {last.Error:P2}, of a word {Math.Exp(last.Mean / words) - 1:+0.00 %;-0.00 %}; "

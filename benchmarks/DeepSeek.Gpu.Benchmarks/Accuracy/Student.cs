@@ -8,6 +8,9 @@ using DeepSeek.Models;
 
 namespace DeepSeek.Gpu.Benchmarks.Accuracy;
 
+/// <summary>A code that was not named: how deep it lies, in [0, 1], and which of its bytes was the first wrong one.</summary>
+internal readonly record struct MissedNeedle(double Depth, int Byte);
+
 /// <summary>A decoder that is trained and examined.</summary>
 internal sealed class Student : IDisposable
 {
@@ -72,7 +75,7 @@ internal sealed class Student : IDisposable
                 var text = _corpus.Sample(random, _options.Length + 1);
                 if (random.NextDouble() < _options.Needles)
                 {
-                    Needle.HideMany(text, _options.NeedlesInARow, random);
+                    Needle.HideMany(text, random.Next(_options.NeedlesInARow) + 1, random);
                 }
                 Spread(text, row, inputs, targets);
             }
@@ -129,17 +132,24 @@ internal sealed class Student : IDisposable
         {
             layer.Reports = true;
         }
-        for (var n = 0; n < losses.Length; n++)
+        foreach (var windows in Enumerable.Range(0, losses.Length).Chunk(_options.Batch))
         {
             using var scope = TensorScope.Open();
             using var still = NoGrad.Enter();
-            var (inputs, targets) = (new long[_options.Length], new long[_options.Length]);
-            Spread(_corpus.Validation(n, _options.Length + 1), 0, inputs, targets);
-            var logits = _net.Forward(On(inputs)).To(Dtype.Float32);
-            losses[n] = Losses.CrossEntropy(logits.Reshape(_options.Length, -1), On(targets).Reshape(-1), reduction: Reduction.None).To(Device.Cpu).ToArray<float>();
+            var (inputs, targets) = (new long[windows.Length * _options.Length], new long[windows.Length * _options.Length]);
+            for (var row = 0; row < windows.Length; row++)
+            {
+                Spread(_corpus.Validation(windows[row], _options.Length + 1), row, inputs, targets);
+            }
+            var logits = _net.Forward(On(inputs, windows.Length)).To(Dtype.Float32);
+            var all = Losses.CrossEntropy(logits.Reshape(inputs.Length, -1), On(targets, 1).Reshape(-1), reduction: Reduction.None).To(Device.Cpu).ToArray<float>();
+            for (var row = 0; row < windows.Length; row++)
+            {
+                losses[windows[row]] = all[(row * _options.Length)..((row + 1) * _options.Length)];
+            }
             for (var i = 0; i < density.Length; i++)
             {
-                density[i] += _net.SparseLayers[i].Density()!.Value / losses.Length;
+                density[i] += _net.SparseLayers[i].Density()!.Value * windows.Length / losses.Length;
             }
         }
         foreach (var layer in _net.SparseLayers)
@@ -150,29 +160,45 @@ internal sealed class Student : IDisposable
     }
 
     /// <summary>
-    /// Share of needles whose code the net names, greedily and byte by byte, so that it never sees what comes after the byte it has to name; over depths
-    /// from start to end of the trained length.
+    /// The needles whose code the net does not name, greedily and byte by byte, so that it never sees what comes after the byte it has to name: how deep each
+    /// lies, from the start (0) to the end (1) of the trained length, and the first wrong byte of its code.
     /// </summary>
-    internal double Probe()
+    internal List<MissedNeedle> Probe()
     {
         _net.Train(false);
         var random = new System.Random(_options.Seed + 1);
-        var found = 0;
+        var texts = new List<(double Depth, byte[] Text)>();
         for (var n = 0; n < _options.Probes; n++)
         {
             var text = _corpus.Validation(n % _corpus.ValidationWindows(_options.Length), _options.Length);
-            Needle.Hide(text, _options.Probes == 1 ? 0.5 : n / (_options.Probes - 1.0), random);
-            var right = true;
-            for (var place = text.Length - Needle.CodeLength; place < text.Length && right; place++)
+            var depth = _options.Probes == 1 ? 0.5 : n / (_options.Probes - 1.0);
+            Needle.Hide(text, depth, random);
+            texts.Add((depth, text));
+        }
+        var missed = new List<MissedNeedle>();
+        for (var wanted = 0; wanted < Needle.CodeLength; wanted++)
+        {
+            // What was named so far is the code itself: who named another byte is out.
+            var place = _options.Length - Needle.CodeLength + wanted;
+            foreach (var some in texts.ToArray().Chunk(_options.Batch))
             {
                 using var scope = TensorScope.Open();
                 using var still = NoGrad.Enter();
-                var row = _net.Forward(On([.. text[..place].Select(b => (long)b)])).Narrow(1, place - 1, 1).To(Dtype.Float32).To(Device.Cpu).ToArray<float>();
-                right = row[text[place]] == row.Max();
+                var last = _net.Features(On([.. some.SelectMany(t => t.Text[..place]).Select(b => (long)b)], some.Length)).Narrow(1, place - 1, 1);
+                var logits = Functional.Linear(last, _net.HeadWeight.Tensor).To(Dtype.Float32).To(Device.Cpu).ToArray<float>();
+                var bytes = logits.Length / some.Length;
+                for (var row = 0; row < some.Length; row++)
+                {
+                    var mine = logits[(row * bytes)..((row + 1) * bytes)];
+                    if (mine[some[row].Text[place]] < mine.Max())
+                    {
+                        texts.Remove(some[row]);
+                        missed.Add(new(some[row].Depth, wanted));
+                    }
+                }
             }
-            found += right ? 1 : 0;
         }
-        return found / (double)_options.Probes;
+        return missed;
     }
 
     public void Dispose()
@@ -184,7 +210,7 @@ internal sealed class Student : IDisposable
         }
     }
 
-    private Tensor On(long[] ids) => Tensor.From<long>(ids, 1, ids.Length).To(_device);
+    private Tensor On(long[] ids, int rows) => Tensor.From<long>(ids, rows, ids.Length / rows).To(_device);
 
     private static void Spread(byte[] text, int row, long[] inputs, long[] targets)
     {

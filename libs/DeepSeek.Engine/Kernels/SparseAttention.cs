@@ -40,6 +40,12 @@ public sealed record SparsePolicy
 
     /// <summary>Power of the mean over the estimate's rows of a block: 1, 2 or infinity, their maximum. The higher, the more one query that needs a block counts.</summary>
     public double Power { get; init; } = 1;
+
+    /// <summary>
+    /// Power of the mean over every query of a sequence's newest block, which then takes the estimate's place for that block; 0: it is estimated as the others. What follows
+    /// a text comes from its newest queries, so what any of them looks for is worth the cost, which is that of one block.
+    /// </summary>
+    public double NewestPower { get; init; }
 }
 
 /// <summary>How a block's share of the attention is estimated.</summary>
@@ -90,7 +96,7 @@ public static class SparseAttention
     /// </summary>
     public static Tensor BlockScores(Tensor q, Tensor k, SparsePolicy policy, bool causal, Tensor queryLengths = default, Tensor keyLengths = default) =>
         OperatorCall.To(s_scores).Add(q).Add(k).Add((long)policy.QueryBlock).Add((long)policy.KeyBlock).Add(causal).Default().Add((long)policy.Stride).Add((long)policy.Estimate).Add(policy.Power)
-            .Add(queryLengths).Add(keyLengths).One();
+            .Add(queryLengths).Add(keyLengths).Add(policy.NewestPower).One();
 
     /// <summary>Chooses blocks by scores of 0 or more, of <see cref="BlockScores"/> or of a learned gate; exact, ties by the lowest block.</summary>
     /// <param name="scores">[N, H, query blocks, key blocks].</param>

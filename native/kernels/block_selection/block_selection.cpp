@@ -68,6 +68,7 @@ at::Tensor mean_of(const at::Tensor& share, int64_t dim, double power) {
 // The last query that exists of each group of `stride`, [batch, heads, groups, dim]; of a group without any, whatever lies in a row.
 at::Tensor samples(const at::Tensor& q, int64_t stride, const at::Tensor& lengths) {
   const auto queries = q.size(2), whole = queries / stride, count = ceil_div(queries, stride);
+  if (stride == 1) return q;
   if (!lengths.defined()) {
     const auto last = q.slice(2, stride - 1, queries, stride);
     return count == whole ? last : at::cat({last, q.slice(2, queries - 1)}, 2);
@@ -96,8 +97,8 @@ at::Tensor scores_reference(const at::Tensor& q, const at::Tensor& k, int64_t bl
   return mean_of(in_parts(share, 2, ceil_div(queries, block_q), block_q / stride, 0.0), 3, power);
 }
 
-at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale_, int64_t stride, int64_t estimate,
-                        double power, const c10::optional<at::Tensor>& q_lengths_, const c10::optional<at::Tensor>& k_lengths_) {
+at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale_, int64_t stride, int64_t estimate,
+                            double power, const c10::optional<at::Tensor>& q_lengths_, const c10::optional<at::Tensor>& k_lengths_) {
   constexpr auto kOp = "block_scores";
   check_device(q_, kOp);
   TORCH_CHECK(q_.dim() == 4 && k_.dim() == 4 && q_.size(0) == k_.size(0) && q_.size(3) == k_.size(3), kOp, ": q ", q_.sizes(), " and k ", k_.sizes(), " do not fit");
@@ -166,6 +167,29 @@ at::Tensor block_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t bloc
   // Pooling drops a short last group, and with it perhaps a whole block.
   const auto missing_k = blocks_k - mass.size(3), missing_q = blocks_q - mass.size(2);
   return missing_k > 0 || missing_q > 0 ? at::constant_pad_nd(mass, {0, missing_k, 0, missing_q}) : mass;
+}
+
+// The estimate; and of the newest block of queries that a sequence has, if asked for, the mean of that power over each of its queries instead.
+at::Tensor block_scores(const at::Tensor& q, const at::Tensor& k, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale, int64_t stride, int64_t estimate,
+                        double power, const c10::optional<at::Tensor>& q_lengths, const c10::optional<at::Tensor>& k_lengths, double newest_power) {
+  const auto exact = [&](const at::Tensor& rows, const c10::optional<at::Tensor>& lengths) {
+    return estimated_scores(rows, k, block_q, block_k, causal, scale, 1, kSampled, newest_power, lengths, k_lengths);
+  };
+  if (newest_power != 0.0 && q.dim() == 4 && q.size(2) > 0 && q.size(2) <= block_q) return exact(q, q_lengths);
+  auto scores = estimated_scores(q, k, block_q, block_k, causal, scale, stride, estimate, power, q_lengths, k_lengths);
+  if (newest_power == 0.0 || q.size(2) == 0) return scores;
+  const auto lengths = defined_or_empty(q_lengths);
+  if (!lengths.defined()) {
+    const auto last = scores.size(2) - 1;
+    scores.slice(2, last).copy_(exact(q.slice(2, last * block_q), c10::nullopt));
+    return scores;
+  }
+  // Aligned at the ends, as the lengths are, the queries of one block see what they see among all.
+  const auto rows = lengths.to(at::kLong).clamp(0, q.size(2)), block = at::floor_divide((rows - 1).clamp_min(0), block_q);
+  const auto row = (block.unsqueeze(-1) * block_q + at::arange(block_q, rows.options())).clamp_max(q.size(2) - 1);
+  const auto newest = q.detach().gather(2, row.reshape({-1, 1, block_q, 1}).expand({q.size(0), q.size(1), block_q, q.size(3)}));
+  const auto mass = exact(newest, (rows - block * block_q).to(at::kInt));
+  return scores.scatter_(2, block.reshape({-1, 1, 1, 1}).expand(mass.sizes()), mass);
 }
 
 int64_t most_blocks(int64_t blocks, int64_t block_q, int64_t block_k, double density, int64_t sink, int64_t window, int64_t min_blocks) {
@@ -266,7 +290,7 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
 TORCH_LIBRARY_FRAGMENT(deepseek, m) {
   m.def(
       "block_scores(Tensor q, Tensor k, int block_q, int block_k, bool causal, float? scale=None, int stride=16, int estimate=0, float power=1.0, "
-      "Tensor? q_lengths=None, Tensor? k_lengths=None) -> Tensor");
+      "Tensor? q_lengths=None, Tensor? k_lengths=None, float newest_power=0.0) -> Tensor");
   m.def(
       "select_blocks(Tensor scores, int queries, int keys, int block_q, int block_k, bool causal, float density, float mass=1.0, int sink=1, "
       "int window=1, int min_blocks=1, bool shared=False, Tensor? q_lengths=None, Tensor? k_lengths=None) -> (Tensor block_index, Tensor block_count)");

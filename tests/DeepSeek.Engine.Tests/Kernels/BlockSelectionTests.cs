@@ -115,6 +115,35 @@ public sealed class BlockSelectionTests
         Assert.Contains(2, chosen.Index.Reshape(-1).ToArray<int>()[(last * most)..((last + 1) * most)]);
     }
 
+    [Theory]
+    [InlineData(BlockEstimate.Sampled, 2, 100, 0, 130, 0)]
+    [InlineData(BlockEstimate.Antidiagonal, double.PositiveInfinity, 100, 0, 130, 77)]
+    [InlineData(BlockEstimate.Pooled, 1, 100, 70, 130, 64)]
+    [InlineData(BlockEstimate.Sampled, 2, 100, 80, 130, 0)]
+    [InlineData(BlockEstimate.Sampled, 1, 13, 0, 130, 90)]
+    [InlineData(BlockEstimate.Sampled, 1, 13, 5, 130, 90)]
+    public void Scores_OfTheNewestBlock_AreThoseOfEachOfItsQueries(BlockEstimate estimate, double newestPower, int queries, int length, int keys, int keyLength)
+    {
+        const int heads = 2, dim = 6, block = 16;
+        using var scope = TensorScope.Open();
+        var (q, k) = (Tensor.From<float>(KernelData.Normal(5, 2 * heads * queries * dim), 2, heads, queries, dim), Tensor.From<float>(KernelData.Normal(6, 2 * keys * dim), 2, 1, keys, dim));
+        // The second sequence has rows of every kind; of the first, none at all exists where lengths are given.
+        var (ends, keyEnds) = (length > 0 ? Tensor.From<int>([0, length], 2) : default, keyLength > 0 ? Tensor.From<int>([keys, keyLength], 2) : default);
+        var policy = new SparsePolicy { QueryBlock = block, KeyBlock = block, Stride = 4, Estimate = estimate, NewestPower = newestPower };
+        var estimated = SparseAttention.BlockScores(q, k, policy with { NewestPower = 0 }, true, ends, keyEnds);
+        var each = SparseAttention.BlockScores(q, k, policy with { Estimate = BlockEstimate.Sampled, Stride = 1, Power = newestPower, NewestPower = 0 }, true, ends, keyEnds);
+        var actual = KernelData.Doubles(SparseAttention.BlockScores(q, k, policy, true, ends, keyEnds));
+        var (rows, columns) = ((queries + block - 1) / block, (keys + block - 1) / block);
+        var (others, newest) = (KernelData.Doubles(estimated), KernelData.Doubles(each));
+        var expected = others.Select((other, i) =>
+        {
+            var (sequence, row) = (i / (heads * rows * columns), i / columns % rows);
+            var last = length == 0 ? queries - 1 : sequence == 0 ? 0 : length - 1;
+            return row == last / block ? newest[i] : other;
+        }).ToArray();
+        KernelData.Near(expected, actual, 1e-6, 1e-5, "");
+    }
+
     private static void Poison(float[] x, int heads, int rows, int[] lengths, int dim)
     {
         for (var i = 0; i < x.Length; i++)
