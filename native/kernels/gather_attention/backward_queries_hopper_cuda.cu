@@ -162,8 +162,7 @@ int launch(const GatherAttentionParams& p) {
 }  // namespace
 
 int gather_attention_backward_queries_hopper(const GatherAttentionParams& p) {
-  if (p.type == kBFloat16) return p.dim == 128 ? launch<__nv_bfloat16, 128>(p) : launch<__nv_bfloat16, 64>(p);
-  return p.dim == 128 ? launch<__half, 128>(p) : launch<__half, 64>(p);
+  return by_type_and_width(p.type, p.dim, [&](auto element, auto width) { return launch<decltype(element), width.value>(p); });
 }
 
 }  // namespace deepseek

@@ -249,8 +249,7 @@ int gather_attention_hopper_parts(const GatherAttentionParams& p, int processors
 }
 
 int gather_attention_forward_hopper(const GatherAttentionParams& p) {
-  if (p.type == kBFloat16) return p.dim == 128 ? launch<__nv_bfloat16, 128>(p) : launch<__nv_bfloat16, 64>(p);
-  return p.dim == 128 ? launch<__half, 128>(p) : launch<__half, 64>(p);
+  return by_type_and_width(p.type, p.dim, [&](auto element, auto width) { return launch<decltype(element), width.value>(p); });
 }
 
 }  // namespace deepseek

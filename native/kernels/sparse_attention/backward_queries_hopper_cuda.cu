@@ -195,8 +195,7 @@ int launch(const SparseAttentionParams& p, cudaStream_t stream) {
 }  // namespace
 
 int sparse_attention_backward_queries_hopper(const SparseAttentionParams& p, cudaStream_t stream) {
-  if (p.type == kBFloat16) return p.dim == 128 ? launch<__nv_bfloat16, 128>(p, stream) : launch<__nv_bfloat16, 64>(p, stream);
-  return p.dim == 128 ? launch<__half, 128>(p, stream) : launch<__half, 64>(p, stream);
+  return by_type_and_width(p.type, p.dim, [&](auto element, auto width) { return launch<decltype(element), width.value>(p, stream); });
 }
 
 }  // namespace deepseek

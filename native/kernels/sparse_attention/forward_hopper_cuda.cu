@@ -269,8 +269,7 @@ bool sparse_attention_hopper_takes(const SparseAttentionParams& p, int major, in
 
 int sparse_attention_forward_hopper(const SparseAttentionParams& p, void* stream) {
   const auto s = static_cast<cudaStream_t>(stream);
-  if (p.type == kBFloat16) return p.dim == 128 ? launch<__nv_bfloat16, 128>(p, s) : launch<__nv_bfloat16, 64>(p, s);
-  return p.dim == 128 ? launch<__half, 128>(p, s) : launch<__half, 64>(p, s);
+  return by_type_and_width(p.type, p.dim, [&](auto element, auto width) { return launch<decltype(element), width.value>(p, s); });
 }
 
 }  // namespace deepseek

@@ -3,6 +3,8 @@
 
 #include "tensor_map.cuh"
 
+#include "common/by_type.cuh"
+
 namespace deepseek::hopper {
 
 constexpr float kLn2 = 0.69314718055994530942f;
