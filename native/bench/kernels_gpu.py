@@ -240,6 +240,8 @@ def sanitize():
     for columns in (100, 9000, 20000):
         ops.topk(torch.randn(2, columns, device="cuda"), 50)
     ops.topk(torch.zeros(1, 9000, device="cuda"), 50)
+    ops.topk(torch.exp(20 * torch.randn(3, 20000, device="cuda")), 2000)  # most of them in few buckets
+    ops.topk(torch.randn(200, 9000, device="cuda", dtype=torch.bfloat16), 600)
     ops.swiglu(torch.randn(3, 13, device="cuda"), torch.randn(3, 13, device="cuda"))
     ops.bias_gelu(torch.randn(3, 64, device="cuda", requires_grad=True), torch.randn(64, device="cuda")).sum().backward()
     ops.rotary(torch.randn(2, 5, 32, device="cuda", requires_grad=True), torch.randn(5, 16, device="cuda"), torch.randn(5, 16, device="cuda")).sum().backward()
