@@ -31,7 +31,7 @@ internal sealed record AccuracyOptions
     /// <summary>
     /// Forms, each estimate/power/stride/block/choice: estimates as <see cref="BlockEstimate"/> names them; choices are <c>row</c> (the same share of
     /// blocks in every row), <c>mass</c> (the same share of attention, fitted to the density) and <c>shared</c> (one budget for all heads of a query block).
-    /// A sixth part is the power over every query of the newest block (<see cref="SparsePolicy.NewestPower"/>).
+    /// A sixth part is the power over every query of the newest block (<see cref="SparsePolicy.NewestPower"/>); a last part <c>causal</c> asks for a <see cref="SparsePolicy.CausalChoice"/>.
     /// </summary>
     public string Forms { get; init; } = "antidiagonal/1/16/128/row,antidiagonal/1/16/128/shared,sampled/1/16/128/shared,sampled/1/8/128/shared,sampled/1/8/64/shared";
 
@@ -63,7 +63,8 @@ internal sealed record AccuracyOptions
             Density = density,
             Estimate = Enum.Parse<BlockEstimate>(estimate, ignoreCase: true),
             Power = Mean(power),
-            NewestPower = parts.Length > 5 ? Mean(parts[5]) : 0,
+            NewestPower = parts.Length > 5 && parts[5] != "causal" ? Mean(parts[5]) : 0,
+            CausalChoice = parts[^1] == "causal",
             Stride = int.Parse(stride, CultureInfo.InvariantCulture),
             QueryBlock = int.Parse(block, CultureInfo.InvariantCulture),
             KeyBlock = int.Parse(block, CultureInfo.InvariantCulture),

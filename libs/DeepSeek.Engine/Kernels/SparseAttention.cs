@@ -46,6 +46,12 @@ public sealed record SparsePolicy
     /// a text comes from its newest queries, so what any of them looks for is worth the cost, which is that of one block.
     /// </summary>
     public double NewestPower { get; init; }
+
+    /// <summary>
+    /// Estimates for a block of queries from its first query and those in front of it, as many as a block has, so that no query profits from what comes after it. Only in causal
+    /// attention, and not with <see cref="BlockEstimate.Pooled"/>.
+    /// </summary>
+    public bool CausalChoice { get; init; }
 }
 
 /// <summary>How a block's share of the attention is estimated.</summary>
@@ -96,7 +102,7 @@ public static class SparseAttention
     /// </summary>
     public static Tensor BlockScores(Tensor q, Tensor k, SparsePolicy policy, bool causal, Tensor queryLengths = default, Tensor keyLengths = default) =>
         OperatorCall.To(s_scores).Add(q).Add(k).Add((long)policy.QueryBlock).Add((long)policy.KeyBlock).Add(causal).Default().Add((long)policy.Stride).Add((long)policy.Estimate).Add(policy.Power)
-            .Add(queryLengths).Add(keyLengths).Add(policy.NewestPower).One();
+            .Add(queryLengths).Add(keyLengths).Add(policy.NewestPower).Add(policy.CausalChoice).One();
 
     /// <summary>Chooses blocks by scores of 0 or more, of <see cref="BlockScores"/> or of a learned gate; exact, ties by the lowest block.</summary>
     /// <param name="scores">[N, H, query blocks, key blocks].</param>

@@ -169,14 +169,28 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
   return missing_k > 0 || missing_q > 0 ? at::constant_pad_nd(mass, {0, missing_k, 0, missing_q}) : mass;
 }
 
+// The estimate from what is known at a block's first query: that query and those in front of it, as many as a block has. Queries that lie
+// block_q - 1 rows later, behind copies of the first, see the same keys; the last one's block then ends where another began.
+at::Tensor causal_scores(const at::Tensor& q, const at::Tensor& k, int64_t block_q, int64_t block_k, c10::optional<double> scale, int64_t stride, int64_t estimate, double power,
+                         const c10::optional<at::Tensor>& q_lengths, const c10::optional<at::Tensor>& k_lengths) {
+  TORCH_CHECK(q.dim() == 4 && estimate != kPooled, "block_scores: a causal choice needs queries of four dimensions, and no means");
+  if (q.size(2) == 0) return estimated_scores(q, k, block_q, block_k, true, scale, stride, estimate, power, q_lengths, k_lengths);
+  const auto later = at::cat({q.slice(2, 0, 1).expand({q.size(0), q.size(1), block_q - 1, q.size(3)}), q}, 2);
+  const auto lengths = defined_or_empty(q_lengths);
+  const auto ends = lengths.defined() ? c10::optional<at::Tensor>(lengths + (block_q - 1)) : c10::nullopt;
+  return estimated_scores(later, k, block_q, block_k, true, scale, stride, estimate, power, ends, k_lengths).slice(2, 0, ceil_div(q.size(2), block_q)).contiguous();
+}
+
 // The estimate; and of the newest block of queries that a sequence has, if asked for, the mean of that power over each of its queries instead.
 at::Tensor block_scores(const at::Tensor& q, const at::Tensor& k, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale, int64_t stride, int64_t estimate,
-                        double power, const c10::optional<at::Tensor>& q_lengths, const c10::optional<at::Tensor>& k_lengths, double newest_power) {
+                        double power, const c10::optional<at::Tensor>& q_lengths, const c10::optional<at::Tensor>& k_lengths, double newest_power, bool causal_choice) {
   const auto exact = [&](const at::Tensor& rows, const c10::optional<at::Tensor>& lengths) {
     return estimated_scores(rows, k, block_q, block_k, causal, scale, 1, kSampled, newest_power, lengths, k_lengths);
   };
+  TORCH_CHECK(causal || !causal_choice, "block_scores: a causal choice needs causal attention");
   if (newest_power != 0.0 && q.dim() == 4 && q.size(2) > 0 && q.size(2) <= block_q) return exact(q, q_lengths);
-  auto scores = estimated_scores(q, k, block_q, block_k, causal, scale, stride, estimate, power, q_lengths, k_lengths);
+  auto scores = causal_choice ? causal_scores(q, k, block_q, block_k, scale, stride, estimate, power, q_lengths, k_lengths)
+                              : estimated_scores(q, k, block_q, block_k, causal, scale, stride, estimate, power, q_lengths, k_lengths);
   if (newest_power == 0.0 || q.size(2) == 0) return scores;
   const auto lengths = defined_or_empty(q_lengths);
   if (!lengths.defined()) {
@@ -290,7 +304,7 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
 TORCH_LIBRARY_FRAGMENT(deepseek, m) {
   m.def(
       "block_scores(Tensor q, Tensor k, int block_q, int block_k, bool causal, float? scale=None, int stride=16, int estimate=0, float power=1.0, "
-      "Tensor? q_lengths=None, Tensor? k_lengths=None, float newest_power=0.0) -> Tensor");
+      "Tensor? q_lengths=None, Tensor? k_lengths=None, float newest_power=0.0, bool causal_choice=False) -> Tensor");
   m.def(
       "select_blocks(Tensor scores, int queries, int keys, int block_q, int block_k, bool causal, float density, float mass=1.0, int sink=1, "
       "int window=1, int min_blocks=1, bool shared=False, Tensor? q_lengths=None, Tensor? k_lengths=None) -> (Tensor block_index, Tensor block_count)");

@@ -144,6 +144,32 @@ public sealed class BlockSelectionTests
         KernelData.Near(expected, actual, 1e-6, 1e-5, "");
     }
 
+    [Theory]
+    [InlineData(1, 80, 80, 0, 0)]
+    [InlineData(2, 75, 101, 0, 0)]
+    [InlineData(double.PositiveInfinity, 90, 90, 71, 85)]
+    public void Scores_OfACausalChoice_ComeFromABlocksFirstQueryAndThoseBefore(double power, int queries, int keys, int length, int keyLength)
+    {
+        const int dim = 6, block = 16, stride = 4;
+        using var scope = TensorScope.Open();
+        var (q, k) = (Tensor.From<float>(KernelData.Normal(7, queries * dim), 1, 1, queries, dim), Tensor.From<float>(KernelData.Normal(8, keys * dim), 1, 1, keys, dim));
+        var (ends, keyEnds) = length > 0 ? (Tensor.From<int>([length], 1), Tensor.From<int>([keyLength], 1)) : (default, default);
+        var policy = new SparsePolicy { QueryBlock = block, KeyBlock = block, Stride = stride, Estimate = BlockEstimate.Sampled, Power = power, CausalChoice = true };
+        var actual = KernelData.Doubles(SparseAttention.BlockScores(q, k, policy, true, ends, keyEnds));
+        // The shares of every query by itself.
+        var shares = KernelData.Doubles(SparseAttention.BlockScores(q, k, policy with { QueryBlock = 1, Stride = 1, CausalChoice = false }, true, ends, keyEnds));
+        var (rows, columns) = ((queries + block - 1) / block, (keys + block - 1) / block);
+        for (var row = 1; row * block < (length > 0 ? length : queries); row++) // the first block has copies of one query, which see less
+        {
+            for (var column = 0; column < columns; column++)
+            {
+                var known = Enumerable.Range(0, block / stride).Select(i => shares[(row * block - i * stride) * columns + column]).ToArray();
+                var expected = double.IsInfinity(power) ? known.Max() : Math.Pow(known.Average(x => Math.Pow(x, power)), 1 / power);
+                Assert.Equal(expected, actual[row * columns + column], 1e-5);
+            }
+        }
+    }
+
     private static void Poison(float[] x, int heads, int rows, int[] lengths, int dim)
     {
         for (var i = 0; i < x.Length; i++)
