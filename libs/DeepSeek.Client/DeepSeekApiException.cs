@@ -12,6 +12,11 @@ public sealed class DeepSeekApiException : Exception
         (Status, Title, Errors) = (status, title, errors);
     }
 
+    internal DeepSeekApiException(HttpStatusCode status, string detail)
+        : this(status, "The call failed", detail, new Dictionary<string, string[]>())
+    {
+    }
+
     /// <summary>HTTP status of the reply.</summary>
     public HttpStatusCode Status { get; }
 

@@ -1,4 +1,10 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Net.ServerSentEvents;
+using System.Runtime.CompilerServices;
+using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace DeepSeek.Client;
 
@@ -76,7 +82,13 @@ public sealed record GenerationSpec
 
     /// <summary>Equal seeds give equal texts.</summary>
     public long? Seed { get; init; }
+
+    [JsonInclude]
+    internal bool? Stream { get; init; }
 }
+
+/// <summary>A part of a text that is being written: whole characters, and with the last one the whole reply.</summary>
+public sealed record GenerationPart(string Text, GenerationReply? Reply = null);
 
 /// <summary>What it wrote, without the prompt; it finished with the <c>document</c> or at the <c>length</c> that was asked for.</summary>
 public sealed record GenerationReply(string PredictionId, string Model, int Version, string Text, int Tokens, string FinishReason, long Seed);
@@ -128,6 +140,41 @@ public sealed class DeploymentsClient
     /// <summary>Has a language model write on behind a prompt.</summary>
     public Task<GenerationReply> GenerateAsync(string name, GenerationSpec spec, CancellationToken cancellationToken = default) =>
         _api.SendAsync<GenerationReply>(HttpMethod.Post, $"{Path(name)}/generate", spec, cancellationToken);
+
+    /// <summary>
+    /// The same, part by part as it is written. A stream is not repeated when it breaks: what had come of it is the beginning of one text, and
+    /// another try might write another.
+    /// </summary>
+    /// <exception cref="DeepSeekApiException">The request is refused, or the model fails on the way.</exception>
+    /// <exception cref="IOException">The stream ended before the text did.</exception>
+    public async IAsyncEnumerable<GenerationPart> StreamAsync(string name, GenerationSpec spec, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        var text = new StringBuilder();
+        using var response = await _api.SendAsync(
+            () => new HttpRequestMessage(HttpMethod.Post, $"{Path(name)}/generate") { Content = JsonContent.Create(spec with { Stream = true }, options: ApiTransport.Json) },
+            cancellationToken).ConfigureAwait(false);
+        await using var stream = await response.Content.ReadAsStreamAsync(cancellationToken).ConfigureAwait(false);
+        await foreach (var item in SseParser.Create(stream).EnumerateAsync(cancellationToken).ConfigureAwait(false))
+        {
+            if (item.Data == "[DONE]")
+            {
+                yield break;
+            }
+
+            var part = JsonSerializer.Deserialize<JsonElement>(item.Data);
+            if (part.TryGetProperty("error", out var error))
+            {
+                throw new DeepSeekApiException((HttpStatusCode)error.GetProperty("status").GetInt32(), error.GetProperty("message").GetString()!);
+            }
+
+            text.Append(part.GetProperty("text").GetString());
+            yield return new GenerationPart(
+                part.GetProperty("text").GetString()!,
+                part.TryGetProperty("finishReason", out _) ? part.Deserialize<GenerationReply>(ApiTransport.Json)! with { Text = text.ToString() } : null);
+        }
+
+        throw new IOException("The stream ended before the text did.");
+    }
 
     private static string Path(string name) => $"api/v1/deployments/{Uri.EscapeDataString(name)}";
 }

@@ -47,6 +47,15 @@ public sealed class OnnxGraph
         return name;
     }
 
+    /// <summary>Declares a graph input that callers may leave out, which then has this value, and returns its name.</summary>
+    public string Optional(string name, TensorProto standard, params ReadOnlySpan<OnnxDim> shape)
+    {
+        Input(name, standard.Type(), shape);
+        standard.Name = name;
+        _graph.Initializer.Add(standard);
+        return name;
+    }
+
     /// <summary>Declares a value that a node already makes as a graph output.</summary>
     public void Output(string name, OnnxType type, params ReadOnlySpan<OnnxDim> shape) =>
         _graph.Output.Add(OnnxShapes.ValueInfo(name, type, shape));

@@ -31,6 +31,10 @@ public sealed class InferenceOptions
     [Range(0, 60)]
     public int LoadWaitSeconds { get; set; } = 10;
 
+    /// <summary>Memory for the keys and values of all texts that this replica is writing, in MiB; default 1024, 1 to 1048576. More texts are refused with 429.</summary>
+    [Range(1, 1 << 20)]
+    public int GenerationCacheMiB { get; set; } = 1024;
+
     /// <summary>Days a prediction's log entry is kept; default 90, 1 to 3650. Its lineage does not need the entry.</summary>
     [Range(1, 3650)]
     public int PredictionRetentionDays { get; set; } = 90;

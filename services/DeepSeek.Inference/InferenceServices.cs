@@ -1,5 +1,6 @@
 using DeepSeek.Contracts;
 using DeepSeek.Inference.Deployments;
+using DeepSeek.Inference.Generation;
 using DeepSeek.Inference.Predictions;
 using DeepSeek.ServiceDefaults;
 using MassTransit;
@@ -22,6 +23,7 @@ internal static class InferenceServices
         builder.Services.AddScoped<DeploymentReader>();
         builder.Services.AddSingleton<DeploymentTable>();
         builder.Services.AddSingleton<ModelLoader>();
+        builder.Services.AddSingleton<CacheBudget>();
         builder.Services.AddHostedService<Reconciler>();
         builder.Services.AddHostedService<ReplicaBeat>();
         builder.Services.AddSingleton<PredictionLog>();

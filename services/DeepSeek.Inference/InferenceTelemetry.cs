@@ -40,6 +40,10 @@ internal static class InferenceTelemetry
     public static readonly UpDownCounter<long> LoadedVersions =
         Meter.CreateUpDownCounter<long>("deepseek.inference.loaded_versions", "{version}");
 
+    /// <summary>Memory set aside for the keys and values of texts being written.</summary>
+    public static readonly UpDownCounter<long> GenerationCache =
+        Meter.CreateUpDownCounter<long>("deepseek.inference.generation.cache", "By");
+
     /// <summary>Log entries that found their buffer full.</summary>
     public static readonly Counter<long> PredictionsUnlogged =
         Meter.CreateCounter<long>("deepseek.inference.predictions.unlogged", "{prediction}");

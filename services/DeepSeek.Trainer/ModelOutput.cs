@@ -68,6 +68,8 @@ internal sealed class ModelOutput(TrainingPlan plan, WorkFolder folder, Module n
         Tokens = new { Kind = "bytes", ByteTokens.Vocabulary, ByteTokens.Separator, ByteTokens.Padding },
         Context = plan.Dataset.FeatureShape[0],
         Attention = plan.Spec.Model.Attention ?? new AttentionSpec(),
+        // What model.onnx goes on from; see KeyValueNames.
+        Cache = exported is ICachedDecoder decoder ? new { Layers = decoder.CacheLayers, Heads = decoder.CacheHeads, HeadWidth = decoder.CacheWidth } : null,
         // What training's sparse attention saves is not saved by model.onnx: ONNX has no operator for it.
         ExportedAttention = AttentionKind.Dense,
     };

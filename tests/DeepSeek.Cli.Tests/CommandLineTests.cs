@@ -105,6 +105,21 @@ public sealed class CommandLineTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task GenerateStream_Parts_PrintOneTextWithItsPrompt()
+    {
+        _gateway.Answers["/api/v1/deployments/d/generate"] = (200, "data: {\"text\":\"[o\"}\n\ndata: {\"text\":\"n\\nce]\"}\n\ndata: {\"text\":\"\",\"finishReason\":\"length\",\"tokens\":6,\"seed\":3,\"predictionId\":\"x\"}\n\ndata: [DONE]\n\n");
+
+        var (exitCode, output, error) = await RunAsync("generate", "d", "--prompt", "at ", "--stream", "--key", StubGateway.Key);
+        var (_, json, _) = await RunAsync("generate", "d", "--prompt", "at ", "--stream", "--json", "--key", StubGateway.Key);
+
+        Assert.True(exitCode == 0, error);
+        Assert.StartsWith("at [on\nce]\n", output, StringComparison.Ordinal);
+        Assert.Contains("length", output, StringComparison.Ordinal);
+        Assert.Equal("[on\nce]", JsonDocument.Parse(json).RootElement.GetProperty("text").GetString());
+        Assert.Contains("\"stream\":true", _gateway.Bodies.Last(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task RunsTrace_OfATracedRun_ShowsTheSentence()
     {
         _gateway.Answers[$"/api/v1/runs/{Job}/trace"] = (200, """

@@ -32,7 +32,7 @@ internal sealed class StubGateway : StubServer
             ? (401, """{"title":"Unauthorized","detail":"The API key is not known."}""")
             : Answers.GetValueOrDefault(http.Request.Path, (404, """{"title":"Not found","detail":"There is no such thing."}"""));
         http.Response.StatusCode = status;
-        http.Response.ContentType = http.Request.Path.Value!.EndsWith("/events", StringComparison.Ordinal) ? "text/event-stream" : "application/json";
+        http.Response.ContentType = body.StartsWith("data:", StringComparison.Ordinal) || http.Request.Path.Value!.EndsWith("/events", StringComparison.Ordinal) ? "text/event-stream" : "application/json";
         await http.Response.WriteAsync(body);
     }
 }

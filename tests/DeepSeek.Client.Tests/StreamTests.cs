@@ -101,6 +101,48 @@ public sealed class StreamTests
     }
 
     [Fact]
+    public async Task TextStream_Parts_ComeOneByOneAndEndWithTheReply()
+    {
+        var read = new TaskCompletionSource();
+        await using var gateway = await ScriptedGateway.StartAsync(async http =>
+        {
+            http.Response.ContentType = "text/event-stream";
+            await http.Response.WriteAsync("data: {\"text\":\"ç\"}\n\n");
+            await http.Response.Body.FlushAsync();
+            await read.Task;
+            await http.Response.WriteAsync("data: {\"text\":\"a\"}\n\ndata: {\"text\":\"\uFFFD\",\"finishReason\":\"length\",\"tokens\":4,\"seed\":7,\"model\":\"m\",\"version\":2}\n\ndata: [DONE]\n\n");
+        });
+
+        var parts = new List<GenerationPart>();
+        await foreach (var part in gateway.Client.Deployments.StreamAsync("d", new GenerationSpec { Prompt = "p", MaxTokens = 4 }, TestContext.Current.CancellationToken))
+        {
+            parts.Add(part);
+            read.TrySetResult();
+        }
+
+        Assert.Equal(["ç", "a", "\uFFFD"], parts.Select(p => p.Text));
+        Assert.All(parts.Take(2), p => Assert.Null(p.Reply));
+        Assert.Equal(("ça\uFFFD", 4, "length", 7, "m", 2), (parts[2].Reply!.Text, parts[2].Reply!.Tokens, parts[2].Reply!.FinishReason, parts[2].Reply!.Seed, parts[2].Reply!.Model, parts[2].Reply!.Version));
+        var asked = Encoding.UTF8.GetString(gateway.Requests.Single().Body);
+        Assert.Contains("\"stream\":true", asked, StringComparison.Ordinal);
+        Assert.Contains("\"maxTokens\":4", asked, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("data: {\"text\":\"a\"}\n\n", typeof(IOException), "ended before")]
+    [InlineData("data: {\"text\":\"a\"}\n\ndata: {\"error\":{\"status\":500,\"message\":\"no numbers\"}}\n\n", typeof(DeepSeekApiException), "no numbers")]
+    public async Task TextStream_ThatBreaksOff_IsAFaultAndNotRepeated(string events, Type fault, string words)
+    {
+        await using var gateway = await ScriptedGateway.StartAsync(ScriptedGateway.Events(events));
+
+        var thrown = await Record.ExceptionAsync(async () => await gateway.Client.Deployments.StreamAsync("d", new GenerationSpec(), TestContext.Current.CancellationToken).ToListAsync());
+
+        Assert.IsType(fault, thrown);
+        Assert.Contains(words, thrown.Message, StringComparison.Ordinal);
+        Assert.Single(gateway.Requests);
+    }
+
+    [Fact]
     public async Task Logs_SeveralPages_AreOneText()
     {
         await using var gateway = await ScriptedGateway.StartAsync(

@@ -14,6 +14,7 @@ public sealed class Upstream : StubServer
     {
         Server.MapGet("/openapi/v1.json", () => Results.Text(OpenApi, "application/json"));
         Server.MapGet("/api/v1/jobs/{id}/events", EventsAsync);
+        Server.MapPost("/api/v1/deployments/{name}/generate", EventsAsync);
         Server.MapGet("/api/v1/jobs/hang", (HttpContext http) => Task.Delay(Timeout.Infinite, http.RequestAborted));
         Server.MapGet("/api/v1/jobs/break", (HttpContext http) => http.Abort());
         Server.MapGet("/api/v1/jobs/refuse", () => Results.Problem("no such job", statusCode: 404));
@@ -42,8 +43,12 @@ public sealed class Upstream : StubServer
 
     public RequestSeen Last => Seen.Last();
 
+    /// <summary>Signals that the events' reader has left.</summary>
+    public TaskCompletionSource Left { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     private async Task EventsAsync(HttpContext http)
     {
+        http.RequestAborted.Register(() => Left.TrySetResult());
         http.Response.ContentType = "text/event-stream";
         await http.Response.WriteAsync("event: progress\ndata: 1\n\n");
         await http.Response.Body.FlushAsync();

@@ -64,14 +64,15 @@ public sealed partial class LanguageTests(PlatformHost platform)
         Assert.InRange(test["dense.loss"], 0, entropy - 0.4);
 
         var version = await Client.Models.WaitForSourceAsync(Name, run.Id, TimeSpan.FromMinutes(1));
-        await CompressAsync(version.Version);
-        await ServeAsync(version.Version, dataset.ManifestSha256 ?? (await Client.Datasets.GetAsync(dataset.Id)).ManifestSha256!);
+        var compressed = await CompressAsync(version.Version);
+        await ServeAsync(Name, version.Version, dataset.ManifestSha256 ?? (await Client.Datasets.GetAsync(dataset.Id)).ManifestSha256!);
+        await ServeAsync("licences-int8", compressed, dataset.ManifestSha256 ?? (await Client.Datasets.GetAsync(dataset.Id)).ManifestSha256!);
         var refused = await Assert.ThrowsAsync<DeepSeekApiException>(() => Client.Explanations.CreateAsync(new ExplanationSpec { ModelName = Name, Version = $"{version.Version}", Count = 1 }));
         Assert.Equal(HttpStatusCode.BadRequest, refused.Status);
         Assert.Contains("language model", refused.Errors["modelName"][0], StringComparison.Ordinal);
     }
 
-    private async Task CompressAsync(int version)
+    private async Task<int> CompressAsync(int version)
     {
         var compression = await Client.Compressions.CreateAsync(new CompressionSpec { ModelName = Name, Version = $"{version}", Budget = new AccuracyBudget("perplexity", 0.05) });
         await EndAsync(compression.JobId);
@@ -81,16 +82,18 @@ public sealed partial class LanguageTests(PlatformHost platform)
         Assert.Equal(accuracy.GetProperty("int8").GetDouble() / accuracy.GetProperty("fp32").GetDouble() - 1, accuracy.GetProperty("drop").GetDouble(), 1e-12);
         Assert.InRange(report.GetProperty("agreement").GetDouble(), 0.8, 1);
         TestContext.Current.TestOutputHelper?.WriteLine($"INT8: {report.GetRawText()}");
+        return (await Client.Models.WaitForSourceAsync(Name, compression.Id, TimeSpan.FromMinutes(1))).Version;
     }
 
-    private async Task ServeAsync(int version, string manifest)
+    private async Task ServeAsync(string deployment, int version, string manifest)
     {
-        await Client.Deployments.PutAsync(Name, new DeploymentSpec { Model = Name, Ref = $"{version}" });
-        Assert.Equal("ready", (await Client.Deployments.WaitAsync(Name)).State);
+        await Client.Deployments.PutAsync(deployment, new DeploymentSpec { Model = Name, Ref = $"{version}" });
+        Assert.Equal("ready", (await Client.Deployments.WaitAsync(deployment)).State);
 
-        var reply = await Client.Deployments.PredictAsync(Name, [Row("the GNU General Public Licens"), Row("")]);
-        var generated = await Client.Deployments.GenerateAsync(Name, new GenerationSpec { Prompt = "This License ", MaxTokens = 24, Temperature = 0 });
-        var (exitCode, output, error) = await platform.CliAsync("generate", Name, "--prompt", "This License ", "--max-tokens", "24", "--temperature", "0", "--json");
+        var reply = await Client.Deployments.PredictAsync(deployment, [Row("the GNU General Public Licens"), Row("")]);
+        var generated = await Client.Deployments.GenerateAsync(deployment, Licence);
+        var (exitCode, output, error) = await platform.CliAsync("generate", deployment, "--prompt", Licence.Prompt, "--max-tokens", "24", "--temperature", "0", "--stream", "--json");
+        var parts = await Client.Deployments.StreamAsync(deployment, Licence).ToListAsync();
 
         Assert.Equal(reply.Predictions[0].Probabilities!.MaxBy(p => p.Value).Key, reply.Predictions[0].Label);
         Assert.NotEqual(reply.Predictions[0].Probabilities!["e"], reply.Predictions[1].Probabilities!["e"]);
@@ -99,7 +102,28 @@ public sealed partial class LanguageTests(PlatformHost platform)
         Assert.Equal(generated.FinishReason == "length" ? 24 : generated.Tokens, generated.Tokens);
         Assert.True(exitCode == 0, error);
         Assert.Equal(generated.Text, JsonDocument.Parse(output).RootElement.GetProperty("text").GetString());
+        Assert.Equal(generated.Text, string.Concat(parts.Select(p => p.Text)));
+        Assert.Equal((generated.Text, generated.Tokens, generated.FinishReason), (parts[^1].Reply!.Text, parts[^1].Reply!.Tokens, parts[^1].Reply!.FinishReason));
+        Assert.True(parts.Count > generated.Tokens / 2, $"{parts.Count} parts of {generated.Tokens} tokens");
+        Assert.Equal(await ByPredictionsAsync(deployment, generated.Tokens), generated.Text);
         Assert.Contains(manifest, (await Client.Predictions.GetLineageAsync(generated.PredictionId)).GetRawText(), StringComparison.Ordinal);
+    }
+
+    private static GenerationSpec Licence => new() { Prompt = "This License ", MaxTokens = 24, Temperature = 0 };
+
+    /// <summary>The same text, each token from a pass over all before it.</summary>
+    private async Task<string> ByPredictionsAsync(string deployment, int tokens)
+    {
+        var text = Licence.Prompt;
+        for (var i = 0; i < tokens; i++)
+        {
+            var probabilities = (await Client.Deployments.PredictAsync(deployment, [Row(text)])).Predictions[0].Probabilities!;
+            var token = probabilities.MaxBy(p => p.Value).Key;
+            // Bytes without a sign of their own are called 0x0A and the like; licences hold nothing but ASCII.
+            text += token.Length == 1 ? token : ((char)Convert.ToByte(token, 16)).ToString();
+        }
+
+        return text[Licence.Prompt.Length..];
     }
 
     private static IReadOnlyDictionary<string, object?> Row(string text) => new Dictionary<string, object?> { ["text"] = text };

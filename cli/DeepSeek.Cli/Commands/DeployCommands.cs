@@ -92,25 +92,47 @@ internal static class DeployCommands
         var temperature = new Option<double?>("--temperature") { Description = "0 takes the most probable token each time; default 1." };
         var top = new Option<int?>("--top-k") { Description = "Draw among so many most probable tokens; default: all." };
         var seed = new Option<long?>("--seed") { Description = "Equal seeds give equal texts." };
-        var command = new Command("generate", "Have a language model write on.") { s_name, prompt, tokens, temperature, top, seed };
+        var stream = new Option<bool>("--stream") { Description = "Print the text as it is written." };
+        var command = new Command("generate", "Have a language model write on.") { s_name, prompt, tokens, temperature, top, seed, stream };
         command.Runs(async context =>
         {
-            var text = context.Arguments.GetRequiredValue(prompt);
-            var reply = await context.Client.Deployments.GenerateAsync(
-                context.Arguments.GetRequiredValue(s_name),
-                new GenerationSpec
-                {
-                    Prompt = text,
-                    MaxTokens = context.Arguments.GetValue(tokens),
-                    Temperature = context.Arguments.GetValue(temperature),
-                    TopK = context.Arguments.GetValue(top),
-                    Seed = context.Arguments.GetValue(seed),
-                },
-                context.Cancelled);
-            context.Print.Item(reply, ("text", text + reply.Text), ("tokens", reply.Tokens), ("finished", reply.FinishReason), ("seed", reply.Seed), ("id", reply.PredictionId));
+            var name = context.Arguments.GetRequiredValue(s_name);
+            var spec = new GenerationSpec
+            {
+                Prompt = context.Arguments.GetRequiredValue(prompt),
+                MaxTokens = context.Arguments.GetValue(tokens),
+                Temperature = context.Arguments.GetValue(temperature),
+                TopK = context.Arguments.GetValue(top),
+                Seed = context.Arguments.GetValue(seed),
+            };
+            if (context.Arguments.GetValue(stream))
+            {
+                await StreamAsync(context, name, spec);
+                return;
+            }
+
+            var reply = await context.Client.Deployments.GenerateAsync(name, spec, context.Cancelled);
+            context.Print.Item(reply, [("text", spec.Prompt + reply.Text), .. Facts(reply)]);
         });
         return command;
     }
+
+    private static async Task StreamAsync(CommandContext context, string name, GenerationSpec spec)
+    {
+        context.Print.Part(spec.Prompt);
+        await foreach (var part in context.Client.Deployments.StreamAsync(name, spec, context.Cancelled))
+        {
+            context.Print.Part(part.Text);
+            if (part.Reply is { } reply)
+            {
+                context.Print.Part("\n\n");
+                context.Print.Item(reply, Facts(reply));
+            }
+        }
+    }
+
+    private static (string, object?)[] Facts(GenerationReply reply) =>
+        [("tokens", reply.Tokens), ("finished", reply.FinishReason), ("seed", reply.Seed), ("id", reply.PredictionId)];
 
     private static JsonElement Parse(string text, string place)
     {

@@ -17,6 +17,9 @@ internal interface IPrinter
     /// <summary>A sentence on how the work gets on; programs do not see it.</summary>
     void Say(string text);
 
+    /// <summary>A part of a running text, as it comes; programs do not see it.</summary>
+    void Part(string text);
+
     /// <summary>Follows a job to its end, with a progress bar where there is a terminal.</summary>
     Task<Job> FollowAsync(JobsClient jobs, Guid id, CancellationToken cancellationToken);
 

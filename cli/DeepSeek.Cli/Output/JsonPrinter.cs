@@ -28,6 +28,10 @@ internal sealed class JsonPrinter(TextWriter output) : IPrinter
     {
     }
 
+    public void Part(string text)
+    {
+    }
+
     public Task<Job> FollowAsync(JobsClient jobs, Guid id, CancellationToken cancellationToken) => jobs.WaitAsync(id, cancellationToken: cancellationToken);
 
     public Task<T> UploadAsync<T>(string name, long bytes, Func<IProgress<long>, Task<T>> upload) => upload(new Progress<long>());

@@ -51,6 +51,12 @@ internal sealed class TextPrinter : IPrinter
 
     public void Say(string text) => AnsiConsole.MarkupLine(Markup.Escape(text));
 
+    public void Part(string text)
+    {
+        Console.Out.Write(text);
+        Console.Out.Flush();
+    }
+
     public async Task<Job> FollowAsync(JobsClient jobs, Guid id, CancellationToken cancellationToken)
     {
         if (!AnsiConsole.Profile.Capabilities.Interactive || !AnsiConsole.Profile.Out.IsTerminal)

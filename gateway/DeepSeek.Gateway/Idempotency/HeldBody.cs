@@ -1,7 +1,7 @@
 namespace DeepSeek.Gateway.Idempotency;
 
-/// <summary>Holds a response back until it can be stored; one that grows over the limit passes through from then on.</summary>
-internal sealed class HeldBody(Stream client, int limit) : Stream
+/// <summary>Holds a response back until it can be stored; one that grows over the limit passes through from then on, and one that is sent bit by bit from the start.</summary>
+internal sealed class HeldBody(Stream client, int limit, Func<bool> isStream) : Stream
 {
     private readonly MemoryStream _held = new();
 
@@ -20,7 +20,7 @@ internal sealed class HeldBody(Stream client, int limit) : Stream
 
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        if (IsHeld && _held.Length + buffer.Length > limit)
+        if (IsHeld && (_held.Length + buffer.Length > limit || isStream()))
         {
             await ReleaseAsync(cancellationToken);
         }

@@ -14,7 +14,7 @@ namespace DeepSeek.Gateway.Idempotency;
 /// 1. The key belongs to the API key that sent it. 2. What makes two requests the same: method, path and query, and of a JSON body its
 /// bytes; an upload's bytes are not read twice, so there its content type and length stand for it. 3. While the first runs, a repeat gets
 /// 409 with Retry-After; another request under the same key gets 422. 4. Kept are responses that a repeat would get again: not 5xx, 408, 409, 425, 429,
-/// and none over 1 MiB; after those the key is free. 5. A success that says <c>Cache-Control: no-store</c> holds a secret: only its status and
+/// none over 1 MiB, and no server-sent events, which are passed on as they come; after those the key is free. 5. A success that says <c>Cache-Control: no-store</c> holds a secret: only its status and
 /// Location are kept, and a repeat gets 409. 6. Whether the client waited for the response does not matter, but a service that broke off
 /// does: the key is free again, and as the service gets it too, it can tell the repeat by it. 7. Without Redis the promise cannot be kept, so such requests get 503.
 /// </remarks>
@@ -69,7 +69,7 @@ internal sealed partial class IdempotencyKeys(
     private async Task RunAsync(HttpContext http, Claim claim)
     {
         var client = http.Response.Body;
-        await using var held = new HeldBody(client, MaxResponse);
+        await using var held = new HeldBody(client, MaxResponse, () => http.Response.ContentType?.StartsWith("text/event-stream", StringComparison.OrdinalIgnoreCase) == true);
         http.Response.Body = held;
         StoredResponse? response = null;
         await using var renewal = claim.Renew();

@@ -9,7 +9,9 @@ namespace DeepSeek.Engine.Export;
 /// <summary>
 /// Writes a language model as ONNX (opset 17): input <c>features</c> INT64 [N, T], tokens with a negative number behind the last of each
 /// row; outputs <c>logits</c> FLOAT [N, T, K] of the token behind each one, and of the token behind the last one of each row
-/// <c>label</c> STRING [N] and <c>probabilities</c> FLOAT [N, K].
+/// <c>label</c> STRING [N] and <c>probabilities</c> FLOAT [N, K]. A net that can go on from keys and values (<see cref="ICachedDecoder"/>) has besides
+/// inputs that may be left out, <c>past_key_values.i.key</c> and <c>.value</c> FLOAT [N, H, P, D] of each layer i, which make the tokens those
+/// behind P others (then without negative numbers), and outputs <c>present.i.key</c> and <c>.value</c> [N, H, P + T, D] to hand in the next time.
 /// </summary>
 public static class LanguageExport
 {
@@ -27,13 +29,43 @@ public static class LanguageExport
         var features = graph.Input(NetExport.Features, OnnxType.Int64, "N", "T");
         var first = graph.Scalar("first", 0L);
         var ids = graph.NodeTo("ids", "Max", [features, first]);
-        var made = ModelExport.Add(graph, net, [new ExportInput(ids, Dtype.Int64, "N", "T")], x => net.Forward(x[0]), [], inner: true);
-        var logits = graph.NodeTo("logits", "Identity", [made.Name]);
+        var tokenIds = new ExportInput(ids, Dtype.Int64, "N", "T");
+        var made = net is ICachedDecoder decoder
+            ? Cached(graph, net, decoder, tokenIds)
+            : ModelExport.Add(graph, net, [tokenIds], x => net.Forward(x[0]), [], inner: true).Name;
+        var logits = graph.NodeTo("logits", "Identity", [made]);
         graph.Output(logits, OnnxType.Float, "N", "T", tokens.Count);
         var real = graph.Node("Cast", [graph.Node("GreaterOrEqual", [features, first])], OnnxAttribute.Of("to", (long)OnnxType.Int64));
         var length = graph.Node("ReduceSum", [real, graph.Initializer(OnnxTensors.Of("axes", [1L], 1))], OnnxAttribute.Of("keepdims", 1)); // [N, 1]
         var last = graph.Node("Sub", [length, graph.Scalar("one", 1L)]);
         NetExport.Classify(graph, graph.Node("GatherND", [logits, last], OnnxAttribute.Of("batch_dims", 1)), tokens); // [N, K]
         return OnnxOptimizer.Run(graph.ToModel(), OnnxOptimizer.Portable).Model;
+    }
+
+    // An initializer that is also an input is a default that callers may replace: who leaves the past out hands in none.
+    private static string Cached(OnnxGraph graph, Module net, ICachedDecoder decoder, ExportInput ids)
+    {
+        var (heads, width) = (decoder.CacheHeads, decoder.CacheWidth);
+        var inputs = new List<ExportInput> { ids };
+        string[] names = [.. Enumerable.Range(0, decoder.CacheLayers).SelectMany(i => new[] { $"{i}.key", $"{i}.value" })];
+        var rows = graph.Node("Concat", [
+            graph.Node("Shape", [ids.Name], OnnxAttribute.Of("start", 0), OnnxAttribute.Of("end", 1)),
+            graph.Initializer(OnnxTensors.Of("ones", [1L, 1, 1], 3))], OnnxAttribute.Of("axis", 0));
+        foreach (var name in names)
+        {
+            var past = graph.Optional(KeyValueNames.Past + name, OnnxTensors.Of("", Array.Empty<float>(), 1, heads, 0, width), default, heads, "P", width);
+            inputs.Add(new ExportInput(graph.Node("Expand", [past, rows]), Dtype.Float32, "N", heads, "P", width));
+        }
+        var made = ModelExport.AddAll(graph, net, inputs, x =>
+        {
+            var outputs = new Tensor[x.Length];
+            outputs[0] = decoder.Continue(x[0], x.AsSpan(1), outputs.AsSpan(1));
+            return outputs;
+        });
+        for (var i = 0; i < names.Length; i++)
+        {
+            graph.Output(graph.NodeTo(KeyValueNames.Present + names[i], "Identity", [made[i + 1]]), OnnxType.Float, "N", heads, default, width);
+        }
+        return made[0];
     }
 }

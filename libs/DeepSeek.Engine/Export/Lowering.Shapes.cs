@@ -67,7 +67,8 @@ internal sealed partial class Lowering
             return In(call, 0);
         }
         var start = Sized(2);
-        return _graph.Node("Slice", [In(call, 0), Vector(start), Vector(start.Plus(length)), Constant(axis)]);
+        var end = start.Fixed ? Vector(start.Plus(length)) : _graph.Node("Add", [Vector(start), Vector(length)]);
+        return _graph.Node("Slice", [In(call, 0), Vector(start), end, Constant(axis)]);
     }
 
     private string Pad(TracedCall call)

@@ -27,7 +27,7 @@ internal sealed partial class Lowering
         AddRecurrent();
     }
 
-    internal (string Name, OnnxDim[] Shape) Run()
+    internal void Run()
     {
         for (var i = 0; i < _inputs.Count; i++)
         {
@@ -46,8 +46,16 @@ internal sealed partial class Lowering
             var call = calls[_index];
             (_rules.TryGetValue(call.Name, out var rule) ? rule : throw new NotSupportedException($"The operator {call.Name} has no ONNX form here."))(call);
         }
-        var output = _runs[0].Output;
-        return (Name(output), [.. Enumerable.Range(0, output.Sizes.Length).Select(d => Declared(Across(r => r.Output.Sizes[d])))]);
+    }
+
+    /// <summary>Names of the outputs.</summary>
+    internal IReadOnlyList<string> Outputs() => [.. _runs[0].Outputs.Select(Name)];
+
+    /// <summary>An output's name and shape.</summary>
+    internal (string Name, OnnxDim[] Shape) Shaped(int index)
+    {
+        var output = _runs[0].Outputs[index];
+        return (Name(output), [.. Enumerable.Range(0, output.Sizes.Length).Select(d => Declared(Across(r => r.Outputs[index].Sizes[d])))]);
     }
 
     /// <summary>An operator with one result that becomes what the rule returns.</summary>

@@ -27,8 +27,8 @@ public static class ModelExport
         Module net, IReadOnlyList<ExportInput> inputs, string output = "output", Func<Tensor[], Tensor>? forward = null, IReadOnlyList<ExportSymbol>? symbols = null)
     {
         var graph = new OnnxGraph("deepseek");
-        var result = Add(graph, net, inputs, forward ?? (x => net.Forward(x[0])), symbols ?? []);
-        graph.Output(graph.NodeTo(output, "Identity", [result.Name]), OnnxType.Float, result.Shape);
+        var made = Add(graph, net, inputs, forward ?? (x => net.Forward(x[0])), symbols ?? []);
+        graph.Output(graph.NodeTo(output, "Identity", [made.Name]), OnnxType.Float, made.Shape);
         return graph.ToModel();
     }
 
@@ -36,6 +36,22 @@ public static class ModelExport
     /// <param name="inner">The graph makes the inputs already.</param>
     internal static (string Name, OnnxDim[] Shape) Add(
         OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor> forward, IReadOnlyList<ExportSymbol> given, bool inner = false)
+    {
+        (string, OnnxDim[]) made = default;
+        Add(graph, net, inputs, x => [forward(x)], given, inner, lowering => made = lowering.Shaped(0));
+        return made;
+    }
+
+    /// <summary>Adds the nodes of a net whose inputs the graph makes already; returns the names of its outputs.</summary>
+    internal static IReadOnlyList<string> AddAll(OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor[]> forward)
+    {
+        IReadOnlyList<string> made = [];
+        Add(graph, net, inputs, forward, [], inner: true, lowering => made = lowering.Outputs());
+        return made;
+    }
+
+    private static void Add(
+        OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor[]> forward, IReadOnlyList<ExportSymbol> given, bool inner, Action<Lowering> take)
     {
         ExportSymbol[] symbols = [.. inputs.SelectMany(i => i.Shape).Where(d => d.Symbol is not null).Select(d => d.Symbol!).Distinct()
             .Select(name => given.FirstOrDefault(s => s.Name == name) ?? new ExportSymbol(name, s_sizes.First, s_sizes.Second))];
@@ -51,7 +67,9 @@ public static class ModelExport
             {
                 graph.Input(input.Name, input.Dtype == Dtype.Int64 ? OnnxType.Int64 : OnnxType.Float, input.Shape);
             }
-            return new Lowering(graph, symbols, runs, inputs, names).Run();
+            var lowering = new Lowering(graph, symbols, runs, inputs, names);
+            lowering.Run();
+            take(lowering);
         }
         finally
         {
@@ -62,9 +80,9 @@ public static class ModelExport
 }
 
 /// <summary>A trace with what went in and came out.</summary>
-internal sealed record TracedRun(OperatorTrace Trace, IReadOnlyList<TracedValue> Inputs, TracedValue Output) : IDisposable
+internal sealed record TracedRun(OperatorTrace Trace, IReadOnlyList<TracedValue> Inputs, IReadOnlyList<TracedValue> Outputs) : IDisposable
 {
-    internal static TracedRun Of(IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor> forward, Device device, IReadOnlyList<ExportSymbol> symbols, ExportSymbol? changed)
+    internal static TracedRun Of(IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor[]> forward, Device device, IReadOnlyList<ExportSymbol> symbols, ExportSymbol? changed)
     {
         using var scope = TensorScope.Open();
         using var unrecorded = NoGrad.Enter();
@@ -73,9 +91,9 @@ internal sealed record TracedRun(OperatorTrace Trace, IReadOnlyList<TracedValue>
         try
         {
             TracedValue[] values = [.. tensors.Select(trace.Input)];
-            var output = trace.ValueOf(forward(tensors));
+            TracedValue[] outputs = [.. forward(tensors).Select(trace.ValueOf)];
             trace.Stop();
-            return new TracedRun(trace, values, output);
+            return new TracedRun(trace, values, outputs);
         }
         catch
         {

@@ -20,6 +20,9 @@ internal sealed record GenerateRequest
     /// <summary>Equal seeds give equal texts; drawn when left out.</summary>
     public long? Seed { get; init; }
 
+    /// <summary>Sends the text as server-sent events while it is written.</summary>
+    public bool Stream { get; init; }
+
     /// <summary>Faults by field; empty when there are none.</summary>
     public Dictionary<string, string[]> Faults()
     {
@@ -39,6 +42,10 @@ internal sealed record GenerateRequest
         return faults;
     }
 }
+
+/// <summary>A part of a text that is sent while it is written; <see cref="GenerateReply"/> ends it, with what is not sent yet as its text.</summary>
+/// <param name="Text">Whole characters.</param>
+internal sealed record GenerateEvent(string Text);
 
 /// <summary>What was written.</summary>
 /// <param name="PredictionId">Names the model version, from which the lineage follows.</param>

@@ -3,7 +3,8 @@ using DeepSeek.Inference.Protocol;
 namespace DeepSeek.Inference.Serving;
 
 /// <summary>A request bound to a model: tensors in the order of the model's inputs, outputs by their index.</summary>
-internal sealed class InferenceWork(Tensor[] inputs, long rows, int[] outputs)
+/// <param name="cache">Keys and values that it goes on from and adds to; such work is computed alone.</param>
+internal sealed class InferenceWork(Tensor[] inputs, long rows, int[] outputs, KeyValueCache? cache = null)
 {
     public Tensor[] Inputs { get; } = inputs;
 
@@ -11,6 +12,8 @@ internal sealed class InferenceWork(Tensor[] inputs, long rows, int[] outputs)
     public long Rows { get; } = rows;
 
     public int[] Outputs { get; } = outputs;
+
+    public KeyValueCache? Cache { get; } = cache;
 
     /// <summary>Rows [start, start + rows) of this work.</summary>
     public InferenceWork Slice(long start, long rows) =>
@@ -22,6 +25,11 @@ internal sealed class InferenceWork(Tensor[] inputs, long rows, int[] outputs)
     /// <summary>True when both can be joined along axis 0.</summary>
     public bool JoinsWith(InferenceWork other)
     {
+        if (Cache is not null || other.Cache is not null)
+        {
+            return false;
+        }
+
         for (var i = 0; i < Inputs.Length; i++)
         {
             if (!Inputs[i].Shape.AsSpan(1).SequenceEqual(other.Inputs[i].Shape.AsSpan(1)))

@@ -46,6 +46,9 @@ internal sealed class LoadedVersion
 
     public ModelSignature Signature => _session.Signature;
 
+    /// <summary>How it goes on from keys and values; null when it cannot.</summary>
+    public KeyValueLayout? Cache => _session.Cache;
+
     public RowModel Rows { get; }
 
     public ModelStatistics Statistics { get; }

@@ -16,12 +16,13 @@ internal sealed class ModelSignature(IReadOnlyList<TensorSpec> inputs, IReadOnly
     /// <summary>True when axis 0 of every input and output varies, so that requests can share an execution.</summary>
     public bool HasBatchAxis { get; } = inputs.Concat(outputs).All(t => t.Shape.Length > 0 && t.Shape[0] == -1);
 
+    /// <param name="hidden">Outputs that are not for requests.</param>
     /// <exception cref="InvalidModelException">The model has something the protocol cannot carry.</exception>
-    public static ModelSignature Of(InferenceSession session)
+    public static ModelSignature Of(InferenceSession session, IReadOnlyCollection<string> hidden)
     {
         return new(
             [.. session.InputNames.Select(name => Spec("input", name, session.InputMetadata[name]))],
-            [.. session.OutputNames.Select(name => Spec("output", name, session.OutputMetadata[name]))]);
+            [.. session.OutputNames.Except(hidden).Select(name => Spec("output", name, session.OutputMetadata[name]))]);
     }
 
     /// <summary>Orders the request's tensors as the model's inputs and checks each against its specification.</summary>

@@ -16,12 +16,16 @@ internal sealed class OnnxSession : IDisposable
     private OnnxSession(InferenceSession session)
     {
         _session = session;
-        Signature = ModelSignature.Of(session);
+        Cache = KeyValueLayout.Of(session);
+        Signature = ModelSignature.Of(session, Cache?.Present ?? []);
         Metadata = session.ModelMetadata.CustomMetadataMap;
         _inputNames = [.. Signature.Inputs.Select(i => i.Name)];
     }
 
     public ModelSignature Signature { get; }
+
+    /// <summary>How it goes on from keys and values; null when it cannot.</summary>
+    public KeyValueLayout? Cache { get; }
 
     /// <summary>The model's metadata_props.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
@@ -76,9 +80,11 @@ internal sealed class OnnxSession : IDisposable
             }
 
             var ready = Stopwatch.GetTimestamp();
-            using var outputs = _session.Run(_runOptions, _inputNames, inputs, [.. wanted.Select(o => Signature.Outputs[o].Name)]);
+            var cache = works is [{ Cache: { } held }] ? held : null;
+            using var outputs = new RunOutputs(Compute(inputs, wanted, cache), wanted.Length);
             var computed = Stopwatch.GetTimestamp();
-            var results = Split(works, wanted, outputs);
+            var results = Split(works, wanted, outputs.Wanted);
+            cache?.Replace(outputs.TakeRest());
             times = new(start, ready, computed, Stopwatch.GetTimestamp());
             return results;
         }
@@ -95,6 +101,19 @@ internal sealed class OnnxSession : IDisposable
     {
         _session.Dispose();
         _runOptions.Dispose();
+    }
+
+    private IReadOnlyList<OrtValue> Compute(List<OrtValue> inputs, int[] wanted, KeyValueCache? cache)
+    {
+        var outputs = wanted.Select(o => Signature.Outputs[o].Name);
+        if (cache is null)
+        {
+            return _session.Run(_runOptions, _inputNames, inputs, [.. outputs]);
+        }
+
+        // Without a past the model's own, empty one stands.
+        string[] names = cache.Values.Count == 0 ? _inputNames : [.. _inputNames, .. Cache!.Past];
+        return _session.Run(_runOptions, names, [.. inputs, .. cache.Values], [.. outputs, .. Cache!.Present]);
     }
 
     private static OrtValue Join(IReadOnlyList<InferenceWork> works, int input)
@@ -190,6 +209,31 @@ internal sealed class OnnxSession : IDisposable
         }
 
         return new(spec.Name, spec.DataType, shape, bytes.WrittenMemory);
+    }
+}
+
+/// <summary>What an execution gave; those behind the wanted ones may be taken out before the others are freed.</summary>
+internal sealed class RunOutputs(IReadOnlyList<OrtValue> values, int wanted) : IDisposable
+{
+    private int _owned = values.Count;
+
+    public IReadOnlyList<OrtValue> Wanted { get; } = [.. values.Take(wanted)];
+
+    public OrtValue[] TakeRest()
+    {
+        OrtValue[] rest = [.. values.Skip(wanted).Take(_owned - wanted)];
+        _owned = wanted;
+        return rest;
+    }
+
+    public void Dispose()
+    {
+        foreach (var value in values.Take(_owned))
+        {
+            value.Dispose();
+        }
+
+        _owned = 0;
     }
 }
 

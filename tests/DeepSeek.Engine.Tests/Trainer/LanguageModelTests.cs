@@ -51,6 +51,7 @@ public sealed class LanguageModelTests
         Assert.Equal("gpt", model.RootElement.GetProperty("family").GetString());
         var language = model.RootElement.GetProperty("language");
         Assert.Equal((64, 257), (language.GetProperty("context").GetInt32(), language.GetProperty("tokens").GetProperty("vocabulary").GetInt32()));
+        Assert.Equal((2, 2, 32), (language.GetProperty("cache").GetProperty("layers").GetInt32(), language.GetProperty("cache").GetProperty("heads").GetInt32(), language.GetProperty("cache").GetProperty("headWidth").GetInt32()));
         // Two tables; a block: two norms, attention w·3w + 3w and w·w + w, mlp 2·4·w·w + 4w + w; a norm.
         const int w = 64;
         Assert.Equal(257 * w + 64 * w + 2 * (4 * w + 3 * w * w + 3 * w + w * w + w + 8 * w * w + 5 * w) + 2 * w, model.RootElement.GetProperty("parameters").GetInt64());
@@ -167,6 +168,49 @@ public sealed class LanguageModelTests
         Assert.Equal(2 * 257, probabilities.Length);
         Assert.All(expected.Zip(probabilities), pair => Assert.Equal(pair.First, pair.Second, Tolerance));
         Assert.Equal(ByteTokens.Names[Array.IndexOf(expected[..257], expected[..257].Max())], labels[0]);
+    }
+
+    // A pass over the beginning, one over three more tokens, then one a token: together the logits of one pass over all of them.
+    [Theory]
+    [InlineData(AttentionKind.Dense)]
+    [InlineData(AttentionKind.BlockSparse)]
+    public void ExportedModel_GoingOnFromItsCache_AgreesWithTheWholeText(AttentionKind kind)
+    {
+        using var folder = TrainerFolder.Text(rows: 64, change: s => s with { Epochs = 1, Model = s.Model with { Attention = kind == AttentionKind.Dense ? null : s_blocks } });
+        Assert.Equal(0, TrainerRunner.Run(folder).ExitCode);
+        using var session = new InferenceSession(folder.File("output", "model.onnx"));
+        long[][] texts = [[ByteTokens.Separator, .. "Everyone is permitted to copy"u8.ToArray().Select(b => (long)b)], [.. "and to distribute verbatim cop"u8.ToArray().Select(b => (long)b)]];
+        var length = texts[0].Length;
+        using Gpt net = Dense(folder);
+        using var scope = TensorScope.Open();
+        using var unrecorded = NoGrad.Enter();
+        var expected = net.Forward(Tensor.From<long>([.. texts[0], .. texts[1]], 2, length)).ToArray<float>();
+        using var options = new RunOptions();
+
+        var past = new Dictionary<string, OrtValue>();
+        int[] cuts = [0, 9, 12, .. Enumerable.Range(13, length - 12)];
+        foreach (var (start, end) in cuts.Zip(cuts.Skip(1)))
+        {
+            using var ids = OrtValue.CreateTensorValueFromMemory<long>([.. texts.SelectMany(t => t[start..end])], [2, end - start]);
+            string[] wanted = ["logits", "probabilities", "present.0.key", "present.0.value", "present.1.key", "present.1.value"];
+            var outputs = session.Run(options, ["text", .. past.Keys], [ids, .. past.Values], wanted);
+            var (logits, probabilities) = (outputs[0].GetTensorDataAsSpan<float>().ToArray(), outputs[1].GetTensorDataAsSpan<float>().ToArray());
+            for (var row = 0; row < 2; row++)
+            {
+                var whole = expected.AsSpan((row * length + start) * 257, (end - start) * 257).ToArray();
+                Assert.All(whole.Zip(logits.Skip(row * whole.Length)), pair => Assert.Equal(pair.First, pair.Second, Tolerance));
+                var last = whole[^257..].Select(v => Math.Exp(v)).ToArray();
+                Assert.All(last.Zip(probabilities.Skip(row * 257)), pair => Assert.Equal(pair.First / last.Sum(), pair.Second, Tolerance));
+            }
+            Assert.Equal([2, 2, end, 16], outputs[2].GetTensorTypeAndShape().Shape);
+            foreach (var value in past.Values)
+            {
+                value.Dispose();
+            }
+            past = wanted.Zip(outputs).Skip(2).ToDictionary(p => p.First.Replace("present.", "past_key_values.", StringComparison.Ordinal), p => p.Second);
+        }
+        // Callers that know nothing of it see the inputs of old.
+        Assert.Equal(["text"], session.InputNames);
     }
 
     [Fact]

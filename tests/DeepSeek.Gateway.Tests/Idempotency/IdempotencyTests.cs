@@ -7,6 +7,7 @@ using DeepSeek.Gateway.Idempotency;
 using DeepSeek.Gateway.Limits;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.ServiceDefaults.Identity;
+using DeepSeek.Testing;
 using Yarp.ReverseProxy.Forwarder;
 
 namespace DeepSeek.Gateway.Tests.Idempotency;
@@ -230,6 +231,34 @@ public sealed class IdempotencyTests(GatewayFixture gateway) : IClassFixture<Gat
         var me = JsonElement.Parse(await client.GetStringAsync("/api/v1/me", Token)).GetProperty("keyId").GetString();
         var name = $"deepseek:gateway:idempotency:{me}:{Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(key)))}";
         return (await gateway.Services.GetRequiredService<Cache>().RunAsync(redis => redis.StringGetAsync(name), Token)).ToString();
+    }
+
+    [Fact]
+    public async Task EventStream_UnderAKey_PassesAsItComesAndEndsWithItsReader()
+    {
+        var key = Guid.NewGuid().ToString();
+        using var client = gateway.Admin();
+        async Task<HttpResponseMessage> StreamAsync()
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/api/v1/deployments/d/generate") { Content = new StringContent("{}", Encoding.UTF8, "application/json") };
+            request.Headers.TryAddWithoutValidation("Idempotency-Key", key);
+            return await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, Token);
+        }
+
+        using (var response = await StreamAsync().WaitAsync(Eventually.Deadline, Token))
+        {
+            using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(Token));
+            // The service sends no more until somebody has told it of this.
+            Assert.Equal("event: progress", await reader.ReadLineAsync(Token).AsTask().WaitAsync(Eventually.Deadline, Token));
+        }
+
+        await gateway.Upstream.Left.Task.WaitAsync(Eventually.Deadline, Token);
+        // Nothing was kept: a repeat is a stream of its own.
+        await Eventually.True(async () =>
+        {
+            using var again = await StreamAsync();
+            return again.StatusCode == HttpStatusCode.OK && !again.Headers.Contains("Idempotency-Replayed");
+        });
     }
 
     private async Task<HttpResponseMessage> PostAsync(string path, string body, string key, HttpClient? with = null)
