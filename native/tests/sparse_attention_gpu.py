@@ -122,6 +122,10 @@ def selection(small):
             newest = ds.block_scores(q, k, block_q, block_k, causal, None, stride, estimate, power, *lengths, 2.0)
             reference = ds.block_scores(q.double(), k.double(), block_q, block_k, causal, None, stride, estimate, power, *lengths, 2.0)
             report("  newest block by each of its queries", relative(newest, reference) < bound, f"{relative(newest, reference):.2e}")
+            if causal:
+                chosen = ds.block_scores(q, k, block_q, block_k, True, None, stride, estimate, power, *lengths, 0.0, True)
+                reference = ds.block_scores(q.double(), k.double(), block_q, block_k, True, None, stride, estimate, power, *lengths, 0.0, True)
+                report("  causal choice", relative(chosen, reference) < bound, f"{relative(chosen, reference):.2e}")
         for density, mass, sink, window, least, shared in ((0.1, 1.0, 1, 1, 1, False), (1.0, 0.9, 0, 0, 2, False), (0.3, 0.5, 2, 3, 4, False), (1.0, 1.0, 0, 0, 1, False), (0.3, 1.0, 1, 1, 2, True)):
             rest = (queries, keys, block_q, block_k, causal, density, mass, sink, window, least, shared)
             index, count = ds.select_blocks(ours, *rest, *lengths)
