@@ -5,6 +5,7 @@
 Needs a GPU and PyTorch; baselines are eager PyTorch, torch.compile and torch.topk, in the same process.
 """
 import gc
+import itertools
 import json
 import os
 import statistics
@@ -145,15 +146,22 @@ def check_topk():
         good = torch.equal(i.cpu(), ci) and torch.equal(v.cpu().nan_to_num(7e4), cv.nan_to_num(7e4))
         check(name + f" k={k}", 0.0 if good else 1.0, 0)
 
-    for rows, columns, k in [(1, 1, 1), (3, 100, 100), (2, 4096, 2048), (3, 4097, 2048), (5, 5000, 17), (64, 131072, 2048), (300, 32768, 512), (2, 1 << 20, 2048), (3, 100001, 1024)]:
+    for rows, columns, k in [(1, 1, 1), (3, 100, 100), (2, 4096, 2048), (3, 4097, 2048), (5, 5000, 17), (64, 131072, 2048), (300, 32768, 512), (1, 1 << 20, 2048), (30, 70003, 2047), (100, 20000, 2048), (3, 100001, 1024)]:
         for dtype in [torch.float32, torch.bfloat16, torch.float16]:
             one(f"topk {rows}x{columns} {dtype}", torch.randn(rows, columns, device="cuda").to(dtype), k)
     n = 50_000
+    third, wide = torch.arange(n) % 3 > 0, torch.exp(torch.randn(n) * 20)
     for name, row in {"constant": torch.full((n,), 3.0), "few values": torch.arange(n).remainder(5).float(), "rising": torch.arange(n).float(), "falling": -torch.arange(n).float(),
-                      "mostly zero": torch.where(torch.arange(n) % 50 == 0, torch.randn(n), 0.0), "specials": torch.randn(n).where(torch.arange(n) % 3 > 0, torch.tensor(float("nan"))),
-                      "infinities": torch.randn(n).where(torch.arange(n) % 3 > 0, torch.tensor(float("-inf")))}.items():
-        for largest in [True, False]:
-            one(f"topk {name} largest={largest}", row.cuda().repeat(2, 1), 2000, largest)
+                      "mostly zero": torch.where(torch.arange(n) % 50 == 0, torch.randn(n), 0.0), "specials": torch.randn(n).where(third, torch.tensor(float("nan"))),
+                      "infinities": torch.randn(n).where(third, torch.tensor(float("-inf"))), "zeros of both signs": torch.where(third, -torch.zeros(n), torch.zeros(n)),
+                      "wide": wide, "an outlier": torch.cat([torch.randn(n - 1), torch.tensor([1e30])]), "many ties": (torch.randn(n) * 64).round() / 64,
+                      "uneven halves": torch.randn(n) + 3 * (torch.arange(n) < n // 2)}.items():
+        for rows, dtype, largest in itertools.product((2, 50, 140), (torch.float32, torch.bfloat16), (True, False)):
+            one(f"topk {name} {rows} rows {dtype} largest={largest}", row.to(dtype).cuda().repeat(rows, 1), 2000, largest)
+    x = torch.randn(64, 131072, device="cuda")
+    first = ops.topk(x, 2048)
+    same = all(torch.equal(a, b) for _ in range(20) for a, b in zip(first, ops.topk(x, 2048)))
+    check("topk 20 runs equal bit for bit", 0.0 if same else 1.0, 0)
 
 
 def check_fused():

@@ -120,6 +120,24 @@ __device__ __forceinline__ void load_vector8(const void* vector, int type, int64
     unpack(load_kept(static_cast<const f16*>(vector) + at), value);
   }
 }
+// The same in two parts, so that the loads can be in flight early.
+struct RawVector8 { uint4 part[2]; };
+__device__ __forceinline__ RawVector8 ask_vector8(const void* vector, int type, int64_t at) {
+  const uint4* from = reinterpret_cast<const uint4*>(static_cast<const char*>(vector) + at * (type == kFloat32 ? 4 : 2));
+  RawVector8 raw;
+  raw.part[0] = __ldg(from);
+  if (type == kFloat32) raw.part[1] = __ldg(from + 1);
+  return raw;
+}
+__device__ __forceinline__ void take_vector8(const RawVector8& raw, int type, float (&value)[8]) {
+  if (type == kFloat32) {
+    unpack(Raw8<float>{{raw.part[0], raw.part[1]}}, value);
+  } else if (type == kBFloat16) {
+    unpack(Raw8<bf16>{{raw.part[0]}}, value);
+  } else {
+    unpack(Raw8<f16>{{raw.part[0]}}, value);
+  }
+}
 __device__ __forceinline__ float load_vector1(const void* vector, int type, int64_t at) {
   if (type == kFloat32) return static_cast<const float*>(vector)[at];
   return type == kBFloat16 ? to_float(static_cast<const bf16*>(vector)[at]) : to_float(static_cast<const f16*>(vector)[at]);
@@ -164,6 +182,14 @@ inline int multiprocessors() {
     return value > 0 ? value : 1;
   }();
   return count;
+}
+
+inline bool on_hopper() {
+  static const bool found = [] {
+    int device = 0, major = 0;
+    return cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
+  }();
+  return found;
 }
 
 inline bool aligned16(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }

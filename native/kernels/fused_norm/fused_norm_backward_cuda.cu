@@ -290,14 +290,6 @@ struct Shape {
   int bytes;                    // shared memory of a block
 };
 
-bool on_hopper() {
-  static const bool found = [] {
-    int device = 0, major = 0;
-    return cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
-  }();
-  return found;
-}
-
 int size_of(int type) { return type == kFloat32 ? 4 : 2; }
 
 Shape shape_of(const NormParams& p) {

@@ -12,7 +12,8 @@ namespace deepseek {
 namespace {
 
 constexpr int kRoom = 4096;    // elements that can be kept
-constexpr int kSample = 8192;  // elements of the sample
+constexpr int kSample = 8192;  // elements of the sample, or of each round of it
+constexpr int kDigits = 2048;  // counters
 
 __device__ __forceinline__ uint32_t order_key(float value, bool largest) {
   const uint32_t bits = __float_as_uint(value + 0.0f);
@@ -28,7 +29,7 @@ __device__ __forceinline__ float float_of(uint32_t key, bool largest) {
 
 struct Shared {
   uint64_t kept[kRoom];
-  uint32_t counts[2048];
+  uint32_t counts[kDigits];
   uint2 warps[2][32];
   uint32_t count, digit, rest, bound;
 };
@@ -46,41 +47,85 @@ __device__ __forceinline__ uint3 counts_of(uint32_t a, uint32_t b, uint32_t c, u
   return make_uint3(all & 0xffffu, all >> 16, __reduce_add_sync(0xffffffffu, of_warp.y));
 }
 
-// A key that at least `rank` elements of the sample reach, and not many more where the keys allow it.
+// The sum of a count over the threads before this one; `all` becomes the sum over the block. The counts' sums are under 2^32;
+// calls that follow one another need different halves of `warps`.
+template <int kThreads>
+__device__ __forceinline__ uint32_t sum_before(uint32_t count, uint2* warps, uint32_t& all) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  uint32_t before = count;
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    const uint32_t other = __shfl_up_sync(0xffffffffu, before, step);
+    if (lane >= step) before += other;
+  }
+  if (lane == 31) warps[warp].x = before;
+  __syncthreads();
+  const uint32_t of_warp = lane < kThreads / 32 ? warps[lane].x : 0u;
+  all = __reduce_add_sync(0xffffffffu, of_warp);
+  return before - count + __reduce_add_sync(0xffffffffu, lane < warp ? of_warp : 0u);
+}
+
+// The digit of the element of this rank, counted from the greatest digit down, and its rank among those that share it. The
+// counters (complete before the call, behind a barrier) are 0 afterwards.
+template <int kThreads>
+__device__ __forceinline__ uint2 digit_of_rank(uint32_t rank, uint2* warps, Shared& shared) {
+  constexpr int kEach = kDigits / kThreads;
+  const uint32_t first = kDigits - 1 - threadIdx.x * kEach;
+  uint32_t own[kEach], sum = 0, all;
+#pragma unroll
+  for (int e = 0; e < kEach; e++) {
+    own[e] = shared.counts[first - e];
+    shared.counts[first - e] = 0;
+    sum += own[e];
+  }
+  uint32_t before = sum_before<kThreads>(sum, warps, all);
+#pragma unroll
+  for (int e = 0; e < kEach; e++) {
+    if (before < rank && before + own[e] >= rank) shared.digit = first - e, shared.rest = rank - before;
+    before += own[e];
+  }
+  __syncthreads();
+  return make_uint2(shared.digit, shared.rest);
+}
+
+// Rank in the sample whose element bounds the k greatest of n: k · sample / n elements of the sample are expected among them,
+// give or take the square root of that; five of those more leave about one miss in a million rows.
+__device__ __forceinline__ uint32_t sample_rank(int64_t k, int64_t n, int64_t sample) {
+  const float share = static_cast<float>(k) * static_cast<float>(sample) / static_cast<float>(n);
+  return static_cast<uint32_t>(share + 5 * sqrtf(share) + 4);
+}
+
+// A key that at least k elements of the row reach (but for chance) and not too many more: the 22 highest bits of the sample's
+// element of a rank, by two histograms. The counters must be 0, and are again.
 template <class T, int kThreads>
-__device__ uint32_t sampled_bound(const T* x, int64_t n, uint32_t rank, bool largest, Shared& shared) {
+__device__ uint32_t sampled_bound(const T* x, int64_t n, uint32_t k, bool largest, Shared& shared) {
   constexpr int kEach = kSample / kThreads;
+  // A sixteenth of a long row: of 2048 elements that are wanted about 3000 then pass, and kRoom is four deviations off.
+  // Rows have fewer than 2^31 elements: 32 bits are enough.
+  const uint32_t rounds = (static_cast<uint32_t>(n) + 16 * kSample - 1) / (16 * kSample), step = static_cast<uint32_t>(n) / (rounds * (kSample / 32)), last = static_cast<uint32_t>(n) - 32;
   uint32_t key[kEach];
   // Stretches of 32 elements, evenly spaced: a warp reads one at a time.
-  const int64_t step = n / (kSample / 32);
+  const auto read = [&](uint32_t round) {
+    uint32_t start = (round * (kSample / 32) + threadIdx.x / 32) * step;
 #pragma unroll
-  for (int i = 0; i < kEach; i++) {
-    const int64_t stretch = i * (kThreads / 32) + threadIdx.x / 32, last = n - 32, start = stretch * step < last ? stretch * step : last;
-    key[i] = order_key(to_float(x[start + threadIdx.x % 32]), largest);
+    for (int i = 0; i < kEach; i++, start += kThreads / 32 * step) key[i] = order_key(to_float(x[min(start, last) + threadIdx.x % 32]), largest);
+  };
+  for (uint32_t round = 0; round < rounds; round++) {
+    read(round);
+#pragma unroll
+    for (int i = 0; i < kEach; i++) atomicAdd(&shared.counts[key[i] >> 21], 1u);
   }
-  uint32_t low = 0, high = 0xffffffffu;  // count(low) >= rank
-  // By quarters: three bounds are tried at once.
-  for (int turn = 0; low < high; turn ^= 1) {
-    const uint32_t quarter = (high - low) / 4, a = low + quarter + 1, b = low + 2 * quarter + 1, c = low + 3 * quarter + 1;
-    uint32_t first = 0, second = 0, third = 0;
+  __syncthreads();
+  const uint2 high = digit_of_rank<kThreads>(sample_rank(k, n, static_cast<int64_t>(rounds) * kSample), shared.warps[0], shared);
+  for (uint32_t round = 0; round < rounds; round++) {
+    if (rounds > 1) read(round);
 #pragma unroll
-    for (int i = 0; i < kEach; i++) first += key[i] >= a, second += key[i] >= b, third += key[i] >= c;
-    const uint3 count = counts_of<kThreads>(first, second, third, shared.warps[turn]);
-    const uint32_t most = rank + rank / 16;
-    if (count.z >= rank) {
-      low = c;
-      if (count.z <= most) break;
-    } else if (count.y >= rank) {
-      low = b, high = c - 1;
-      if (count.y <= most) break;
-    } else if (count.x >= rank) {
-      low = a, high = b - 1;
-      if (count.x <= most) break;
-    } else {
-      high = a - 1;
+    for (int i = 0; i < kEach; i++) {
+      if (key[i] >> 21 == high.x) atomicAdd(&shared.counts[key[i] >> 10 & (kDigits - 1)], 1u);
     }
   }
-  return low;
+  __syncthreads();
+  return high.x << 21 | digit_of_rank<kThreads>(high.y, shared.warps[1], shared).x << 10;
 }
 
 template <class T>
@@ -91,31 +136,30 @@ __device__ __forceinline__ void keep(float value, uint32_t index, bool largest, 
 
 // The groups of eight elements that a thread looks at together.
 template <class T, int kThreads, int kUnroll>
-__device__ __forceinline__ void fetch(const T* x, int64_t g, int64_t groups, Raw8<T> (&raw)[kUnroll]) {
+__device__ __forceinline__ void fetch(const T* x, uint32_t g, uint32_t groups, Raw8<T> (&raw)[kUnroll]) {
 #pragma unroll
   for (int u = 0; u < kUnroll; u++) {
-    if (g + u * kThreads < groups) raw[u] = load_kept(x + (g + u * kThreads) * 8);
+    if (g + u * kThreads < groups) raw[u] = load_kept(x + static_cast<size_t>(g + u * kThreads) * 8);
   }
 }
 
-// Keeps the elements that reach the bound; all threads then know how many there were.
+// Keeps the elements from `begin` (a multiple of 8) to `end` that reach the bound; all threads then know how many there were.
+// shared.count must be 0.
 template <class T, int kThreads>
-__device__ uint32_t keep_reaching(const T* x, int64_t n, uint32_t bound, bool all, bool largest, Shared& shared) {
-  if (threadIdx.x == 0) shared.count = 0;
-  __syncthreads();
+__device__ uint32_t keep_reaching(const T* x, int64_t begin, int64_t end, uint32_t bound, bool all, bool largest, Shared& shared) {
   const float limit = float_of(bound, largest);
   // NaN passes every comparison turned round, so it is kept and its key then decides.
   const auto passes = [&](float value) { return all || !(largest ? value < limit : value > limit); };
-  int64_t done = 0;
+  int64_t done = begin;
   if (reinterpret_cast<uintptr_t>(x) % 16 == 0) {
     constexpr int kUnroll = sizeof(T) == 4 ? 2 : 4;
-    const int64_t groups = n / 8;
+    const uint32_t groups = static_cast<uint32_t>(end / 8), first = static_cast<uint32_t>(begin / 8) + threadIdx.x;
     const volatile uint32_t* kept_so_far = &shared.count;
     // The next elements are on their way while these are looked at. The few that pass are read again, from the first-level
     // cache: an array of registers cannot be indexed by a number known only at run time.
     Raw8<T> next[kUnroll];
-    fetch<T, kThreads, kUnroll>(x, threadIdx.x, groups, next);
-    for (int64_t g = threadIdx.x; g < groups && *kept_so_far <= kRoom; g += kUnroll * kThreads) {
+    fetch<T, kThreads, kUnroll>(x, first, groups, next);
+    for (uint32_t g = first; g < groups && *kept_so_far <= kRoom; g += kUnroll * kThreads) {
       Raw8<T> now[kUnroll];
 #pragma unroll
       for (int u = 0; u < kUnroll; u++) now[u] = next[u];
@@ -135,14 +179,14 @@ __device__ uint32_t keep_reaching(const T* x, int64_t n, uint32_t bound, bool al
       while (passed != 0) {
         const int bit = __ffs(static_cast<int>(passed)) - 1;
         passed &= passed - 1;
-        const int64_t index = (g + (bit / 8) * kThreads) * 8 + bit % 8;
-        if (place < kRoom) shared.kept[place] = static_cast<uint64_t>(order_key(to_float(x[index]), largest)) << 32 | (0xffffffffu - static_cast<uint32_t>(index));
+        const uint32_t index = (g + static_cast<uint32_t>(bit / 8) * kThreads) * 8 + static_cast<uint32_t>(bit % 8);
+        if (place < kRoom) shared.kept[place] = static_cast<uint64_t>(order_key(to_float(x[index]), largest)) << 32 | (0xffffffffu - index);
         place++;
       }
     }
-    done = groups * 8;
+    done = max(static_cast<int64_t>(groups) * 8, begin);
   }
-  for (int64_t c = done + threadIdx.x; c < n; c += kThreads) {
+  for (int64_t c = done + threadIdx.x; c < end; c += kThreads) {
     const float value = to_float(x[c]);
     if (passes(value)) keep<T>(value, static_cast<uint32_t>(c), largest, shared);
   }
@@ -150,15 +194,13 @@ __device__ uint32_t keep_reaching(const T* x, int64_t n, uint32_t bound, bool al
   return shared.count;
 }
 
-// The k-th greatest key of the row, and how many elements equal to it belong to the result.
+// The k-th greatest key of the row, and how many elements equal to it belong to the result. The counters must be 0, and are again.
 template <class T, int kThreads>
 __device__ uint32_t exact_threshold(const T* x, int64_t n, uint32_t k, bool largest, Shared& shared, uint32_t& equal) {
   uint32_t prefix = 0, known = 0;
   for (int pass = 0; pass < 3; pass++) {
     const int shift = pass == 0 ? 21 : pass == 1 ? 10 : 0;
     const uint32_t digits = pass == 2 ? 1024u : 2048u;
-    for (uint32_t i = threadIdx.x; i < digits; i += kThreads) shared.counts[i] = 0;
-    __syncthreads();
     for (int64_t start = 0; start < n; start += kThreads) {
       const int64_t c = start + threadIdx.x;
       const uint32_t key = c < n ? order_key(to_float(x[c]), largest) : 0u;
@@ -174,17 +216,10 @@ __device__ uint32_t exact_threshold(const T* x, int64_t n, uint32_t k, bool larg
       }
     }
     __syncthreads();
-    if (threadIdx.x == 0) {
-      uint32_t digit = digits - 1, above = 0;
-      while (above + shared.counts[digit] < k) above += shared.counts[digit--];
-      shared.digit = digit;
-      shared.rest = k - above;
-    }
-    __syncthreads();
-    k = shared.rest;
-    prefix |= shared.digit << shift;
+    const uint2 found = digit_of_rank<kThreads>(k, shared.warps[pass % 2], shared);
+    k = found.y;
+    prefix |= found.x << shift;
     known |= (digits - 1) << shift;
-    __syncthreads();
   }
   equal = k;
   return prefix;
@@ -215,13 +250,6 @@ __device__ void keep_exactly(const T* x, int64_t n, uint32_t k, bool largest, Sh
     before += __reduce_add_sync(0xffffffffu, of_warp);
   }
   __syncthreads();
-}
-
-// Rank in the sample whose element bounds the k greatest of n: k · sample / n elements of the sample are expected among them,
-// give or take the square root of that; five of those more leave about one miss in a million rows.
-__host__ __device__ inline uint32_t sample_rank(int64_t k, int64_t n) {
-  const float share = static_cast<float>(k) * kSample / static_cast<float>(n);
-  return static_cast<uint32_t>(share + 5 * sqrtf(share) + 4);
 }
 
 // The k-th greatest of what the threads hold: different numbers, and 0 where a thread has none left.
@@ -257,16 +285,22 @@ __device__ uint64_t greatest_rank(const uint64_t (&own)[kRoom / kThreads], uint3
   return low;
 }
 
+// Before anything else, by all threads.
+template <int kThreads>
+__device__ __forceinline__ void clear(Shared& shared) {
+  for (uint32_t i = threadIdx.x; i < kDigits; i += kThreads) shared.counts[i] = 0;
+  if (threadIdx.x == 0) shared.count = shared.bound = 0;
+  __syncthreads();
+}
+
 // Leaves in shared.kept at least the k greatest elements of the row, in any order and no more than kRoom; returns how many.
 template <class T, int kThreads>
 __device__ uint32_t keep_greatest(const T* x, int64_t n, uint32_t k, bool largest, Shared& shared) {
+  clear<kThreads>(shared);
   uint32_t bound = 0;
-  if (n > kRoom) {
-    bound = sampled_bound<T, kThreads>(x, n, sample_rank(k, n), largest, shared);
-    __syncthreads();
-  }
+  if (n > kRoom) bound = sampled_bound<T, kThreads>(x, n, k, largest, shared);
   if (threadIdx.x == 0) shared.bound = bound;
-  const uint32_t count = keep_reaching<T, kThreads>(x, n, bound, n <= kRoom, largest, shared);
+  const uint32_t count = keep_reaching<T, kThreads>(x, 0, n, bound, n <= kRoom, largest, shared);
   if (count >= k && count <= kRoom) return count;
   __syncthreads();
   keep_exactly<T, kThreads>(x, n, k, largest, shared);
