@@ -206,10 +206,6 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim>& s) 
   const uint64_t k_rows = rows_descriptor(s.k + group * 64 * 128), v_rows = rows_descriptor(s.v + group * 64 * 128);
   Ring<s.kStages> ring;
   uint32_t phase = 0;
-  const auto release = [&](uint64_t* bar) {
-    __syncwarp();
-    if (lane == 0) barrier_arrive(bar);
-  };
   while (true) {
     barrier_wait(&s.keys_full, phase);
     phase ^= 1;
@@ -231,7 +227,7 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim>& s) 
       const int at = ring.slot, row = s.row[at];
       ring.next();
       if (row < 0) {
-        release(&s.empty[at]);
+        barrier_arrive(&s.empty[at]);
         break;
       }
       if (row + kQueries > q_length && q_length < p.queries) {
@@ -288,9 +284,9 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim>& s) 
       product_wait<0>();
       settle(grad_v);
       settle(grad_k);
-      release(&s.empty[at]);
+      barrier_arrive(&s.empty[at]);
     }
-    release(&s.keys_empty);
+    barrier_arrive(&s.keys_empty);
     if (slot >= 0) {
       const auto keep = [&](const float(&d)[Dim / 2], int which) {
         float* to = p.partials + ((static_cast<int64_t>(slot) * 2 + which) * s.kKeys + key - tile.column) * Dim + lane % 4 * 2;
@@ -317,8 +313,8 @@ __global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
   if (threadIdx.x == 0) {
     prefetch_map(&q), prefetch_map(&grad), prefetch_map(&k), prefetch_map(&v);
     barrier_init(&s.keys_full, 1);
-    barrier_init(&s.keys_empty, 4 * Groups);
-    for (int i = 0; i < s.kStages; i++) barrier_init(&s.full[i], 1), barrier_init(&s.empty[i], 4 * Groups);
+    barrier_init(&s.keys_empty, 128 * Groups);
+    for (int i = 0; i < s.kStages; i++) barrier_init(&s.full[i], 1), barrier_init(&s.empty[i], 128 * Groups);
     barrier_init_fence();
   }
   __syncthreads();

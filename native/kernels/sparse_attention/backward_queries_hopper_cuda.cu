@@ -80,10 +80,6 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
   const int64_t padded = (p.queries + 127) / 128 * 128;
   Ring<s.kStages> ring;
   uint32_t phase = 0;
-  const auto release = [&](uint64_t* bar) {
-    __syncwarp();
-    if (lane == 0) barrier_arrive(bar);
-  };
   while (true) {
     barrier_wait(&s.q_full, phase);
     phase ^= 1;
@@ -139,9 +135,9 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
       product_commit();
       product_wait<0>();
       settle(grad_q);
-      release(&s.empty[slot]);
+      barrier_arrive(&s.empty[slot]);
     }
-    release(&s.q_empty);
+    barrier_arrive(&s.q_empty);
     const float factor[2] = {p.scale, p.scale};
     store_rows<T, Dim>(p.grad_q, tile.batch, tile.head, row, static_cast<int>(p.queries), q_length, grad_q, factor);
   }
@@ -157,8 +153,8 @@ __global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
   if (threadIdx.x == 0) {
     prefetch_map(&q), prefetch_map(&grad), prefetch_map(&k), prefetch_map(&v);
     barrier_init(&s.q_full, 1);
-    barrier_init(&s.q_empty, 4 * Groups);
-    for (int i = 0; i < s.kStages; i++) barrier_init(&s.full[i], 1), barrier_init(&s.empty[i], 4 * Groups);
+    barrier_init(&s.q_empty, 128 * Groups);
+    for (int i = 0; i < s.kStages; i++) barrier_init(&s.full[i], 1), barrier_init(&s.empty[i], 128 * Groups);
     barrier_init_fence();
   }
   __syncthreads();

@@ -97,10 +97,6 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
   const uint64_t q_rows = rows_descriptor(s.q + group * 64 * 128);
   Ring<kStages> keys, values;
   uint32_t q_phase = 0;
-  const auto release = [&](uint64_t* bar) {
-    __syncwarp();
-    if (lane == 0) barrier_arrive(bar);
-  };
   const auto await_turn = [&] {
     if (Groups == 2) named_sync(1 + group, 256);
   };
@@ -151,15 +147,15 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
     // Scores of the block in hand are complete: its keys go back, then mask, softmax.
     const auto weigh = [&](int column, bool last) {
       settle(scores);
-      release(&s.k_empty[keys.slot]);
+      barrier_arrive(&s.k_empty[keys.slot]);
       keys.next();
-      if (last) release(&s.q_empty);
+      if (last) barrier_arrive(&s.q_empty);
       if (column + Keys > seen_by_all) mask(scores, column, limit);
       softmax.step(scores, scale, factor);
     };
     const auto take_values = [&] {
       settle(out);
-      release(&s.v_empty[values.slot]);
+      barrier_arrive(&s.v_empty[values.slot]);
       values.next();
     };
 
@@ -195,7 +191,7 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
       product_wait<0>();
       take_values();
     } else {
-      release(&s.q_empty);
+      barrier_arrive(&s.q_empty);
     }
 
     float inverse[2];
@@ -224,10 +220,10 @@ __global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
   if (threadIdx.x == 0) {
     prefetch_map(&q), prefetch_map(&k), prefetch_map(&v);
     barrier_init(&s.q_full, 1);
-    barrier_init(&s.q_empty, 4 * Groups);
+    barrier_init(&s.q_empty, 128 * Groups);
     for (int i = 0; i < kStages; i++) {
       barrier_init(&s.k_full[i], 1), barrier_init(&s.v_full[i], 1);
-      barrier_init(&s.k_empty[i], 4 * Groups), barrier_init(&s.v_empty[i], 4 * Groups);
+      barrier_init(&s.k_empty[i], 128 * Groups), barrier_init(&s.v_empty[i], 128 * Groups);
     }
     barrier_init_fence();
   }
