@@ -8,14 +8,32 @@ namespace {
 constexpr float kTanhScale = 0.79788456080286536f, kTanhCube = 0.044715f;
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
-__device__ __forceinline__ float below(float x) { return 0.5f * (1.0f + erff(x * 0.70710678118654752f)); }
+
+// The normal distribution up to x, and its density without the factor 1 / sqrt(2 pi): for u = |x|, the part above u is
+// exp(-u^2 / 2) t P(t) with t = 1 / (1 + 0.305 u), the form of Hastings (Approximations for Digital Computers, 1955). P was
+// fitted for the least greatest relative error on 0 ... 14: 9.4e-8, in the tail too, where 1 - erf would cancel.
+struct Normal {
+  float below, density;
+};
+__device__ __forceinline__ Normal normal(float x) {
+  constexpr float p[8] = {0.12163973f, 0.122466815f, 0.10342088f, 0.12102163f, -0.037976755f, 0.18571683f, -0.15298828f, 0.036699183f};
+  const float t = __fdividef(1.0f, fmaf(0.305f, fabsf(x), 1.0f)), density = exp2f(-0.72134752f * x * x);
+  float sum = p[7];
+#pragma unroll
+  for (int i = 6; i >= 0; i--) sum = fmaf(sum, t, p[i]);
+  const float tail = sum * t * density;
+  return {x > 0.0f ? 1.0f - tail : tail, density};
+}
 
 __device__ __forceinline__ float gelu(float x, bool by_tanh) {
-  return by_tanh ? x * sigmoid(2.0f * kTanhScale * (x + kTanhCube * x * x * x)) : x * below(x);
+  return by_tanh ? x * sigmoid(2.0f * kTanhScale * (x + kTanhCube * x * x * x)) : x * normal(x).below;
 }
 
 __device__ __forceinline__ float gelu_slope(float x, bool by_tanh) {
-  if (!by_tanh) return below(x) + x * 0.39894228040143268f * __expf(-0.5f * x * x);
+  if (!by_tanh) {
+    const Normal n = normal(x);
+    return n.below + x * 0.39894228040143268f * n.density;
+  }
   const float s = sigmoid(2.0f * kTanhScale * (x + kTanhCube * x * x * x));
   return s + x * s * (1.0f - s) * (2.0f * kTanhScale) * (1.0f + 3.0f * kTanhCube * x * x);
 }
@@ -66,7 +84,9 @@ __global__ void __launch_bounds__(256) activation_kernel(const __grid_constant__
   } else {
     if (p.bias != nullptr) {
       if (kWide) {
-        load_vector8(p.bias, p.bias_type, at % p.columns, other);
+        // A division of 64 bits costs as much as the activation of the eight.
+        const int64_t column = count >> 32 == 0 ? static_cast<uint32_t>(at) % static_cast<uint32_t>(p.columns) : at % p.columns;
+        load_vector8(p.bias, p.bias_type, column, other);
       } else {
 #pragma unroll
         for (int i = 0; i < 8; i++) other[i] = load_vector1(p.bias, p.bias_type, (at + i) % p.columns);
