@@ -44,6 +44,7 @@ internal sealed partial class JobWorker(JobRunner runner, IBus bus, JobWorkerOpt
                     Host = Environment.MachineName,
                     At = clock.GetUtcNow(),
                     Rating = WorkerRating.Of(runner.Kind),
+                    Devices = WorkerRating.Devices(),
                 },
                 // A sign of life that waited in a queue tells of the past.
                 context => context.TimeToLive = TimeSpan.FromSeconds(options.SeenSeconds * 2),

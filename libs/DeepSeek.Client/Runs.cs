@@ -37,7 +37,26 @@ public sealed record Run
 /// <param name="Recomputed">Segments of the net whose activations are dropped and computed again.</param>
 /// <param name="Reasons">Why each of these was chosen.</param>
 public sealed record RunCompute(
-    string Device, string DeviceName, string Precision, bool Captured, IReadOnlyList<string>? Recomputed = null, IReadOnlyList<string>? Reasons = null);
+    string Device, string DeviceName, string Precision, bool Captured, IReadOnlyList<string>? Recomputed = null, IReadOnlyList<string>? Reasons = null)
+{
+    /// <summary>What limited it and what other devices would make of it; once trained.</summary>
+    public HardwareAdvice? Advice { get; init; }
+}
+
+/// <summary>What limited a run and which of the platform's rated devices would do it faster.</summary>
+/// <param name="Limit">data, calls, arithmetic or memory; null when nothing rated or measured tells.</param>
+/// <param name="Share">The largest share of a rated ceiling that its steps reached, 0 to 1; null when its device is not rated.</param>
+/// <param name="Expected">The other rated devices, the fastest first.</param>
+/// <param name="Sentences">All that for people.</param>
+public sealed record HardwareAdvice(string? Limit, double? Share, IReadOnlyList<ExpectedDevice> Expected, IReadOnlyList<string> Sentences);
+
+/// <summary>What another device would be expected to make of a run's steps.</summary>
+/// <param name="Host">Its machine.</param>
+/// <param name="Device">cpu or cuda:0.</param>
+/// <param name="Name">Product.</param>
+/// <param name="Speedup">Time of a step here over the expected time there.</param>
+/// <param name="Fits">Whether its memory holds what a step needs; null when either is unknown.</param>
+public sealed record ExpectedDevice(string Host, string Device, string Name, double Speedup, bool? Fits);
 
 /// <summary>One point of a run's metric series.</summary>
 public sealed record MetricPoint(string Name, long Step, double? Value, int? Epoch = null, DateTimeOffset? At = null);

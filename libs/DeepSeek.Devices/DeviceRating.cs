@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json.Serialization;
 
 namespace DeepSeek.Devices;
 
@@ -51,6 +52,14 @@ public sealed record DeviceRating
 
     /// <summary>The same for inference.</summary>
     public double? Inference => Score("inference");
+
+    /// <summary>Most operations a second, by element type such as float32.</summary>
+    [JsonIgnore]
+    public IReadOnlyDictionary<string, double> FlopRates => Workloads.Where(w => w.Unit == "FLOP/s").GroupBy(w => w.Type).ToDictionary(g => g.Key, g => g.Max(w => w.Best));
+
+    /// <summary>Most bytes a second of a copy, reads and writes together.</summary>
+    [JsonIgnore]
+    public double Bandwidth => Workloads.Single(w => w.Workload == "copy").Best;
 
     /// <summary>Sixteen hexadecimal digits that stay while hardware and driver do: maker, product, capability, memory, cores, driver.</summary>
     public static string KeyOf(ComputeDevice device)

@@ -1,6 +1,7 @@
 using DeepSeek.Scheduling;
 using DeepSeek.Scheduling.Jobs;
 using DeepSeek.Scheduling.Leases;
+using DeepSeek.Scheduling.Workers;
 using DeepSeek.ServiceDefaults;
 
 var builder = WebApplication.CreateBuilder(args);
@@ -10,5 +11,6 @@ builder.AddScheduling();
 var app = builder.Build();
 app.MapServiceDefaults();
 app.MapJobsApi();
+app.MapWorkersApi();
 app.MapLeaseApi();
 app.Run();

@@ -33,6 +33,8 @@ internal sealed class TrainerEvents(TextWriter output)
     internal void Progress(int epoch, long step, double loss, IReadOnlyDictionary<string, double> metrics, double progress, double? tokensPerSecond) =>
         Write(new { Event = "progress", Epoch = epoch, Step = step, Loss = loss, Metrics = metrics, Progress = progress, TokensPerSecond = tokensPerSecond });
 
+    internal void Usage(UsageRecord usage) => Write(new { Event = "usage", Usage = usage });
+
     internal void Checkpoint(long step) => Write(new { Event = "checkpoint", Step = step });
 
     internal void Warning(string message) => Write(new { Event = "warning", Message = message });

@@ -54,6 +54,7 @@ internal sealed partial class TrainingRun : IDisposable
     private readonly List<NamedTensor> _best = [];
     private readonly RunState _state;
     private readonly StepTrace _trace;
+    private readonly StepUsage _usage;
     private readonly long _resumedFrom;
     private readonly MemoryAdvice _advice;
     private bool _measured;
@@ -99,6 +100,7 @@ internal sealed partial class TrainingRun : IDisposable
         _advice = new MemoryAdvice(plan, compute, _net, _optimizer, _objective);
         _adaptive = _optimizer as AdaptiveOptimizer;
         _trace = new StepTrace(_spec.Trace, folder, events, _net.Device);
+        _usage = new StepUsage(_spec.Trace);
         _evaluator = _kept.Net is Gpt gpt ? new LanguageEvaluator(gpt, _transform) : new Evaluator(plan, _kept.Net, _transform, _objective, _statistics);
         if (saved is { Content: var content })
         {
@@ -150,6 +152,10 @@ internal sealed partial class TrainingRun : IDisposable
         net.To(Device.Cpu);
         dense?.To(Device.Cpu);
         new ModelOutput(_plan, _folder, net, dense ?? net, _statistics, _state).Write(test, _plan.Test is null ? "validation" : "test");
+        if (_usage.Record(_compute) is { } usage)
+        {
+            _events.Usage(usage);
+        }
         _events.Done(test);
         return TrainerExit.Done;
     }
@@ -159,6 +165,7 @@ internal sealed partial class TrainingRun : IDisposable
         _step.Dispose();
         _meter.Dispose();
         _trace.Dispose();
+        _usage.Dispose();
         _kept.Dispose();
         _optimizer.Dispose();
         _net.Dispose();
@@ -180,6 +187,7 @@ internal sealed partial class TrainingRun : IDisposable
         while (!_state.Finished && _state.Epoch < _spec.Epochs)
         {
             _trace.BeforeStep();
+            _usage.BeforeStep();
             try
             {
                 Step(loader);
@@ -188,6 +196,7 @@ internal sealed partial class TrainingRun : IDisposable
             {
                 throw _advice.Explain(fault);
             }
+            _usage.AfterStep(_step.IsCaptured);
             _trace.AfterStep();
             if (_state.Batch == _plan.BatchesPerEpoch)
             {
@@ -225,7 +234,10 @@ internal sealed partial class TrainingRun : IDisposable
         while (batches < _spec.GradientAccumulation && _state.Batch < _plan.BatchesPerEpoch)
         {
             using var scope = TensorScope.Open();
-            if (!loader.Next(out var batch))
+            var asked = Stopwatch.GetTimestamp();
+            var found = loader.Next(out var batch);
+            _usage.Waited(Stopwatch.GetElapsedTime(asked));
+            if (!found)
             {
                 throw new InvalidDataException("The shards hold fewer rows than their manifest says. Prepare the dataset again.");
             }
@@ -248,10 +260,11 @@ internal sealed partial class TrainingRun : IDisposable
             _step.Update(batches);
         }
         _state.Step++;
-        _stepping += Stopwatch.GetElapsedTime(started);
+        Took(started);
         if (phases is not null)
         {
             _measured = true;
+            _usage.Held(phases.Measured);
             _events.Memory(phases.Measured, MemoryHoldings.Lasting(_net, _optimizer));
         }
         if (_step.IsCaptured != _captured || _step.Hindrance is not null != _hindered || (_step.Layers is { } layers && layers.Version != _told))
@@ -284,7 +297,14 @@ internal sealed partial class TrainingRun : IDisposable
     {
         var started = Stopwatch.GetTimestamp();
         _meter.Flush();
-        _stepping += Stopwatch.GetElapsedTime(started);
+        Took(started);
+    }
+
+    private void Took(long started)
+    {
+        var time = Stopwatch.GetElapsedTime(started);
+        _stepping += time;
+        _usage.Took(time);
     }
 
     private void EndEpoch()

@@ -11,6 +11,7 @@ public static class TrainingServices
     {
         builder.AddMessaging<TrainingDb>("messaging", bus => bus.AddConsumer<JobEndedConsumer>());
         builder.AddServiceClient<DatasetClient>("preprocessing");
+        builder.AddServiceClient<WorkersClient>("scheduling", client => (client.AttemptTimeout, client.Retries) = (TimeSpan.FromSeconds(5), 1));
         builder.Services.AddOptions<TrainerOptions>().BindConfiguration(TrainerOptions.Section).ValidateDataAnnotations().ValidateOnStart();
         builder.Services.AddSingleton(services => new RunFolders(
             Path.Combine(builder.DataDirectory("training"), "runs"), services.GetRequiredService<ILogger<RunFolders>>()));

@@ -66,7 +66,11 @@ public sealed class RunTests(TrainingPlatform platform) : IClassFixture<Training
         Assert.Equal(("cpu", "bf16", false), (run.Compute!.Device, run.Compute.Precision, run.Compute.Captured));
         Assert.Equal(["net.1", "net.2"], run.Compute.Recomputed);
         Assert.Equal("on", run.Spec.GetProperty("checkpointing").GetString());
+        // What share of a ceiling that is depends on whether the machine was rated: HardwareAdviceTests.
+        Assert.Equal(("bfloat16", true), (run.Compute.Usage!.Type, run.Compute.Usage.Flops > 0));
+        Assert.StartsWith($"{run.Compute.Usage.Steps} steps of ", run.Compute.Advice!.Sentences[0], StringComparison.Ordinal);
         var log = await LogAsync(accepted.JobId);
+        Assert.Contains(run.Compute.Advice.Sentences[0], log);
         Assert.Contains(log, line => line.StartsWith("computing on cpu (", StringComparison.Ordinal) && line.Contains("bf16", StringComparison.Ordinal));
         Assert.Contains(log, line => line == "bf16, as the spec asks.");
     }

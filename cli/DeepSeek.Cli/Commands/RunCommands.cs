@@ -113,5 +113,6 @@ internal static class RunCommands
     private static void Print(CommandContext context, Run run) => context.Print.Item(
         run,
         [("id", run.Id), ("name", run.Name), ("model", run.ModelName), ("state", run.State), ("job", run.JobId), ("device", Device(run.Compute)), ("precision", run.Compute?.Precision), ("captured", run.Compute?.Captured), ("because", run.Compute?.Reasons is { } reasons ? string.Join(" ", reasons) : null),
+            ("hardware", run.Compute?.Advice is { } advice ? string.Join(" ", advice.Sentences) : null),
             .. (run.Metrics ?? new Dictionary<string, double>()).Select(metric => (metric.Key, (object?)metric.Value)), ("error", run.Error)]);
 }

@@ -1,3 +1,5 @@
+using DeepSeek.Contracts.Devices;
+
 namespace DeepSeek.Contracts.Jobs;
 
 /// <summary>The subject service stored the result under its fence; true whatever became of the lease since.</summary>
@@ -67,4 +69,7 @@ public sealed record WorkerSeen
 
     /// <summary>What its machine's best device was rated at for work of this kind, in floating-point operations a second; null where none was rated.</summary>
     public double? Rating { get; init; }
+
+    /// <summary>Its machine's devices that were rated.</summary>
+    public IReadOnlyList<RatedDevice> Devices { get; init; } = [];
 }

@@ -75,8 +75,8 @@ public sealed class DeviceBenchmark(Device device)
     /// <summary>A rating as a roof: the best of each.</summary>
     public static DeviceCeilings Roof(DeviceRating rating) => new()
     {
-        FlopRates = rating.Workloads.Where(w => w.Unit == "FLOP/s").GroupBy(w => w.Type).ToDictionary(g => g.Key, g => g.Max(w => w.Best)),
-        Bandwidth = rating.Workloads.Single(w => w.Workload == "copy").Best,
+        FlopRates = rating.FlopRates,
+        Bandwidth = rating.Bandwidth,
         CallSeconds = rating.CallSeconds,
         Source = FormattableString.Invariant($"rating of {rating.Name}, {rating.At:yyyy-MM-dd}"),
     };

@@ -131,7 +131,15 @@ public sealed class TraceReport
     public Bottleneck Bottleneck { get; }
 
     /// <summary>Floating-point operations of all units of work; null when none is known.</summary>
-    public double? Flops => Enumerable.Range(0, Events.Count).Where(i => _tree.Unit[i] && _tree.Own[i].Flops is not null).Aggregate((double?)null, (sum, i) => (sum ?? 0) + _tree.Own[i].Flops);
+    public double? Flops => Sum(work => work.Flops);
+
+    /// <summary>Bytes that all units of work move at least; null when none is known.</summary>
+    public double? Bytes => Sum(work => work.Bytes);
+
+    /// <summary>Units of work: calls of operators that call no others with work of their own.</summary>
+    public int Calls => _tree.Unit.Count(unit => unit);
+
+    private double? Sum(Func<Work, double?> part) => Enumerable.Range(0, Events.Count).Where(i => _tree.Unit[i]).Select(i => part(_tree.Own[i])).OfType<double>().ToList() is [_, ..] known ? known.Sum() : null;
 
     /// <summary>What the numbers do not hold, in sentences.</summary>
     public IReadOnlyList<string> Notes { get; }

@@ -12,4 +12,7 @@ public sealed class Worker
 
     /// <summary>Floating-point operations a second of its best rated device; null where none was rated.</summary>
     public double? Rating { get; set; }
+
+    /// <summary>Its machine's rated devices (<see cref="Contracts.Devices.RatedDevice"/>), JSON; null where it told of none.</summary>
+    public string? Devices { get; set; }
 }

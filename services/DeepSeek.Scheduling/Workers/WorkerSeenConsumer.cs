@@ -1,5 +1,7 @@
+using System.Text.Json;
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Scheduling.Signals;
+using DeepSeek.ServiceDefaults;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
 
@@ -13,10 +15,11 @@ public sealed class WorkerSeenConsumer(SchedulingDb db, JobSignals signals, Time
         var seen = context.Message;
         var now = clock.GetUtcNow();
         var known = await db.Workers.AsNoTracking().SingleOrDefaultAsync(worker => worker.Id == seen.WorkerId, context.CancellationToken);
+        var devices = seen.Devices.Count > 0 ? JsonSerializer.Serialize(seen.Devices, PlatformJson.Options) : null;
         await db.Database.ExecuteSqlAsync($"""
-            insert into workers (id, kind, slots, busy, host, seen_at, rating)
-            values ({seen.WorkerId}, {seen.Kind}, {seen.Slots}, {seen.Busy}, {seen.Host}, {now}, {seen.Rating})
-            on conflict (id) do update set slots = excluded.slots, busy = excluded.busy, seen_at = excluded.seen_at, rating = excluded.rating
+            insert into workers (id, kind, slots, busy, host, seen_at, rating, devices)
+            values ({seen.WorkerId}, {seen.Kind}, {seen.Slots}, {seen.Busy}, {seen.Host}, {now}, {seen.Rating}, {devices})
+            on conflict (id) do update set slots = excluded.slots, busy = excluded.busy, seen_at = excluded.seen_at, rating = excluded.rating, devices = excluded.devices
             """, context.CancellationToken);
         if (known?.Slots != seen.Slots)
         {

@@ -16,6 +16,12 @@ namespace DeepSeek.Training.Runs;
 public sealed record RunCompute(
     string Device, string DeviceName, string Precision, bool Captured, IReadOnlyList<string> Recomputed, IReadOnlyList<string> Reasons)
 {
+    /// <summary>What its steps took; once trained.</summary>
+    public RunUsage? Usage { get; init; }
+
+    /// <summary>What limited it and what other devices would make of it; once trained.</summary>
+    public HardwareAdvice? Advice { get; init; }
+
     public static RunCompute Of(TrainerEvent told) => new(
         told.Device ?? "", told.DeviceName ?? "", told.Precision ?? "", told.Captured, told.Recomputed ?? [], told.Reasons ?? []);
 

@@ -11,7 +11,7 @@ namespace DeepSeek.Training.Runs;
 /// yield, refusal or another attempt. Every store after step 1 happens only while the row carries this lease.
 /// </remarks>
 public sealed partial class TrainHandler(
-    TrainingDb db, RunFolders folders, RunInput input, RunResult result, TrainerLauncher trainers, TimeProvider clock,
+    TrainingDb db, RunFolders folders, RunInput input, RunResult result, TrainerLauncher trainers, WorkersClient workers, TimeProvider clock,
     Microsoft.Extensions.Options.IOptions<TrainerOptions> options, ILogger<TrainHandler> logger) : IJobHandler
 {
     public async Task RunAsync(JobContext job, CancellationToken cancelled)
@@ -52,7 +52,7 @@ public sealed partial class TrainHandler(
             trainer.RequestYield();
             patience.CancelAfter(TimeSpan.FromSeconds(options.Value.YieldSeconds));
         });
-        var fault = await new TrainerWatch(job, new MetricSink(db, run.Id, job.LeaseId, clock, logger), new ComputeSink(db, run.Id, job.LeaseId)).FollowAsync(trainer, cancelled);
+        var fault = await new TrainerWatch(job, new MetricSink(db, run.Id, job.LeaseId, clock, logger), new ComputeSink(db, run.Id, job.LeaseId), workers).FollowAsync(trainer, cancelled);
         var exit = (TrainerExit)await trainer.Exit;
         LogExited(logger, run.Id, (int)exit);
         cancelled.ThrowIfCancellationRequested();

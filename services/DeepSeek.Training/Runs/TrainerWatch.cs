@@ -4,20 +4,21 @@ using DeepSeek.Training.Trainers;
 namespace DeepSeek.Training.Runs;
 
 /// <summary>Passes on what a trainer writes: progress and log to the job, losses and metrics to the run's series.</summary>
-internal sealed class TrainerWatch(JobContext job, MetricSink metrics, ComputeSink compute)
+internal sealed class TrainerWatch(JobContext job, MetricSink metrics, ComputeSink compute, WorkersClient workers)
 {
     /// <summary>Follows the trainer until it falls silent; returns the error that it told, if any.</summary>
     public async Task<string?> FollowAsync(TrainerRun trainer, CancellationToken cancelled)
     {
         var (progress, message, epochs) = (0.0, "starting the trainer", 0);
         string? fault = null;
+        RunCompute? decided = null;
         job.Report(progress, message);
         await foreach (var line in trainer.Lines)
         {
             switch (TrainerEvent.Parse(line))
             {
                 case { Event: "compute" } told:
-                    var decided = RunCompute.Of(told);
+                    decided = RunCompute.Of(told);
                     job.Report(progress, message, decided.Describe());
                     foreach (var reason in decided.Reasons)
                     {
@@ -45,6 +46,14 @@ internal sealed class TrainerWatch(JobContext job, MetricSink metrics, ComputeSi
                     break;
                 case { Event: "checkpoint" } checkpoint:
                     job.Report(progress, message, $"checkpoint at step {checkpoint.Step}");
+                    break;
+                case { Event: "usage", Usage: { Steps: > 0, Seconds: > 0 } usage } when decided is not null:
+                    var advice = HardwareAdvice.Of(decided, usage, Environment.MachineName, await workers.DevicesAsync(cancelled));
+                    foreach (var sentence in advice.Sentences)
+                    {
+                        job.Report(progress, message, sentence);
+                    }
+                    await compute.SetAsync(decided with { Usage = usage, Advice = advice }, cancelled);
                     break;
                 case { Event: "warning" } warning:
                     job.Report(progress, message, $"warning: {warning.Message}");

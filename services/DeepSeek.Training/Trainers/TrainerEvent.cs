@@ -1,9 +1,10 @@
 using System.Text.Json;
 using DeepSeek.ServiceDefaults;
+using DeepSeek.Training.Runs;
 
 namespace DeepSeek.Training.Trainers;
 
-/// <summary>One line that the trainer wrote: <c>compute</c>, <c>memory</c>, <c>started</c>, <c>progress</c>, <c>checkpoint</c>, <c>warning</c>, <c>error</c> or <c>done</c>.</summary>
+/// <summary>One line that the trainer wrote: <c>compute</c>, <c>memory</c>, <c>started</c>, <c>progress</c>, <c>checkpoint</c>, <c>usage</c>, <c>warning</c>, <c>error</c> or <c>done</c>.</summary>
 public sealed record TrainerEvent
 {
     public string Event { get; init; } = "";
@@ -25,6 +26,9 @@ public sealed record TrainerEvent
     public bool Captured { get; init; }
     public IReadOnlyList<string>? Recomputed { get; init; }
     public IReadOnlyList<string>? Reasons { get; init; }
+
+    /// <summary>At the end of training.</summary>
+    public RunUsage? Usage { get; init; }
 
     /// <summary>Most bytes in tensors in each part of the first step.</summary>
     public sealed record TrainerPhase(string Name, long Peak);

@@ -2,8 +2,10 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
+using DeepSeek.Contracts.Devices;
 using DeepSeek.Contracts.Jobs;
 using DeepSeek.Scheduling.Jobs;
+using DeepSeek.Scheduling.Workers;
 using DeepSeek.ServiceDefaults;
 using DeepSeek.Testing;
 using Microsoft.Extensions.DependencyInjection;
@@ -15,6 +17,32 @@ public sealed class JobsApiTests(SchedulingFixture fixture) : IClassFixture<Sche
 {
     private readonly string _kind = SchedulingTestExtensions.NewKind();
     private readonly HttpClient _client = fixture.ClientOf(Roles.Operator);
+
+    [Fact]
+    public async Task Workers_TellTheirRatedDevices_AndAreGoneWithTheirSlots()
+    {
+        var seen = new WorkerSeen
+        {
+            WorkerId = $"rated-{_kind}",
+            Kind = _kind,
+            Slots = 2,
+            Busy = 1,
+            Host = "machine",
+            At = DateTimeOffset.UtcNow,
+            Rating = 3e12,
+            Devices = [new RatedDevice { Device = "cuda:0", Name = "Some GPU", FlopRates = new Dictionary<string, double> { ["bfloat16"] = 5e14 }, Bandwidth = 3e12, CallSeconds = 4e-6, Memory = 80L << 30 }],
+        };
+        await fixture.Bus.PublishAsync(seen);
+
+        var worker = await Eventually.NotNull(async () => await WorkersAsync() is [var only] ? only : null);
+        Assert.Equal(("machine", 2, 1, 3e12), (worker.Host, worker.Slots, worker.Busy, worker.Rating));
+        var device = Assert.Single(worker.Devices);
+        Assert.Equal(("cuda:0", "Some GPU", 5e14, 3e12, 4e-6, 80L << 30), (device.Device, device.Name, device.FlopRates["bfloat16"], device.Bandwidth, device.CallSeconds, device.Memory));
+        await fixture.Bus.PublishAsync(seen with { Slots = 0 });
+        await Eventually.True(async () => await WorkersAsync() is []);
+
+        async Task<WorkerView[]> WorkersAsync() => (await _client.GetFromJsonAsync<WorkerView[]>($"/api/v1/jobs/workers?kind={_kind}", PlatformJson.Options))!;
+    }
 
     [Theory]
     [InlineData("POST", "cancel")]
