@@ -46,7 +46,7 @@ public sealed record GptConfig
 /// GPT-2 (Radford et al., 2019): a decoder with learned positions, normalisation in front of each branch and a head that shares the
 /// token table. Weights have the names and shapes of Hugging Face's GPT2Model (<c>wte.weight</c>, <c>h.0.attn.c_attn.weight</c> [in, out] …).
 /// </summary>
-public sealed class Gpt : Module, ICachedDecoder
+public sealed partial class Gpt : Module, ICachedDecoder
 {
     // Of logits at once; where memory is saved, no more than a block takes that is computed again.
     private const int DefaultRows = 16384;
@@ -105,36 +105,6 @@ public sealed class Gpt : Module, ICachedDecoder
         using var unrecorded = NoGrad.Enter();
         var x = Embedded(ids, cache.Length);
         return scope.Return(Functional.Linear(FusedBlocks(x, cache), HeadWeight.Tensor));
-    }
-
-    int ICachedDecoder.CacheLayers => Config.Layers;
-
-    int ICachedDecoder.CacheHeads => Config.Heads;
-
-    int ICachedDecoder.CacheWidth => Config.Width / Config.Heads;
-
-    /// <inheritdoc/>
-    /// <exception cref="InvalidOperationException">Its attention is sparse: what a query sees then depends on those beside it.</exception>
-    public Tensor Continue(Tensor ids, ReadOnlySpan<Tensor> past, Span<Tensor> present)
-    {
-        if (Config is not { Sparse: null, TokenSparse: null })
-        {
-            throw new InvalidOperationException("Only dense attention goes on from keys and values alone.");
-        }
-        using var scope = TensorScope.Open();
-        using var unrecorded = NoGrad.Enter();
-        var (known, length) = (past[0].Size(2), ids.Size(1));
-        var x = _tokens.Forward(ids) + _positions.Weight.Tensor.Narrow(0, known, length); // [N, T, width]
-        var mask = Tensor.Cat([x.NewFull(0, length, known), Functional.CausalMask(x, length, length)], 1); // [T, P + T]
-        for (var i = 0; i < _blocks.Length; i++)
-        {
-            x = _blocks[i].Continue(x, mask, past.Slice(2 * i, 2), present.Slice(2 * i, 2));
-        }
-        foreach (ref var part in present)
-        {
-            part = scope.Return(part);
-        }
-        return scope.Return(Functional.Linear(_norm.Forward(x), HeadWeight.Tensor));
     }
 
     /// <summary>Hidden states in front of the head: int64 ids [N, T] → [N, T, width].</summary>
@@ -260,7 +230,7 @@ internal readonly ref struct OpenBranch(Tensor value, Tensor bias, Dropout? drop
 }
 
 /// <summary>x + attention(norm(x)), then x + mlp(norm(x)).</summary>
-internal sealed class GptBlock : Module
+internal sealed partial class GptBlock : Module
 {
     internal const double Deviation = 0.02;
 
@@ -283,13 +253,6 @@ internal sealed class GptBlock : Module
         using var scope = TensorScope.Open();
         x += Attention.Forward(FirstNorm.Forward(x));
         return scope.Return(x + _dropout.Forward(Branch(SecondNorm.Forward(x))));
-    }
-
-    /// <summary>Of further tokens [N, T, width], under a mask [T, P + T].</summary>
-    internal Tensor Continue(Tensor x, Tensor mask, ReadOnlySpan<Tensor> past, Span<Tensor> present)
-    {
-        x += Attention.Continue(FirstNorm.Forward(x), mask, past, present);
-        return x + Branch(SecondNorm.Forward(x));
     }
 
     public override bool IsSegment => true;
@@ -326,7 +289,7 @@ internal sealed class GptBlock : Module
     private bool MayJoin(Tensor x) => _widen.MayJoin(x) && _narrow.MayJoin(x) && FusedLinear.Alike(_widen, _narrow);
 }
 
-internal sealed class GptAttention : Module
+internal sealed partial class GptAttention : Module
 {
     private readonly int _heads;
     private readonly double _weightDropout;
@@ -358,15 +321,6 @@ internal sealed class GptAttention : Module
         Span<Tensor> parts = [default, default, default];
         Project(x, parts);
         return scope.Return(_join.Forward(Beside(TokenSparse!.Extend(x, parts[0], parts[1], parts[2], cache))));
-    }
-
-    /// <summary>Dense attention of further tokens [N, T, width] to keys and values before them and their own.</summary>
-    internal Tensor Continue(Tensor x, Tensor mask, ReadOnlySpan<Tensor> past, Span<Tensor> present)
-    {
-        Span<Tensor> parts = [default, default, default];
-        Project(x, parts);
-        (present[0], present[1]) = (Tensor.Cat([past[0], parts[1]], 2), Tensor.Cat([past[1], parts[2]], 2));
-        return _join.Forward(Beside(Functional.Attention(parts[0], present[0], present[1], mask)));
     }
 
     /// <summary>The output, its dropout left to the norm behind it, and its last bias too where that is <paramref name="late"/>.</summary>

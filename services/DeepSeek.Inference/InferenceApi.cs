@@ -21,7 +21,7 @@ internal static class InferenceApi
             .Accepts<PredictRequest>("application/json").Produces<PredictReply>()
             .WithSummary("Predictions for raw rows, typed by the model's own schema");
         deployments.MapPost("/{name}/generate", GenerateHandler.GenerateAsync).WithName("Generate")
-            .Produces<GenerateReply>().Produces<GenerateEvent>(StatusCodes.Status200OK, "text/event-stream")
+            .Produces<GenerateReply>(StatusCodes.Status200OK, "application/json", "text/event-stream")
             .WithSummary("Text that a language model writes behind a prompt, token by token");
 
         var predictions = app.MapGroup("/api/v1/predictions").WithTags("Predictions").RequireAuthorization(Policies.Reader);

@@ -10,7 +10,8 @@ internal delegate Tensor[][] ExecuteBatch(IReadOnlyList<InferenceWork> works, ou
 
 /// <summary>
 /// One model version's queue. One execution runs at a time; what waits meanwhile is merged, oldest first, as far as it
-/// fits. A request that finds the queue empty and nothing running is executed on its own thread, without a hand-over.
+/// fits. A request that finds the queue empty and nothing running is executed on its own thread, without a hand-over. Work with a cache has
+/// no company to wait for, and a text that has begun is not refused: how many there are, their memory bounds.
 /// </summary>
 internal sealed class Batcher(BatchLimits limits, ExecuteBatch execute, ModelStatistics statistics, TimeProvider time)
 {
@@ -19,6 +20,7 @@ internal sealed class Batcher(BatchLimits limits, ExecuteBatch execute, ModelSta
     private readonly ServiceRate _rate = new(time, limits.MaxQueue);
     private readonly SemaphoreSlim _full = new(0);
     private long _queuedRows;
+    private int _queuedAlone;
     private bool _running;
 
     /// <summary>Requests that wait for an execution.</summary>
@@ -64,13 +66,14 @@ internal sealed class Batcher(BatchLimits limits, ExecuteBatch execute, ModelSta
     {
         lock (_gate)
         {
-            if (!_running && limits.MaxDelay <= TimeSpan.Zero)
+            var cache = pending.Work.Cache;
+            if (!_running && (limits.MaxDelay <= TimeSpan.Zero || cache is not null))
             {
                 _running = true;
                 return true;
             }
 
-            if (_queue.Count >= limits.MaxQueue)
+            if (_queue.Count >= limits.MaxQueue && cache is not { Values.Count: > 0 })
             {
                 var seconds = _rate.PromiseRetryAfter(_queuedRows, pending.Work.Rows);
                 throw new InferenceException(
@@ -80,20 +83,29 @@ internal sealed class Batcher(BatchLimits limits, ExecuteBatch execute, ModelSta
             }
 
             pending.Node = _queue.AddLast(pending);
-            InferenceTelemetry.Waiting.Add(1);
-            _queuedRows += pending.Work.Rows;
+            Count(pending.Work, 1);
             if (!_running)
             {
                 _running = true;
                 StartDrain();
             }
-            else if (_queuedRows >= limits.MaxBatch && _full.CurrentCount == 0)
+            else if (IsDue && _full.CurrentCount == 0)
             {
                 _full.Release();
             }
 
             return false;
         }
+    }
+
+    /// <summary>Whether what waits gains nothing by waiting.</summary>
+    private bool IsDue => _queuedRows >= limits.MaxBatch || _queuedAlone > 0;
+
+    private void Count(InferenceWork work, int sign)
+    {
+        InferenceTelemetry.Waiting.Add(sign);
+        _queuedRows += sign * work.Rows;
+        _queuedAlone += work.Cache is null ? 0 : sign;
     }
 
     private void Leave()
@@ -121,8 +133,7 @@ internal sealed class Batcher(BatchLimits limits, ExecuteBatch execute, ModelSta
 
             _queue.Remove(pending.Node);
             pending.Node = null;
-            InferenceTelemetry.Waiting.Add(-1);
-            _queuedRows -= pending.Work.Rows;
+            Count(pending.Work, -1);
         }
 
         pending.Outcome.TrySetCanceled(cancellationToken);
@@ -145,7 +156,7 @@ internal sealed class Batcher(BatchLimits limits, ExecuteBatch execute, ModelSta
                 }
 
                 wait = limits.MaxDelay - Stopwatch.GetElapsedTime(head.Value.Enqueued);
-                if (wait <= TimeSpan.Zero || _queuedRows >= limits.MaxBatch)
+                if (wait <= TimeSpan.Zero || IsDue)
                 {
                     batch = Take(head);
                 }
@@ -180,8 +191,7 @@ internal sealed class Batcher(BatchLimits limits, ExecuteBatch execute, ModelSta
 
                 _queue.Remove(node);
                 node.Value.Node = null;
-                InferenceTelemetry.Waiting.Add(-1);
-                _queuedRows -= work.Rows;
+                Count(work, -1);
                 rows += work.Rows;
                 batch.Add(node.Value);
             }

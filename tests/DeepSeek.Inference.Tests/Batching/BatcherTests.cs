@@ -58,6 +58,43 @@ public sealed class BatcherTests
     }
 
     [Fact]
+    public async Task WorkWithACache_WhoeverWaits_IsComputedAloneAndAtOnce()
+    {
+        using var gate = new Gate();
+        using var cache = new KeyValueCache();
+        var batcher = gate.Batcher(new BatchLimits(8, TimeSpan.FromSeconds(30), 100));
+        gate.Open(3);
+
+        var idle = Task.Run(() => batcher.SubmitAsync(Work(1, cache: cache), default));
+        await idle.WaitAsync(Eventually.Deadline);
+        var waiting = batcher.SubmitAsync(Work(1), default);
+        // Of the same shape, and half a minute too early for what waits.
+        await batcher.SubmitAsync(Work(1, cache: cache), default).WaitAsync(Eventually.Deadline);
+        await waiting.WaitAsync(Eventually.Deadline);
+
+        Assert.Equal([1L, 1, 1], gate.Batches);
+    }
+
+    [Fact]
+    public async Task QueueFull_TextThatHasBegun_IsNotRefused()
+    {
+        using var gate = new Gate();
+        using var fresh = new KeyValueCache();
+        using var begun = new KeyValueCache();
+        begun.Replace([OrtValue.CreateAllocatedTensorValue(OrtAllocator.DefaultInstance, Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float, [1])]);
+        var batcher = gate.Batcher(new BatchLimits(8, TimeSpan.Zero, 1));
+        var first = Task.Run(() => batcher.SubmitAsync(Work(1), default));
+        await Eventually.True(() => gate.Entered == 1);
+        var second = batcher.SubmitAsync(Work(1), default);
+
+        Assert.Equal(429, (await Assert.ThrowsAsync<InferenceException>(() => batcher.SubmitAsync(Work(1, cache: fresh), default))).Status);
+        var third = batcher.SubmitAsync(Work(1, cache: begun), default);
+        gate.Open(3);
+
+        await Task.WhenAll(first, second, third).WaitAsync(Eventually.Deadline);
+    }
+
+    [Fact]
     public async Task Requests_OfDifferentShape_AreNotMerged()
     {
         using var gate = new Gate();
@@ -180,8 +217,8 @@ public sealed class BatcherTests
     private static InferenceWork Lookup(long index) =>
         new([new Tensor("x", DataType.Int64, [1], BitConverter.GetBytes(index))], 1, [0]);
 
-    private static InferenceWork Work(int rows, int width = 1) =>
-        new([new Tensor("x", DataType.UInt8, [rows, width], new byte[rows * width])], rows, [0]);
+    private static InferenceWork Work(int rows, int width = 1, KeyValueCache? cache = null) =>
+        new([new Tensor("x", DataType.UInt8, [rows, width], new byte[rows * width])], rows, [0], cache);
 
     private static ModelStatistics Statistics() => new(TimeProvider.System, []);
 

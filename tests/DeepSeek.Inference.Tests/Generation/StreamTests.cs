@@ -78,6 +78,15 @@ public sealed class StreamTests(InferenceFixture service) : IClassFixture<Infere
         Assert.Equal(2, (await (await PostAsync(name, """{"maxTokens": 2, "temperature": 0}""")).JsonAsync()).GetProperty("tokens").GetInt32());
     }
 
+    [Fact]
+    public async Task OpenApi_OfGenerate_TellsBothForms()
+    {
+        var document = await (await service.Http.GetAsync("/openapi/v1.json", Token)).JsonAsync();
+
+        var reply = document.GetProperty("paths").GetProperty("/api/v1/deployments/{name}/generate").GetProperty("post").GetProperty("responses").GetProperty("200").GetProperty("content");
+        Assert.Equal(["application/json", "text/event-stream"], reply.EnumerateObject().Select(form => form.Name).Order());
+    }
+
     private async Task<JsonElement> LoggedAsync(string id)
     {
         var prediction = default(JsonElement);
