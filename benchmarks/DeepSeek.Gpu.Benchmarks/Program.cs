@@ -4,7 +4,7 @@ using DeepSeek.Gpu.Benchmarks;
 using DeepSeek.Gpu.Benchmarks.Accuracy;
 
 // One contender of benchmarks/gpu/compare.py: answers each command line on standard input with one line of JSON.
-//   make <case> <batch> <mode> [weights.safetensors]             builds a training step on the GPU; modes: eager, captured, captured-float32-residual, captured-checkpointed[-blocks that keep their middle[-rows of the head]], adaptive (its optimiser), fp8 (captured under a precision controller), fp8-eager; cases besides those of Cases.cs: gpt-2048x16 (width x layers)
+//   make <case> <batch> <mode> [weights.safetensors]             builds a training step on the GPU; modes: eager, captured, captured-float32-residual, captured-checkpointed[-blocks that keep their middle[-rows of the head]], captured-planned-MIB (blocks as a budget of activations asks), adaptive and captured-adaptive (its optimiser), fp8 (captured under a precision controller), fp8-eager; cases besides those of Cases.cs: gpt-2048x16 (width x layers)
 //   time <steps> [plain]                                         (plain: with a precision controller paused) runs so many, waits for the device
 //   phases                                                       most bytes in each phase of one eager step
 //   curve <steps> <rate> <tokens.npy>                            losses of GPT steps over given tokens

@@ -128,6 +128,7 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
             ms = elapsed / steps,
             looks, // steps that a precision controller wanted as written
             precision = Precision,
+            planned = Planned,
             cpu_ms = processor.TotalMilliseconds / steps,
             managed_bytes = managed / steps,
             peak_gib = memory.PeakAllocated / (double)(1 << 30),
@@ -152,13 +153,19 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
         }
     }
 
+    /// <summary>What a planner chose to compute again.</summary>
+    internal object? Planned { get; private protected set; }
+
     /// <summary>What is to be told of the layers' precisions.</summary>
     internal virtual object? Precision => null;
 
     /// <summary>One step over the fixed inputs; the loss.</summary>
     protected Tensor Run()
     {
+        var adaptive = Optimizer as AdaptiveOptimizer;
+        adaptive?.Advance();
         var loss = !captured || Controller is { IsLooking: true } ? Step(_views ??= [.. Inputs.Select(i => i.Tensor)]) : Replay();
+        adaptive?.Observe(loss);
         Controller?.EndStep(loss);
         return loss;
     }
@@ -186,7 +193,6 @@ internal abstract class TrainingCase(Device device, bool captured) : IDisposable
     {
         var loss = Loss(inputs);
         loss.Backward();
-        (Optimizer as AdaptiveOptimizer)?.Observe(loss.Item());
         Optimizer.Step();
         Optimizer.ClearGradients();
         return loss;

@@ -32,7 +32,7 @@ public sealed record GptConfig
     /// </summary>
     public bool Float32Residual { get; init; }
 
-    /// <summary>Rows of the head whose logits exist together; by itself 16384, and 8192 where a block is computed again.</summary>
+    /// <summary>Rows of the head whose logits exist together; by itself 16384, and 4096 where a block is computed again.</summary>
     public int? HeadRows { get; init; }
 
     /// <summary>Attention to the key blocks that a policy picks, whose weights are never dropped; none: dense attention.</summary>
@@ -50,7 +50,7 @@ public sealed partial class Gpt : Module, ICachedDecoder
 {
     // Of logits at once; where memory is saved, no more than a block takes that is computed again.
     private const int DefaultRows = 16384;
-    private const int SparingRows = 8192;
+    private const int SparingRows = 4096;
 
     private readonly Embedding _tokens;
     private readonly Embedding _positions;

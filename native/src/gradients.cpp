@@ -14,6 +14,9 @@ using deepseek::require;
 
 namespace {
 
+// Places in the control tensor.
+constexpr int64_t kLimit = 6, kNorm = 7;
+
 // Sixteen running sums fix the order of additions, whatever the vector width.
 DS_VECTORISED double squares(const float* __restrict g, int64_t n) {
   double lanes[16] = {};
@@ -82,6 +85,23 @@ ds_status ds_optim_clip(const ds_tensor* parameters, int32_t count, double limit
       each_gradient(parameters, count, [&](int32_t, const at::Tensor&, const at::Tensor& g) { g.mul_(limit / (total + 1e-6)); });
     }
     if (norm != nullptr) *norm = total;
+  });
+}
+
+ds_status ds_optim_clip_by(const ds_tensor* parameters, int32_t count, ds_tensor control) noexcept {
+  return guard("ds_optim_clip_by", [&] {
+    const at::NoGradGuard no_grad;
+    const auto& values = deepseek::borrow(control);
+    require(values.numel() == 8 && values.scalar_type() == at::kFloat && !values.device().is_cpu(), "the control tensor is not float32 [8] on a device");
+    std::vector<at::Tensor> gradients;
+    each_gradient(parameters, count, [&](int32_t, const at::Tensor&, const at::Tensor& g) {
+      require(g.device() == values.device(), "a gradient is on another device than the control tensor");
+      gradients.push_back(g);
+    });
+    if (gradients.empty()) return;
+    const auto limit = values.select(0, kLimit), total = at::stack(norms_of(gradients)).norm();
+    values.select(0, kNorm).copy_(total);
+    multiply(gradients, at::where(limit.gt(0), (limit / (total + 1e-6)).clamp_max(1.0), at::ones_like(limit)));
   });
 }
 

@@ -138,7 +138,7 @@ class Launch {
 
 kernels::Control* control_of(ds_tensor handle) {
   const auto control = borrow(handle);
-  require(control.is_cuda() && control.scalar_type() == at::kFloat && control.numel() == 4, "the control tensor is not float32 [4] on a CUDA device");
+  require(control.is_cuda() && control.scalar_type() == at::kFloat && control.numel() == 8, "the control tensor is not float32 [8] on a CUDA device");
   return reinterpret_cast<kernels::Control*>(control.data_ptr<float>());
 }
 
@@ -244,7 +244,7 @@ ds_status ds_optim_adaptive(const ds_adaptive* step) noexcept {
     const auto& k = *step;
 #ifdef DEEPSEEK_CUDA
     if (k.control != nullptr) {
-      const kernels::Adaptive constants{static_cast<float>(k.weight_decay), static_cast<float>(k.beta2), static_cast<float>(k.epsilon), static_cast<float>(k.interpolation), static_cast<float>(k.share)};
+      const kernels::Adaptive constants{static_cast<float>(k.beta2), static_cast<float>(k.epsilon), static_cast<float>(k.interpolation)};
       step_on_device(
           k, 0, k.beta2, [&](Launch& launch, int32_t i, const at::Tensor& p, const at::Tensor& g) { launch.add(p, g, entry(k.masters, i), borrow(k.fast[i]), borrow(k.second[i]), i < k.decayed, borrow(k.average[i])); },
           [&](kernels::Element type, const kernels::Entry* list, int count, auto&&... rest) { return kernels::adaptive(type, list, count, constants, rest...); });
@@ -323,6 +323,20 @@ ds_status ds_optim_set_rate(ds_tensor control, double learning_rate) noexcept {
 #else
     (void)control;
     (void)learning_rate;
+    deepseek::fail(DS_NOT_FOUND, "this build of libtorch has no CUDA");
+#endif
+  });
+}
+
+ds_status ds_optim_set_adaptive(ds_tensor control, double learning_rate, double weight_decay, double share, double limit) noexcept {
+  return guard("ds_optim_set_adaptive", [&] {
+    require(limit >= 0, "the limit is negative");
+#ifdef DEEPSEEK_CUDA
+    const c10::cuda::CUDAGuard on_device(borrow(control).device());
+    kernels::set_adaptive(control_of(control), static_cast<float>(learning_rate), static_cast<float>(weight_decay), static_cast<float>(share), static_cast<float>(limit), c10::cuda::getCurrentCUDAStream().stream());
+    C10_CUDA_CHECK(cudaGetLastError());
+#else
+    (void)control, (void)learning_rate, (void)weight_decay, (void)share;
     deepseek::fail(DS_NOT_FOUND, "this build of libtorch has no CUDA");
 #endif
   });

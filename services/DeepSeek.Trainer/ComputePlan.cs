@@ -148,10 +148,6 @@ internal sealed record ComputePlan(
         {
             hindrance = "gradientAccumulation joins several forward passes to a step";
         }
-        else if (spec.Optimizer.Name == OptimizerName.Adaptive)
-        {
-            hindrance = "the adaptive optimiser decides between steps, which a recording would repeat for ever";
-        }
         else if (spec.Checkpointing != Checkpointing.Off && Draws(spec.Model))
         {
             hindrance = "checkpointing sets the random generator back for the second forward pass, which a recording cannot hold; a model without dropout can be captured";

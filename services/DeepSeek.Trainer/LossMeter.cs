@@ -4,50 +4,71 @@ namespace DeepSeek.Trainer;
 
 /// <summary>
 /// Sums the loss of an epoch's rows. Deferred, it sums on the device and waits for it only when asked, since reading every step would
-/// hold the host up.
+/// hold the host up. Where it forgives, a loss that is no number does not count, nor do its rows: the adaptive optimiser takes such a step back.
 /// </summary>
 internal sealed class LossMeter : IDisposable
 {
     private readonly RunState _state;
-    private readonly TensorHandle? _sum;
+    private readonly bool _forgives;
+    private readonly TensorHandle? _sums; // of losses, and of the rows that they are of
 
-    internal LossMeter(RunState state, Device device, bool deferred)
+    internal LossMeter(RunState state, Device device, bool deferred, bool forgives)
     {
-        _state = state;
+        (_state, _forgives) = (state, forgives);
         if (deferred)
         {
-            _sum = TensorHandle.Zeros(Dtype.Float64, 1);
-            _sum.MoveTo(device);
+            _sums = TensorHandle.Zeros(Dtype.Float64, 2);
+            _sums.MoveTo(device);
         }
     }
 
     /// <summary>Adds a batch's mean loss.</summary>
     internal void Add(Tensor loss, int rows)
     {
-        _state.LossRows += rows;
-        if (_sum is null)
+        if (_sums is not null)
         {
-            _state.LossSum += Finite(loss.Item()) * rows;
+            AddOnDevice(loss, rows);
             return;
         }
-        using var recording = NoGrad.Enter();
-        _sum.Tensor.CopyInPlace(_sum.Tensor + loss.To(Dtype.Float64) * rows);
+        var value = loss.Item();
+        if (!_forgives || double.IsFinite(value))
+        {
+            _state.LossRows += rows;
+            _state.LossSum += Finite(value) * rows;
+        }
     }
 
     /// <summary>Brings what was summed on the device into the state.</summary>
     /// <exception cref="BadInputException">A loss was no number.</exception>
     internal void Flush()
     {
-        if (_sum is null)
+        if (_sums is null)
         {
             return;
         }
-        _state.LossSum += Finite(_sum.Tensor.Item());
-        _sum.Tensor.Write<double>([0]);
+        var sums = _sums.Tensor.ToArray<double>();
+        _state.LossSum += Finite(sums[0]);
+        _state.LossRows += (long)sums[1];
+        _sums.Tensor.Write<double>([0, 0]);
     }
 
-    public void Dispose() => _sum?.Dispose();
+    public void Dispose() => _sums?.Dispose();
+
+    private void AddOnDevice(Tensor loss, int rows)
+    {
+        using var recording = NoGrad.Enter();
+        var (sum, count) = (_sums!.Tensor.Narrow(0, 0, 1), _sums.Tensor.Narrow(0, 1, 1));
+        var wide = loss.To(Dtype.Float64).Reshape(1);
+        if (_forgives)
+        {
+            count.CopyInPlace(count + wide.IsFinite().To(Dtype.Float64) * rows);
+            sum.CopyInPlace(sum + wide.FiniteOrZero() * rows);
+            return;
+        }
+        sum.CopyInPlace(sum + wide * rows);
+        count.CopyInPlace(count + rows);
+    }
 
     private double Finite(double value) => double.IsFinite(value) ? value : throw new BadInputException("optimizer.learningRate",
-        FormattableString.Invariant($"The loss left the range of numbers {(_sum is null ? "at" : "by")} step {_state.Step + 1}. Choose a lower learning rate, or a gradientClip."));
+        FormattableString.Invariant($"The loss left the range of numbers {(_sums is null ? "at" : "by")} step {_state.Step + 1}. Choose a lower learning rate, or a gradientClip."));
 }

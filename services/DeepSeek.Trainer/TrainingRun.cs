@@ -96,7 +96,7 @@ internal sealed partial class TrainingRun : IDisposable
         _optimizer = NetFactory.CreateOptimizer(_net, _spec.Optimizer);
         _kept = new KeptNet(_net, _optimizer, copy);
         _step = new TrainingStep(_spec, compute, _net, _objective, _optimizer);
-        _meter = new LossMeter(_state, compute.Device, deferred: compute.Device.IsCuda);
+        _meter = new LossMeter(_state, compute.Device, deferred: compute.Device.IsCuda, forgives: _optimizer is AdaptiveOptimizer);
         _advice = new MemoryAdvice(plan, compute, _net, _optimizer, _objective);
         _adaptive = _optimizer as AdaptiveOptimizer;
         _trace = new StepTrace(_spec.Trace, folder, events, _net.Device);
@@ -246,11 +246,7 @@ internal sealed partial class TrainingRun : IDisposable
             var loss = _spec.GradientAccumulation == 1
                 ? _step.Run(features, target, rate, full: batch.Rows == _spec.BatchSize)
                 : _step.Accumulate(features, target);
-            // The adaptive optimiser takes a step back whose loss is no number.
-            if (_adaptive is null || double.IsFinite(loss.Item()))
-            {
-                _meter.Add(loss, batch.Rows);
-            }
+            _meter.Add(loss, batch.Rows);
             _tokens += _plan.Dataset.IsText ? batch.Rows * _plan.Train.FeaturesPerRow : 0;
             _state.Batch++;
             batches++;

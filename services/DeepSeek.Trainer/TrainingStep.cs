@@ -23,6 +23,7 @@ internal sealed class TrainingStep : IDisposable
     private readonly Optimizer _optimizer;
     private readonly LossScaler? _scaler;
     private readonly PrecisionController? _layers;
+    private readonly AdaptiveOptimizer? _between; // decides between steps: on a GPU, so that no step waits for its loss
     private Capture? _capture;
     private int _version;
     private int _stage;
@@ -47,6 +48,7 @@ internal sealed class TrainingStep : IDisposable
                 throw new BadInputException("precision", "adaptive moves linear layers between number formats, and this model has none but its head. Choose bf16, fp16, fp32 or auto.");
             }
         }
+        _between = compute.Device.IsCuda && spec.GradientAccumulation == 1 ? optimizer as AdaptiveOptimizer : null;
         _capture = compute.Capture ? NewCapture(CaptureWarmup) : null;
     }
 
@@ -81,7 +83,9 @@ internal sealed class TrainingStep : IDisposable
     internal Tensor Run(Tensor features, Tensor target, double rate, bool full)
     {
         _optimizer.LearningRate = rate;
+        _between?.Advance();
         var loss = _capture is null || !full || _layers is { IsLooking: true } ? Whole(features, target) : Replay(features, target);
+        _between?.Observe(loss);
         _layers?.EndStep(loss);
         return loss;
     }
@@ -90,11 +94,12 @@ internal sealed class TrainingStep : IDisposable
 
     private Tensor Replay(Tensor features, Tensor target)
     {
-        if (_layers is not null && _layers.Version != _version)
+        var version = (_layers?.Version ?? 0) + (_between?.Version ?? 0);
+        if (version != _version)
         {
-            // What was recorded multiplies as the layers did before the move.
+            // What was recorded multiplies as the layers did before a move, or drops as many as before.
             _capture!.Dispose();
-            (_capture, _version) = (NewCapture(warmup: 1), _layers.Version);
+            (_capture, _version) = (NewCapture(warmup: 1), version);
         }
         try
         {
@@ -187,7 +192,10 @@ internal sealed class TrainingStep : IDisposable
     private Tensor Whole(Tensor features, Tensor target)
     {
         var loss = Pass(features, target);
-        (_optimizer as AdaptiveOptimizer)?.Observe(loss.Item());
+        if (_between is null)
+        {
+            (_optimizer as AdaptiveOptimizer)?.Observe(loss.Item());
+        }
         Apply(1);
         return loss;
     }

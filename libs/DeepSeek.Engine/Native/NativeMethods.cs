@@ -102,6 +102,8 @@ internal static unsafe partial class NativeMethods
     // optim.h
     [LibraryImport(Library)] internal static partial int ds_optim_adamw(NativeAdamW* step);
     [LibraryImport(Library)] internal static partial int ds_optim_adaptive(NativeAdaptive* step);
+    [LibraryImport(Library)] internal static partial int ds_optim_set_adaptive(nint control, double learningRate, double weightDecay, double share, double limit);
+    [LibraryImport(Library)] internal static partial int ds_optim_clip_by(nint* parameters, int count, nint control);
     [LibraryImport(Library)] internal static partial int ds_optim_sgd(NativeSgd* step);
     [LibraryImport(Library)] internal static partial int ds_optim_set_rate(nint control, double learningRate);
     [LibraryImport(Library)] internal static partial int ds_optim_clip(nint* parameters, int count, double limit, double* norm);

@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Export;
 using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Engine.Nn;
@@ -8,18 +9,24 @@ namespace DeepSeek.Engine.Nn;
 /// </summary>
 public sealed class Lstm : Module
 {
+    // Of a layer and direction; cuDNN's number for this kind of net.
+    private const int WeightsEach = 4;
+    private const int CudnnLstm = 2;
+
+    private readonly int _inputs;
     private readonly int _hidden;
     private readonly int _layers;
     private readonly double _dropout;
     private readonly bool _bidirectional;
     private readonly TensorHandle[] _handles;
     private readonly Tensor[] _weights;
+    private (Device Device, Dtype Type) _joined;
 
     /// <summary>Draws initial weights evenly over ±1/√hidden.</summary>
     /// <param name="dropout">Share of states dropped between layers while training.</param>
     public Lstm(int inputs, int hidden, int layers = 1, bool bidirectional = false, double dropout = 0)
     {
-        (_hidden, _layers, _dropout, _bidirectional) = (hidden, layers, dropout, bidirectional);
+        (_inputs, _hidden, _layers, _dropout, _bidirectional) = (inputs, hidden, layers, dropout, bidirectional);
         var handles = new List<TensorHandle>();
         var bound = 1 / Math.Sqrt(hidden);
         for (var layer = 0; layer < layers; layer++)
@@ -48,7 +55,19 @@ public sealed class Lstm : Module
         {
             _weights[i] = _handles[i].Tensor;
         }
+        if (x.Device.IsCuda && !Recording.IsActive && !OperatorTrace.Recording && _joined != (x.Device, _weights[0].Dtype))
+        {
+            Join(x.Device);
+        }
         var zero = x.NewFull(0, _layers * (_bidirectional ? 2 : 1), x.Size(0), _hidden);
         return scope.Return(Functional.Lstm(x, zero, _weights, _layers, Training ? _dropout : 0, Training, _bidirectional));
+    }
+
+    // cuDNN wants all weights in one stretch of memory; what lies elsewhere is copied there in every pass.
+    private void Join(Device device)
+    {
+        using var unrecorded = NoGrad.Enter();
+        _ = OperatorCall.To(Operators.JoinLstm).Add(_weights).Add((long)WeightsEach).Add((long)_inputs).Add((long)CudnnLstm).Add((long)_hidden).Add(0L).Add((long)_layers).Add(true).Add(_bidirectional).One();
+        _joined = (device, _weights[0].Dtype);
     }
 }

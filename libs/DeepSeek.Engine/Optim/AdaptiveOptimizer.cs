@@ -9,9 +9,10 @@ namespace DeepSeek.Engine.Optim;
 /// gradients are taken at y = (1-β)·z + β·x, AdamW's rule moves z, and x averages z, in one fused pass. x is what is measured and kept
 /// (<see cref="UseAverage"/>); it needs no end of the run to be known. Tell it every step's loss (<see cref="Observe"/>) and each
 /// validation loss (<see cref="ObserveValidation"/>); it reads no other value from the device but, on a GPU, one gradient norm a window.
-/// Beside AdamW's state it keeps three tensors a parameter, z, x and the last safe x, and the last safe buffers. Its steps cannot be captured.
+/// Beside AdamW's state it keeps three tensors a parameter, z, x and the last safe x, and the last safe buffers. It decides inside
+/// <see cref="Optimizer.Step()"/>, or, where steps are captured or losses shall not be waited for, between steps: see <see cref="Advance"/>.
 /// </summary>
-public sealed class AdaptiveOptimizer : AdamW
+public sealed partial class AdaptiveOptimizer : AdamW
 {
     // A mean over the last losses this many standard deviations of one loss above the last window is a divergence; the norm of a
     // gradient so many above its mean logarithm is clipped.
@@ -53,6 +54,9 @@ public sealed class AdaptiveOptimizer : AdamW
         _buffers = [.. module.Buffers().Select(b => b.Tensor)];
         _safeBuffers = [.. module.Buffers().Select(b => Shared($"safe.{b.Name}", b.Tensor))];
         AddShared(new NamedTensor("adaptive", _state.Tensor));
+        _losses = TensorHandle.Zeros(Dtype.Float64, LossesAtOnce);
+        _losses.MoveTo(module.Device);
+        AddShared(new NamedTensor("losses", _losses));
         _dropouts = [.. module.Modules().Select(m => m.Module).OfType<Dropout>().Select(d => (d, d.Probability))];
         _onDevice = module.Device.IsCuda;
         ref var now = ref _state.Now;
@@ -141,9 +145,10 @@ public sealed class AdaptiveOptimizer : AdamW
     /// <inheritdoc/>
     protected override void Update(double learningRate, long step)
     {
-        if (Recording.IsActive)
+        if (_advanced || Recording.IsActive)
         {
-            throw new CaptureException("The adaptive optimiser decides between steps; a captured step would repeat one decision for ever. Use AdamW in captured steps.");
+            Compute(step);
+            return;
         }
         ref var now = ref _state.Now;
         if (learningRate != Warmed(now))
@@ -151,14 +156,10 @@ public sealed class AdaptiveOptimizer : AdamW
             throw new InvalidOperationException("The adaptive optimiser chooses its own rate: call Step() without one.");
         }
         using var unrecorded = NoGrad.Enter();
-        if (now.Started == 0)
-        {
-            Reset(_live);
-            Copy(_buffers, _safeBuffers);
-            now.Started = 1;
-        }
+        Start(ref now);
+        now.Taken = step;
         var norm = LimitedNorm(ref now);
-        if (!double.IsFinite(now.Recent) || (now.LastDeviation > 0 && now.RecentCount == RecentLosses && now.Recent > Bound(now)))
+        if (Diverges(now))
         {
             Undo(ref now, step, AdjustmentCause.Divergence, double.IsFinite(now.Recent) ? now.Recent : now.Pending);
             return;
@@ -169,7 +170,8 @@ public sealed class AdaptiveOptimizer : AdamW
             Undo(ref now, step, AdjustmentCause.BrokenGradient, norm);
             return;
         }
-        Move(ref now, learningRate, step);
+        Send(learningRate, Share(ref now, learningRate, step), now.Limit);
+        Move(step);
         now.WarmupLeft = Math.Max(0, now.WarmupLeft - 1);
         if (now.Count >= WindowLength(now))
         {
@@ -179,23 +181,20 @@ public sealed class AdaptiveOptimizer : AdamW
     }
 
     // One pass over all that belongs to a weight.
-    private unsafe void Move(ref AdaptiveState.Values now, double rate, long step)
+    private unsafe void Move(long step)
     {
-        now.LargestRate = Math.Max(now.LargestRate, rate);
-        var weight = Math.Pow(step, _options.AveragePower) * now.LargestRate * now.LargestRate;
-        now.AverageWeight += weight;
         var arguments = new NativeAdaptive
         {
             Size = (uint)sizeof(NativeAdaptive),
             Count = Count,
             Decayed = Decayed,
             Step = step,
-            LearningRate = rate,
+            LearningRate = _sent.Rate,
             WeightDecay = WeightDecay,
             Beta2 = _options.Beta2,
             Epsilon = _options.Epsilon,
             Interpolation = _options.Interpolation,
-            Share = weight / now.AverageWeight,
+            Share = _sent.Share,
             Parameters = Handles,
             Fast = Address(_fastHandles),
             Average = Address(_averageHandles),
@@ -293,16 +292,22 @@ public sealed class AdaptiveOptimizer : AdamW
             return 1;
         }
         var norm = ClipGradients(now.Limit);
-        if (double.IsFinite(norm) && norm > 0)
-        {
-            // A plain mean at first, then one over about the last hundred.
-            var share = 1 / Math.Min(++now.Norms, 100);
-            var off = Math.Log(norm) - now.NormMean;
-            now.NormMean += share * off;
-            now.NormVariance = (1 - share) * (now.NormVariance + share * off * off);
-            now.Limit = now.Norms >= 16 ? Math.Exp(now.NormMean + ClipAt * Math.Sqrt(now.NormVariance + 0.01)) : 0;
-        }
+        ObserveNorm(ref now, norm);
         return norm;
+    }
+
+    private static void ObserveNorm(ref AdaptiveState.Values now, double norm)
+    {
+        if (!double.IsFinite(norm) || norm <= 0)
+        {
+            return;
+        }
+        // A plain mean at first, then one over about the last hundred.
+        var share = 1 / Math.Min(++now.Norms, 100);
+        var off = Math.Log(norm) - now.NormMean;
+        now.NormMean += share * off;
+        now.NormVariance = (1 - share) * (now.NormVariance + share * off * off);
+        now.Limit = now.Norms >= 16 ? Math.Exp(now.NormMean + ClipAt * Math.Sqrt(now.NormVariance + 0.01)) : 0;
     }
 
     private void Regularise(double evidence)
@@ -331,6 +336,7 @@ public sealed class AdaptiveOptimizer : AdamW
         _state.Add(new Adjustment((long)now.Observed, Adjusted.Dropout, cause, now.DropoutShift, now.DropoutShift + by, evidence));
         now.DropoutShift += by;
         ApplyDropout();
+        Version++;
     }
 
     private void ApplyDropout()

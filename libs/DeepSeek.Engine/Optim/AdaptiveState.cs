@@ -61,5 +61,6 @@ internal sealed class AdaptiveState
         internal double NormMean, NormVariance, Norms, Limit;
         internal double Validations, BestValidation, LastValidation, Worse;
         internal double Entries;
+        internal double Taken, Unread;
     }
 }

@@ -17,6 +17,7 @@ public abstract unsafe class Optimizer : IDisposable
     private readonly TensorHandle? _control;
     private readonly List<NamedTensor> _state = [];
     private long _steps;
+    private double _norm;
 
     /// <summary>Takes a module's parameters, those that decay first; <paramref name="decays"/> says which, by default <see cref="DecayRule.Matrices"/>.</summary>
     protected Optimizer(Module module, Func<NamedTensor, bool>? decays = null)
@@ -31,7 +32,7 @@ public abstract unsafe class Optimizer : IDisposable
         }
         if (module.Device.IsCuda)
         {
-            _control = TensorHandle.Zeros(Dtype.Float32, 4);
+            _control = TensorHandle.Zeros(Dtype.Float32, 8);
             _control.MoveTo(module.Device);
         }
     }
@@ -140,6 +141,23 @@ public abstract unsafe class Optimizer : IDisposable
         GC.KeepAlive(this);
     }
 
+    /// <summary>The same by a limit that the device's copy of what changes between steps holds, or on the CPU by this one. The norm is then <see cref="LastNorm"/>.</summary>
+    private protected void LimitGradientsAsSent(double limit)
+    {
+        using var phase = Phase();
+        if (_control is not null)
+        {
+            NativeMethods.Check(NativeMethods.ds_optim_clip_by(Handles, Count, _control.Native));
+            return;
+        }
+        double norm;
+        NativeMethods.Check(NativeMethods.ds_optim_clip(Handles, Count, limit, &norm));
+        _norm = norm;
+    }
+
+    /// <summary>Of all gradients before they were limited as sent; on a GPU it waits for the device.</summary>
+    private protected double LastNorm => _control is null ? _norm : Control()[7];
+
     /// <summary>Multiplies all gradients.</summary>
     public void ScaleGradients(double factor)
     {
@@ -152,7 +170,7 @@ public abstract unsafe class Optimizer : IDisposable
     public virtual void ContinueAfter(long steps)
     {
         _steps = steps;
-        _control?.Tensor.Write<float>([(float)LearningRate, steps, 0, 0]);
+        _control?.Tensor.Write<float>([(float)LearningRate, steps, 0, 0, 0, 0, 0, 0]);
     }
 
     /// <summary>

@@ -17,6 +17,7 @@ internal static partial class Operators
     internal static readonly Operator KlDivergence = new("kl_div");
     internal static readonly Operator L1 = new("l1_loss");
     internal static readonly Operator LogSigmoid = new("log_sigmoid");
+    internal static readonly Operator JoinLstm = new("_cudnn_rnn_flatten_weight");
     internal static readonly Operator Lstm = new("lstm", "input");
     internal static readonly Operator[] MaxPools = [new("max_pool1d"), new("max_pool2d"), new("max_pool3d")];
     internal static readonly Operator MeanDim = new("mean", "dim");

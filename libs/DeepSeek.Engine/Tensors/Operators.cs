@@ -11,6 +11,8 @@ internal static partial class Operators
     internal static readonly Operator BceWithLogits = new("binary_cross_entropy_with_logits");
     internal static readonly Operator Cat = new("cat");
     internal static readonly Operator Clamp = new("clamp");
+    internal static readonly Operator IsFinite = new("isfinite");
+    internal static readonly Operator FiniteOrZero = new("nan_to_num");
     internal static readonly Operator Copy = new("copy_");
     internal static readonly Operator CrossEntropy = new("cross_entropy_loss");
     internal static readonly Operator Detach = new("detach");

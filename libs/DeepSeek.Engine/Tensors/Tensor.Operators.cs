@@ -65,6 +65,12 @@ public readonly partial struct Tensor
     /// <summary>Each element held between two bounds.</summary>
     public Tensor Clamp(double least, double most) => OperatorCall.To(Operators.Clamp).Add(this).Add(least).Add(most).One();
 
+    /// <summary>Whether each element is a number, neither infinite nor none: bool.</summary>
+    public Tensor IsFinite() => OperatorCall.To(Operators.IsFinite).Add(this).One();
+
+    /// <summary>Each element, or 0 where it is no number or infinite.</summary>
+    public Tensor FiniteOrZero() => OperatorCall.To(Operators.FiniteOrZero).Add(this).Add(0.0).Add(0.0).Add(0.0).One();
+
     /// <summary>Softmax along a dimension.</summary>
     public Tensor Softmax(int dimension) => OperatorCall.To(Operators.Softmax).Add(this).Add((long)dimension).One();
 

@@ -21,7 +21,7 @@ typedef struct ds_adamw {
   const ds_tensor* first;       // [count] float32, running mean of the gradient
   const ds_tensor* second;      // [count] float32, running mean of its square
   const ds_tensor* masters;     // null, or [count] float32 with null entries for parameters that are float32 themselves
-  ds_tensor control;            // null, or CUDA float32 [4] from zeros: learning rate, steps, two corrections
+  ds_tensor control;            // null, or CUDA float32 [8] from zeros: learning rate, steps, two corrections; weight decay, share, limit and norm of ds_adaptive
   ds_tensor skip;               // null, or float32 [1]: the step is left out where it is not zero
 } ds_adamw;
 
@@ -51,7 +51,7 @@ typedef struct ds_adaptive {
   int32_t decayed;
   int32_t unused;
   int64_t step;
-  double learning_rate;
+  double learning_rate;         // with `control`, this, weight_decay and share are those last set by ds_optim_set_adaptive
   double weight_decay;
   double beta2;
   double epsilon;
@@ -71,6 +71,10 @@ DS_API ds_status ds_optim_adamw(const ds_adamw* step) DS_NOEXCEPT;
 DS_API ds_status ds_optim_sgd(const ds_sgd* step) DS_NOEXCEPT;
 // The learning rate of the following steps in a device's control tensor; may be called between replays of a recorded step.
 DS_API ds_status ds_optim_set_rate(ds_tensor control, double learning_rate) DS_NOEXCEPT;
+// The same with what else a step of ds_adaptive reads there, and the limit of ds_optim_clip_by.
+DS_API ds_status ds_optim_set_adaptive(ds_tensor control, double learning_rate, double weight_decay, double share, double limit) DS_NOEXCEPT;
+// ds_optim_clip of gradients on a GPU by the limit in the control tensor, whose place for the norm gets it: the call can be recorded.
+DS_API ds_status ds_optim_clip_by(const ds_tensor* parameters, int32_t count, ds_tensor control) DS_NOEXCEPT;
 // Scales all gradients so that their common L2 norm is at most `limit` (0: only measures); *norm gets it as it was. With a
 // null `norm` nothing waits for the device, and the call can be recorded.
 DS_API ds_status ds_optim_clip(const ds_tensor* parameters, int32_t count, double limit, double* norm) DS_NOEXCEPT;

@@ -22,12 +22,14 @@ struct Entry {
   int32_t decays;        // weight decay falls on it
 };
 
-// Four floats on the device that a recorded step reads at every replay.
+// Eight floats on the device that a recorded step reads at every replay.
 struct Control {
   float learning_rate;
   float steps;        // taken so far
   float correction1;  // 1 - beta1^steps
   float root;         // sqrt(1 - beta2^steps)
+  float weight_decay, share;  // of the adaptive rule, which changes them between steps
+  float limit, norm;          // of its gradients
 };
 
 struct AdamW {
@@ -35,7 +37,7 @@ struct AdamW {
 };
 
 struct Adaptive {
-  float weight_decay, beta2, epsilon, interpolation, share;
+  float beta2, epsilon, interpolation;
 };
 
 struct Sgd {
@@ -45,6 +47,8 @@ struct Sgd {
 
 // Sets the learning rate from the host without waiting.
 void set_learning_rate(Control* control, float learning_rate, CUstream_st* stream);
+// The same with all that the adaptive rule changes between steps.
+void set_adaptive(Control* control, float learning_rate, float weight_decay, float share, float limit, CUstream_st* stream);
 // Counts a step, unless *skip (may be null) is not zero, and renews the corrections.
 void count_step(Control* control, const float* skip, double beta1, double beta2, CUstream_st* stream);
 // Update all entries, of one element type, unless *skip is not zero. Return a cudaError_t.

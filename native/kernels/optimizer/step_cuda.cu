@@ -49,8 +49,8 @@ struct AdaptiveRule {
   __device__ float operator()(float, float g, float& z, float& v, float& x, bool decays, const Control& c) const {
     const float y = z + k.interpolation * (x - z);
     v = k.beta2 * v + (1 - k.beta2) * g * g;
-    z -= c.learning_rate * ((decays ? k.weight_decay * y : 0) + g / (sqrtf(v) / c.root + k.epsilon));
-    x += k.share * (z - x);
+    z -= c.learning_rate * ((decays ? c.weight_decay * y : 0) + g / (sqrtf(v) / c.root + k.epsilon));
+    x += c.share * (z - x);
     return z + k.interpolation * (x - z);
   }
 };
@@ -145,6 +145,13 @@ int run(Element element, const Entry* entries, int count, Rule rule, const Contr
 
 __global__ void rate_kernel(Control* control, float learning_rate) { control->learning_rate = learning_rate; }
 
+__global__ void adaptive_kernel(Control* control, float learning_rate, float weight_decay, float share, float limit) {
+  control->learning_rate = learning_rate;
+  control->weight_decay = weight_decay;
+  control->share = share;
+  control->limit = limit;
+}
+
 __global__ void count_kernel(Control* control, const float* skip, double beta1, double beta2) {
   if (skip != nullptr && *skip != 0) return;
   const float steps = control->steps + 1;
@@ -156,6 +163,10 @@ __global__ void count_kernel(Control* control, const float* skip, double beta1, 
 }  // namespace
 
 void set_learning_rate(Control* control, float learning_rate, CUstream_st* stream) { rate_kernel<<<1, 1, 0, stream>>>(control, learning_rate); }
+
+void set_adaptive(Control* control, float learning_rate, float weight_decay, float share, float limit, CUstream_st* stream) {
+  adaptive_kernel<<<1, 1, 0, stream>>>(control, learning_rate, weight_decay, share, limit);
+}
 
 void count_step(Control* control, const float* skip, double beta1, double beta2, CUstream_st* stream) {
   count_kernel<<<1, 1, 0, stream>>>(control, skip, beta1, beta2);

@@ -114,6 +114,7 @@ public sealed class ComputePlanTests
         Assert.False(ComputePlan.Decide(dropout, s_hopper).Capture);
         Assert.True(ComputePlan.Decide(dropout with { Model = dropout.Model with { Dropout = 0 } }, s_hopper).Capture);
         Assert.True(ComputePlan.Decide(dropout with { Model = new ModelSpec { Family = ModelFamily.ResNet18 } }, s_hopper).Capture);
+        Assert.True(ComputePlan.Decide(Spec() with { Optimizer = new OptimizerSpec { Name = OptimizerName.Adaptive }, Capture = CaptureChoice.On }, s_hopper).Capture);
     }
 
     [Theory]
