@@ -25,6 +25,9 @@ internal sealed record AccuracyOptions
     public int Validation { get; init; } = 256;
     public int Probes { get; init; } = 120;
 
+    /// <summary>Bytes of every validation window that are also predicted as a decoder does, from a text that ends in front of them.</summary>
+    public int Decoded { get; init; } = 8;
+
     /// <summary>Densities at which every form of sparse attention is dropped in.</summary>
     public string Densities { get; init; } = "0.3,0.2";
 

@@ -54,10 +54,13 @@ internal static class AccuracyStudy
         void Examine(string how, Student student, SparsePolicy? policy, double? mass)
         {
             var ((losses, kept), missed) = (student.Validate(), student.Probe());
+            var newest = student.Decode();
             var found = 1 - missed.Count / (double)options.Probes;
             reference ??= losses;
             // A block's choice knows all queries of the block. The last one's own prediction is the only one that nothing behind it could help.
             var (all, last) = (Gap(losses, reference, 1), Gap(losses, reference, policy?.QueryBlock ?? 1));
+            // The same bytes behind the same texts, of which the reference saw the rest too; a dense net's answer does not depend on that.
+            var decoded = Paired([.. newest.Select((window, n) => window.Select(x => (double)x.Loss - reference[n][x.Place]).ToArray())]);
             rows.Add(new
             {
                 attention = how,
@@ -68,12 +71,13 @@ internal static class AccuracyStudy
                 perplexityGap = Math.Exp(all.Mean) - 1,
                 standardError = all.Error,
                 lastOfBlock = new { every = policy?.QueryBlock, lossPerByte = last.Loss, lossGap = last.Mean / (last.Loss - last.Mean), perplexityGap = Math.Exp(last.Mean) - 1, standardError = last.Error, perplexityPerWordGap = Math.Exp(last.Mean / words) - 1 },
+                decoded = new { bytes = newest.Sum(window => window.Length), perplexityGap = Math.Exp(decoded.Mean) - 1, standardError = decoded.Error },
                 needlesFound = found,
                 needlesMissed = missed,
             });
             Console.WriteLine($"{how,-44} {policy?.Density,5:P0} {(mass is null ? "" : $"mass {mass:F3} ")}loss {all.Loss:F5}, perplexity of a byte {Math.Exp(all.Mean) - 1:+0.00 %;-0.00 %} ± {all.Error:P2}; "
                 + $"last of a block {last.Loss:F5}, {last.Mean / (last.Loss - last.Mean):+0.00 %;-0.00 %} of loss, {Math.Exp(last.Mean) - 1:+0.00 %;-0.00 %} ± {last.Error:P2}, of a word {Math.Exp(last.Mean / words) - 1:+0.00 %;-0.00 %}; "
-                + $"needles {found:P1}, kept {(kept.Length > 0 ? kept.Average() : 1):P1}");
+                + $"decoded {Math.Exp(decoded.Mean) - 1:+0.00 %;-0.00 %} ± {decoded.Error:P2}; needles {found:P1}, kept {(kept.Length > 0 ? kept.Average() : 1):P1}");
             // A cut run keeps what it has.
             File.WriteAllText(options.Output, JsonSerializer.Serialize(report, s_json));
         }
@@ -81,13 +85,18 @@ internal static class AccuracyStudy
         // Over the bytes that every n-th query predicts: mean loss, mean difference from the reference, and its standard error by windows.
         static (double Loss, double Mean, double Error) Gap(float[][] losses, float[][] reference, int every)
         {
-            double Mean(Func<int, int, double> value, int window) =>
-                Enumerable.Range(0, losses[window].Length / every).Average(i => value(window, (i + 1) * every - 1));
+            double[] Of(Func<int, int, double> value, int window) => [.. Enumerable.Range(0, losses[window].Length / every).Select(i => value(window, (i + 1) * every - 1))];
 
-            var differences = Enumerable.Range(0, losses.Length).Select(w => Mean((n, i) => (double)losses[n][i] - reference[n][i], w)).ToArray();
+            var (mean, error) = Paired([.. Enumerable.Range(0, losses.Length).Select(w => Of((n, i) => (double)losses[n][i] - reference[n][i], w))]);
+            return (Enumerable.Range(0, losses.Length).Average(w => Of((n, i) => losses[n][i], w).Average()), mean, error);
+        }
+
+        // Mean of differences in [windows, bytes], and its standard error by windows.
+        static (double Mean, double Error) Paired(double[][] windows)
+        {
+            var differences = windows.Where(window => window.Length > 0).Select(window => window.Average()).DefaultIfEmpty().ToArray();
             var mean = differences.Average();
-            var error = differences.Length > 1 ? Math.Sqrt(differences.Sum(d => (d - mean) * (d - mean)) / (differences.Length - 1) / differences.Length) : 0;
-            return (Enumerable.Range(0, losses.Length).Average(w => Mean((n, i) => losses[n][i], w)), mean, error);
+            return (mean, differences.Length > 1 ? Math.Sqrt(differences.Sum(d => (d - mean) * (d - mean)) / (differences.Length - 1) / differences.Length) : 0);
         }
 
         static T Timed<T>(string what, Func<T> work)

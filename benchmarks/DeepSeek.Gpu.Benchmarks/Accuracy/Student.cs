@@ -160,6 +160,35 @@ internal sealed class Student : IDisposable
     }
 
     /// <summary>
+    /// For each validation window, the loss in nats of bytes at some places of its second half, each predicted from a text that ends in front of it: no query behind has a part in
+    /// any choice, as in decoding. The places are the same for every net.
+    /// </summary>
+    internal (int Place, float Loss)[][] Decode()
+    {
+        _net.Train(false);
+        var random = new System.Random(_options.Seed + 3);
+        var found = Enumerable.Range(0, Math.Min(_options.Validation, _corpus.ValidationWindows(_options.Length + 1))).Select(_ => new List<(int, float)>()).ToArray();
+        foreach (var windows in Enumerable.Range(0, found.Length).Chunk(_options.Batch))
+        {
+            var texts = Array.ConvertAll(windows, n => _corpus.Validation(n, _options.Length + 1));
+            for (var turn = 0; turn < _options.Decoded; turn++)
+            {
+                using var scope = TensorScope.Open();
+                using var still = NoGrad.Enter();
+                var place = random.Next(_options.Length / 2, _options.Length); // of the last query
+                var targets = On([.. texts.Select(text => (long)text[place + 1])], 1).Reshape(-1);
+                var logits = After([.. texts.Select(text => text[..(place + 1)])]);
+                var losses = Losses.CrossEntropy(logits, targets, reduction: Reduction.None).To(Device.Cpu).ToArray<float>();
+                for (var row = 0; row < windows.Length; row++)
+                {
+                    found[windows[row]].Add((place, losses[row]));
+                }
+            }
+        }
+        return Array.ConvertAll(found, window => window.ToArray());
+    }
+
+    /// <summary>
     /// The needles whose code the net does not name, greedily and byte by byte, so that it never sees what comes after the byte it has to name: how deep each
     /// lies, from the start (0) to the end (1) of the trained length, and the first wrong byte of its code.
     /// </summary>
@@ -184,8 +213,7 @@ internal sealed class Student : IDisposable
             {
                 using var scope = TensorScope.Open();
                 using var still = NoGrad.Enter();
-                var last = _net.Features(On([.. some.SelectMany(t => t.Text[..place]).Select(b => (long)b)], some.Length)).Narrow(1, place - 1, 1);
-                var logits = Functional.Linear(last, _net.HeadWeight.Tensor).To(Dtype.Float32).To(Device.Cpu).ToArray<float>();
+                var logits = After([.. some.Select(t => t.Text[..place])]).To(Device.Cpu).ToArray<float>();
                 var bytes = logits.Length / some.Length;
                 for (var row = 0; row < some.Length; row++)
                 {
@@ -208,6 +236,14 @@ internal sealed class Student : IDisposable
         {
             CudaDevice.EmptyCache();
         }
+    }
+
+    /// <summary>Logits, [texts, bytes], of the byte behind each of some equally long texts.</summary>
+    private Tensor After(byte[][] texts)
+    {
+        var length = texts[0].Length;
+        var last = _net.Features(On([.. texts.SelectMany(text => text).Select(b => (long)b)], texts.Length)).Narrow(1, length - 1, 1);
+        return Functional.Linear(last, _net.HeadWeight.Tensor).Reshape(texts.Length, -1).To(Dtype.Float32);
     }
 
     private Tensor On(long[] ids, int rows) => Tensor.From<long>(ids, rows, ids.Length / rows).To(_device);
