@@ -80,7 +80,7 @@ public sealed class BottleneckTests
         using var scope = TensorScope.Open();
         var x = Tensor.Empty(Dtype.Float32, 512, 512);
         x.UniformInPlace(-1, 1);
-        AssertKind(BottleneckKind.Compute, 3, () => _ = x.MatMul(x));
+        AssertKind(BottleneckKind.Compute, 3, () => _ = x.MatMul(x), traces: 5);
     }
 
     [Fact]
@@ -90,7 +90,7 @@ public sealed class BottleneckTests
         var (x, y) = (Tensor.Empty(Dtype.Float32, 1 << 24), Tensor.Empty(Dtype.Float32, 1 << 24));
         x.UniformInPlace(-1, 1);
         y.CopyInPlace(x);
-        AssertKind(BottleneckKind.Memory, 4, () => y.CopyInPlace(x));
+        AssertKind(BottleneckKind.Memory, 4, () => y.CopyInPlace(x), traces: 5);
     }
 
     [Fact]
@@ -98,14 +98,14 @@ public sealed class BottleneckTests
     {
         using var scope = TensorScope.Open();
         var x = Tensor.Scalar(1);
-        AssertKind(BottleneckKind.Launch, 20, () =>
+        AssertKind(BottleneckKind.Launch, 2, () =>
         {
             for (var i = 0; i < 100; i++)
             {
                 using var inner = TensorScope.Open();
                 _ = x + x;
             }
-        });
+        }, traces: 50);
     }
 
     [Fact]
@@ -157,15 +157,22 @@ public sealed class BottleneckTests
 
     private static Bottleneck Of(long microseconds, params TraceEvent[] events) => new TraceReport(events, 0, 1000 * microseconds, [], Ceilings.Known, "cpu").Bottleneck;
 
-    private static void AssertKind(BottleneckKind kind, int times, Action step)
+    // Where other processes take the core in the middle of a trace, that looks like the program's own time: the shortest of some traces was disturbed least.
+    private static void AssertKind(BottleneckKind kind, int times, Action step, int traces = 1)
     {
         step();
-        using var trace = Trace.Start(new TraceOptions { Device = Device.Cpu });
+        var first = Traced(times, step, null);
+        var found = Enumerable.Range(1, traces - 1).Select(_ => Traced(times, step, first.Ceilings)).Prepend(first).MinBy(report => report.Duration)!.Bottleneck;
+        Assert.True(found.Kind == kind, $"{found.Sentence} {string.Join(", ", found.Shares)}");
+    }
+
+    private static TraceReport Traced(int times, Action step, DeviceCeilings? ceilings)
+    {
+        using var trace = Trace.Start(new TraceOptions { Device = Device.Cpu, Ceilings = ceilings });
         for (var i = 0; i < times; i++)
         {
             step();
         }
-        var found = trace.Stop().Bottleneck;
-        Assert.True(found.Kind == kind, $"{found.Sentence} {string.Join(", ", found.Shares)}");
+        return trace.Stop();
     }
 }
