@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -118,6 +119,36 @@ void attention() {
   }
 }
 
+// The blocks' scores from every eighth query, and from them to the attention at an eighth of the blocks, against dense attention.
+void selection() {
+  if (!chosen("selection")) return;
+  const auto scores = op<at::Tensor(const at::Tensor&, const at::Tensor&, int64_t, int64_t, bool, c10::optional<double>, int64_t, int64_t, double, const Optional&, const Optional&, double, bool)>("deepseek::block_scores");
+  const auto select = op<std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, int64_t, int64_t, int64_t, int64_t, bool, double, double, int64_t, int64_t, int64_t, bool, const Optional&, const Optional&)>("deepseek::select_blocks");
+  const auto sparse = op<std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t, int64_t, bool, c10::optional<double>, const Optional&, const Optional&)>("deepseek::block_sparse_attention");
+  constexpr int64_t kBlock = 64, kStride = 8, kSampled = 2;
+  const c10::InferenceMode mode;
+  for (const int64_t rows : {1024, 2048, 4096, 8192}) {
+    const auto q = at::randn({1, 4, rows, 64}), k = at::randn({1, 4, rows, 64}), v = at::randn({1, 4, rows, 64});
+    const auto blocks = rows / kBlock;
+    const auto hidden = at::full({rows, rows}, -std::numeric_limits<float>::infinity()).triu(1), sampled = hidden.slice(0, kStride - 1, rows, kStride).contiguous();
+    const auto unfused = [&] {
+      const auto share = at::softmax((at::matmul(q.slice(2, kStride - 1, rows, kStride), k.transpose(-2, -1)) * 0.125).add_(sampled), -1).reshape({1, 4, blocks, kBlock / kStride, blocks, kBlock}).sum(-1);
+      return share.square().mean(3).sqrt();
+    };
+    const auto ours = [&] { return scores.call(q, k, kBlock, kBlock, true, 0.125, kStride, kSampled, 2.0, Optional(), Optional(), 0.0, false); };
+    const auto choose = [&](const at::Tensor& mass) { return select.call(mass, rows, rows, kBlock, kBlock, true, 0.125, 1.0, 1, 1, 1, true, Optional(), Optional()); };
+    TORCH_CHECK((unfused() - ours()).abs().max().item<double>() < 1e-5, "scores differ from libtorch's");
+    const auto label = " 4x" + std::to_string(rows) + "x64";
+    const auto mass = ours();
+    compare("selection: scores" + label, [&] { unfused(); }, [&] { ours(); });
+    compare("selection: dense attention | choice alone" + label, [&] { at::matmul(at::softmax((at::matmul(q, k.transpose(-2, -1)) * 0.125).add_(hidden), -1), v); }, [&] { choose(mass); });
+    compare("selection: dense | scores to attention" + label, [&] { at::matmul(at::softmax((at::matmul(q, k.transpose(-2, -1)) * 0.125).add_(hidden), -1), v); }, [&] {
+      const auto lists = choose(ours());
+      sparse.call(q, k, v, std::get<0>(lists), std::get<1>(lists), kBlock, kBlock, true, 0.125, Optional(), Optional());
+    });
+  }
+}
+
 // Forward and backward, all blocks and every eighth.
 void attention_gradients() {
   if (!chosen("gradients")) return;
@@ -202,6 +233,7 @@ int main(int count, char** arguments) {
   fused_norm();
   topk();
   attention();
+  selection();
   attention_gradients();
   token_sparse();
 }

@@ -1,5 +1,5 @@
 // Registration of deepseek::block_scores and deepseek::select_blocks, and their definition by plain libtorch operators.
-#include "block_selection.h"
+#include "block_selection_cpu.h"
 
 #include "common/operator.h"
 
@@ -126,17 +126,9 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
   }
   if (sampled) q = samples(q, stride, q_lengths);
   const auto product_scale = estimate == kAntidiagonal ? scale / static_cast<double>(stride) : scale;
-#ifdef DEEPSEEK_CUDA
-  if (q.is_cuda() && (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) && q.numel() > 0 && k.numel() > 0) {
-    const c10::DeviceGuard guard(q.device());
-    const auto fit = [](const at::Tensor& x) {
-      bool good = x.stride(3) == 1 && reinterpret_cast<uintptr_t>(x.data_ptr()) % 16 == 0;
-      for (int64_t d = 0; d < 3; d++) good = good && (x.size(d) == 1 || (x.stride(d) > 0 && x.stride(d) % 8 == 0));
-      return good ? x : x.clone(at::MemoryFormat::Contiguous);
-    };
-    q = fit(q), k = fit(k);
+  BlockScoresParams p{};
+  const auto describe = [&] {
     const auto stride_of = [](const at::Tensor& x, int64_t d) { return x.size(d) == 1 ? x.size(2) * x.size(3) : x.stride(d); };
-    BlockScoresParams p{};
     p.q = q.data_ptr(), p.k = k.data_ptr();
     p.q_batch_stride = stride_of(q, 0), p.q_head_stride = stride_of(q, 1), p.q_row_stride = q.size(2) == 1 ? q.size(3) : q.stride(2);
     p.k_batch_stride = stride_of(k, 0), p.k_head_stride = stride_of(k, 1), p.k_row_stride = k.size(2) == 1 ? k.size(3) : k.stride(2);
@@ -150,6 +142,26 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
     p.q_lengths = data_of(q_lengths), p.k_lengths = data_of(k_lengths);
     p.scale = static_cast<float>(product_scale), p.power = static_cast<float>(power);
     p.causal = causal, p.type = element_type(q, kOp, "q");
+  };
+  if (q.is_cpu() && !wide && q.numel() > 0 && k.numel() > 0) {
+    const auto rows = [](const at::Tensor& x) { return x.stride(3) == 1 || x.size(3) == 1 ? x : x.contiguous(); };
+    q = rows(q), k = rows(k);
+    describe();
+    auto mass = at::empty({p.batch, p.heads, blocks_q, blocks_k}, q.options().dtype(at::kFloat));
+    p.mass = mass.data_ptr<float>();
+    DS_CPU(block_scores_cpu)(p);
+    return mass;
+  }
+#ifdef DEEPSEEK_CUDA
+  if (q.is_cuda() && (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) && q.numel() > 0 && k.numel() > 0) {
+    const c10::DeviceGuard guard(q.device());
+    const auto fit = [](const at::Tensor& x) {
+      bool good = x.stride(3) == 1 && reinterpret_cast<uintptr_t>(x.data_ptr()) % 16 == 0;
+      for (int64_t d = 0; d < 3; d++) good = good && (x.size(d) == 1 || (x.stride(d) > 0 && x.stride(d) % 8 == 0));
+      return good ? x : x.clone(at::MemoryFormat::Contiguous);
+    };
+    q = fit(q), k = fit(k);
+    describe();
     const auto* device = at::cuda::getCurrentDeviceProperties();
     if (p.query_groups > 0 && p.key_groups > 0 && block_scores_hopper_takes(p, device->major, device->minor)) {
       auto partial = at::empty({p.batch, p.heads, p.query_groups, blocks_k}, q.options().dtype(at::kFloat));
@@ -281,6 +293,16 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
   const auto bounded = [&](int64_t n) { return static_cast<int>(std::min<int64_t>(n, blocks_k)); };
   p.sink = bounded(sink), p.window = bounded(window), p.min_blocks = bounded(min_blocks);
   p.max_blocks = most_blocks(blocks_k, block_q, block_k, shared ? 1.0 : density, p.sink, p.window, p.min_blocks);
+  if (scores.is_cpu() && p.lists > 0 && blocks_k > 0) {
+    auto index = at::empty({scores.size(0), scores.size(1), blocks_q, p.max_blocks}, scores.options().dtype(at::kInt));
+    auto count = at::empty({scores.size(0), scores.size(1), blocks_q}, index.options());
+    p.scores = scores.data_ptr<float>();
+    p.block_index = index.data_ptr<int32_t>(), p.block_count = count.data_ptr<int32_t>();
+    p.q_lengths = data_of(q_lengths), p.k_lengths = data_of(k_lengths);
+    p.shared = shared;
+    DS_CPU(select_blocks_cpu)(p);
+    return {index, count};
+  }
   const auto bounds = shared && density < 1.0 && p.lists > 0 ? shared_bounds(scores, p, q_lengths, k_lengths) : at::Tensor();
 #ifdef DEEPSEEK_CUDA
   if (scores.is_cuda() && blocks_k <= 8192 && p.lists > 0) {

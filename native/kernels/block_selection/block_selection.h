@@ -31,7 +31,7 @@ struct BlockScoresParams {
   float scale;  // of the product of two groups
   float power;  // of the mean over a block's group rows: 1 their mean, 2 the root of their squares' mean, infinity their maximum
   int causal;   // a query group sees the key groups that start at or before its last row, aligned at the ends (of the lengths)
-  int type;     // kBFloat16 or kFloat16
+  int type;     // kBFloat16 or kFloat16; kFloat32 too on the CPU
 };
 
 struct SelectBlocksParams {
@@ -47,6 +47,7 @@ struct SelectBlocksParams {
   const float* bounds;  // [batch, query_blocks] or null: in place of density and mass, blocks of at least this score (and more than 0)
   double mass;     // share of the scores' sum that is kept; 1 or more: the density alone decides
   int sink, window, min_blocks;
+  int shared;  // CPU: finds the bounds itself, of a budget that all heads of a query block share
 };
 
 // CUDA launchers: a cudaError_t.

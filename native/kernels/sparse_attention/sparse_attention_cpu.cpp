@@ -4,6 +4,7 @@
 // probabilities again from lse and uses them for all three gradients; one thread owns a key head, so results repeat.
 #include "sparse_attention/sparse_attention_cpu.h"
 
+#include "common/product.h"
 #include "common/row.h"
 
 #include <cmath>
@@ -14,45 +15,11 @@ namespace DS_ISA {
 namespace {
 
 constexpr int64_t kTile = 64;
-#if defined(__AVX512F__)
-constexpr int kVectors = 4;
-#else
-constexpr int kVectors = 2;
-#endif
 
 using Floats = std::unique_ptr<float[]>;
 Floats room(int64_t count) { return Floats(new float[static_cast<size_t>(count + 16)]()); }
 
 int64_t tiles(int64_t rows) { return (rows + kTile - 1) / kTile; }
-
-// C[4, n · kWidth] (+)= A[4, k] · B[k, n · kWidth]; A's rows and columns lie `row` and `column` apart.
-template <int n>
-inline void four_rows(int64_t k, const float* a, int64_t row, int64_t column, const float* b, int64_t b_stride, float* c, int64_t c_stride, bool add) {
-  vf sums[4][n];
-  for (int r = 0; r < 4; r++) {
-    for (int v = 0; v < n; v++) sums[r][v] = add ? load(c + r * c_stride + v * kWidth) : vf{};
-  }
-  for (int64_t i = 0; i < k; i++) {
-    vf other[n];
-    for (int v = 0; v < n; v++) other[v] = load(b + i * b_stride + v * kWidth);
-    for (int r = 0; r < 4; r++) {
-      const vf factor = broadcast(a[r * row + i * column]);
-      for (int v = 0; v < n; v++) sums[r][v] += factor * other[v];
-    }
-  }
-  for (int r = 0; r < 4; r++) {
-    for (int v = 0; v < n; v++) store(c + r * c_stride + v * kWidth, sums[r][v]);
-  }
-}
-
-// C[rows, width] (+)= A · B; rows a multiple of 4, width of kWidth.
-void multiply(int64_t rows, int64_t width, int64_t k, const float* a, int64_t row, int64_t column, const float* b, int64_t b_stride, float* c, int64_t c_stride, bool add) {
-  for (int64_t r = 0; r < rows; r += 4) {
-    int64_t w = 0;
-    for (; w + kVectors * kWidth <= width; w += kVectors * kWidth) four_rows<kVectors>(k, a + r * row, row, column, b + w, b_stride, c + r * c_stride + w, c_stride, add);
-    for (; w < width; w += kWidth) four_rows<1>(k, a + r * row, row, column, b + w, b_stride, c + r * c_stride + w, c_stride, add);
-  }
-}
 
 template <class T>
 const T* row_of(const AttentionTensor& t, int64_t b, int64_t h, int64_t r) { return static_cast<const T*>(t.data) + b * t.batch_stride + h * t.head_stride + r * t.row_stride; }

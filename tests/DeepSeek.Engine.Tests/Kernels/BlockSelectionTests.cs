@@ -170,6 +170,28 @@ public sealed class BlockSelectionTests
         }
     }
 
+    // The kernel against the definition in float64, on what the inputs are after rounding to their type: float32 from there on.
+    [Theory]
+    [InlineData(BlockEstimate.Antidiagonal, 2, 150, 203, 20, 32, 8)]
+    [InlineData(BlockEstimate.Sampled, 2, 150, 203, 64, 64, 8)]
+    [InlineData(BlockEstimate.Sampled, 1, 1, 203, 33, 64, 8)]
+    [InlineData(BlockEstimate.Sampled, double.PositiveInfinity, 130, 130, 128, 128, 1)]
+    [InlineData(BlockEstimate.Antidiagonal, 1, 333, 90, 17, 16, 16)]
+    public void Scores_OnEachInstructionSet_EqualFloat64(BlockEstimate estimate, double power, int queries, int keys, int dim, int block, int stride)
+    {
+        const int heads = 6, kvHeads = 2;
+        using var scope = TensorScope.Open();
+        var policy = new SparsePolicy { QueryBlock = block, KeyBlock = block, Stride = stride, Estimate = estimate, Power = power };
+        foreach (var dtype in new[] { Dtype.Float32, Dtype.BFloat16, Dtype.Float16 })
+        {
+            var q = Tensor.From<float>(KernelData.Normal(3, heads * queries * dim), 1, heads, queries, dim).To(dtype);
+            // Rows that do not lie side by side.
+            var k = Tensor.From<float>(KernelData.Normal(4, keys * kvHeads * dim), 1, keys, kvHeads, dim).To(dtype).Transpose(1, 2);
+            var expected = KernelData.Doubles(SparseAttention.BlockScores(q.To(Dtype.Float64), k.To(Dtype.Float64), policy, causal: true));
+            KernelData.OnEachInstructionSet(set => KernelData.Near(expected, KernelData.Doubles(SparseAttention.BlockScores(q, k, policy, causal: true)), 2e-6, 2e-5, $"{set} {dtype} "));
+        }
+    }
+
     private static void Poison(float[] x, int heads, int rows, int[] lengths, int dim)
     {
         for (var i = 0; i < x.Length; i++)
