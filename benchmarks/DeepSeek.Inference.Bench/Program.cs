@@ -9,6 +9,13 @@ using DeepSeek.ServiceDefaults;
 using DeepSeek.Testing;
 
 // Usage: DeepSeek.Inference.Bench [seconds per measurement]; needs the servers of the DEEPSEEK_TEST_* variables.
+//        DeepSeek.Inference.Bench generate <language model>; needs nothing.
+if (args is ["generate", var language])
+{
+    await Writing.RunAsync(language);
+    return;
+}
+
 var seconds = args is [var given] ? double.Parse(given, CultureInfo.InvariantCulture) : 5;
 await using var database = new AsyncResource<TestDatabase>(new());
 await using var vhost = new AsyncResource<TestVhost>(new());
