@@ -44,7 +44,7 @@ public sealed record RunCompute(
 }
 
 /// <summary>What limited a run and which of the platform's rated devices would do it faster.</summary>
-/// <param name="Limit">data, calls, arithmetic or memory; null when nothing rated or measured tells.</param>
+/// <param name="Limit">data, calls, arithmetic or memory; null when nothing rated or measured explains a quarter of the time.</param>
 /// <param name="Share">The largest share of a rated ceiling that its steps reached, 0 to 1; null when its device is not rated.</param>
 /// <param name="Expected">The other rated devices, the fastest first.</param>
 /// <param name="Sentences">All that for people.</param>

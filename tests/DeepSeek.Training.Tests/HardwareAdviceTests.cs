@@ -82,6 +82,17 @@ public sealed class HardwareAdviceTests
     }
 
     [Fact]
+    public void Time_ThatNothingExplains_IsBlamedOnNothing()
+    {
+        // Arithmetic 1 ms, memory 5 ms, calls 0.2 ms, waiting 1 ms of 100 ms.
+        var advice = HardwareAdvice.Of(s_onCpu, Usage(flops: 1e8, bytes: 1e8, calls: 100, seconds: 0.1, waiting: 1e-3), Here, [s_cpu]);
+
+        Assert.Null(advice.Limit);
+        Assert.Equal(0.05, advice.Share!.Value, 1e-12);
+        Assert.Equal("Neither batches, calls, arithmetic nor memory explain its time: the longest of them takes 5.0 % of it. A trace (`\"trace\": {}` in the spec) shows where it goes.", advice.Sentences[1]);
+    }
+
+    [Fact]
     public void Captured_Steps_PayForNoCalls()
     {
         var onGpu = new RunCompute("cuda:1", "Some GPU", "fp32", true, [], []);

@@ -16,7 +16,7 @@ public sealed record ExpectedDevice(string Host, string Device, string Name, dou
 /// arithmetic over the rated operations a second, its bytes over the rated bandwidth and its operators times a call's cost (the roofline
 /// model with a cost for calls). Elsewhere it is expected to miss that bound by the factor by which it missed it here; waiting for batches stays as it is.
 /// </summary>
-/// <param name="Limit">data, calls, arithmetic or memory; null when nothing rated or measured tells.</param>
+/// <param name="Limit">data, calls, arithmetic or memory; null when nothing rated or measured explains a quarter of the time.</param>
 /// <param name="Share">The largest share of a rated ceiling (arithmetic or bandwidth) that the steps reached, 0 to 1; null when the device is not rated.</param>
 /// <param name="Expected">The other rated devices, the fastest first.</param>
 /// <param name="Sentences">All that for people.</param>
@@ -26,6 +26,9 @@ public sealed record HardwareAdvice(string? Limit, double? Share, IReadOnlyList<
 
     // Below this gain another device is not worth the move: predictions are no better.
     private const double Gain = 1.2;
+
+    // What takes less of the time than this limits nothing.
+    private const double Explains = 0.25;
 
     private readonly record struct Bounds(double Arithmetic, double Memory, double Calls)
     {
@@ -91,7 +94,8 @@ public sealed record HardwareAdvice(string? Limit, double? Share, IReadOnlyList<
         {
             return waiting > step / 2 ? "data" : null;
         }
-        return new[] { ("data", waiting), ("calls", own.Calls), ("arithmetic", own.Arithmetic), ("memory", own.Memory) }.MaxBy(part => part.Item2).Item1;
+        var (name, seconds) = new[] { ("data", waiting), ("calls", own.Calls), ("arithmetic", own.Arithmetic), ("memory", own.Memory) }.MaxBy(part => part.Item2);
+        return seconds >= Explains * step ? name : null;
     }
 
     private static string Reached(RunUsage usage, RatedDevice? device, Bounds? bounds, double step) => device is null || bounds is not { } own ? ""
@@ -106,6 +110,7 @@ public sealed record HardwareAdvice(string? Limit, double? Share, IReadOnlyList<
             "calls" => [$"Calling operators limits it most: {usage.Calls} a step, which do next to nothing each, take at least {Percent(share)} of the time. Larger batches help."],
             "arithmetic" => [$"Arithmetic limits it most: at least {Percent(share)} of the time."],
             "memory" => [$"Moving data limits it most: at least {Percent(share)} of the time."],
+            _ when bounds is { } own => [$"Neither batches, calls, arithmetic nor memory explain its time: the longest of them takes {Percent(Math.Max(waiting, own.Longest) / step)} of it. A trace (`\"trace\": {{}}` in the spec) shows where it goes."],
             _ => [],
         };
     }
