@@ -8,10 +8,10 @@ namespace {
 
 using namespace hopper;
 
-constexpr int kStages = 2;
-
 template <int Groups, int Dim, int Keys>
 struct Shared {
+  // Two thread blocks of 64 query rows with three stages just fit into a multiprocessor; one of 128 rows takes two of 128 keys.
+  static constexpr int kStages = Groups == 1 ? 3 : Keys == 64 ? 4 : 2;
   static constexpr int kRows = 64 * Groups;
   static constexpr int kPanels = Dim / 64;
   static constexpr int kQueryPanel = kRows * 128, kKeyPanel = Keys * 128;  // bytes
@@ -26,7 +26,7 @@ template <int Groups, int Dim, int Keys>
 __device__ void produce(const SparseAttentionParams& p, const CUtensorMap* q, const CUtensorMap* k, const CUtensorMap* v, Shared<Groups, Dim, Keys>& s, int tiles) {
   constexpr int kPanels = Dim / 64;
   const int lane = threadIdx.x % 32;
-  Ring<kStages> keys, values;
+  Ring<s.kStages> keys, values;
   uint32_t q_phase = 0;
   const auto take = [&] { return lane == 0 ? atomicAdd(p.counter, 1) : 0; };
   int taken = take();
@@ -95,7 +95,7 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0) - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
   const float scale = p.scale * kLog2e;
   const uint64_t q_rows = rows_descriptor(s.q + group * 64 * 128);
-  Ring<kStages> keys, values;
+  Ring<s.kStages> keys, values;
   uint32_t q_phase = 0;
   const auto await_turn = [&] {
     if (Groups == 2) named_sync(1 + group, 256);
@@ -151,7 +151,7 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
       keys.next();
       if (last) barrier_arrive(&s.q_empty);
       if (column + Keys > seen_by_all) mask(scores, column, limit);
-      softmax.step(scores, scale, factor);
+      return softmax.lazy_step(scores, scale, factor);
     };
     const auto take_values = [&] {
       settle(out);
@@ -178,11 +178,13 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
         multiply_values();
         give_turn();
         product_wait<1>();
-        weigh(column, step == steps - 1);
+        const bool rescale = weigh(column, step == steps - 1);
         product_wait<0>();
         take_values();
+        if (rescale) {
 #pragma unroll
-        for (int i = 0; i < Dim / 2; i++) out[i] *= factor[i / 2 % 2];
+          for (int i = 0; i < Dim / 2; i++) out[i] *= factor[i / 2 % 2];
+        }
         pack_weights();
         former = column;
       }
@@ -215,13 +217,13 @@ template <class T, int Groups, int Dim, int Keys>
 __global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
     forward_kernel(const SparseAttentionParams p, const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, int tiles) {
 #ifdef DS_HOPPER
-  extern __shared__ uint8_t memory[];
-  auto& s = *reinterpret_cast<Shared<Groups, Dim, Keys>*>((reinterpret_cast<uintptr_t>(memory) + 1023) / 1024 * 1024);
+  extern __shared__ __align__(1024) uint8_t memory[];
+  auto& s = *reinterpret_cast<Shared<Groups, Dim, Keys>*>(memory);
   if (threadIdx.x == 0) {
     prefetch_map(&q), prefetch_map(&k), prefetch_map(&v);
     barrier_init(&s.q_full, 1);
     barrier_init(&s.q_empty, 128 * Groups);
-    for (int i = 0; i < kStages; i++) {
+    for (int i = 0; i < s.kStages; i++) {
       barrier_init(&s.k_full[i], 1), barrier_init(&s.v_full[i], 1);
       barrier_init(&s.k_empty[i], 128 * Groups), barrier_init(&s.v_empty[i], 128 * Groups);
     }
@@ -247,7 +249,7 @@ int launch(SparseAttentionParams p, cudaStream_t stream) {
     return cudaErrorInvalidValue;
   int tiles = static_cast<int>(p.batch * p.heads * ((p.queries + kRows - 1) / kRows));
   void* arguments[] = {&p, &q, &k, &v, &tiles};
-  return launch_persistent(forward_kernel<T, Groups, Dim, Keys>, tiles, 3 - Groups, 128 * (1 + Groups), sizeof(Shared<Groups, Dim, Keys>) + 1024, p.counter, stream, arguments);
+  return launch_persistent(forward_kernel<T, Groups, Dim, Keys>, tiles, 3 - Groups, 128 * (1 + Groups), sizeof(Shared<Groups, Dim, Keys>), p.counter, stream, arguments);
 }
 
 template <class T, int Dim>

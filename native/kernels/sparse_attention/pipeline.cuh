@@ -132,6 +132,45 @@ struct Softmax {
       sum[r] = sum[r] * factor[r] + total;
     }
   }
+
+  // The same, but a maximum that grows by less than 2^8 is left as it is: sums stay far inside float32, probabilities keep their relative
+  // precision, and what was summed before needs no factor. Says whether a row of the warp has one.
+  template <int N>
+  __device__ __forceinline__ bool lazy_step(float (&s)[N], float scale, float (&factor)[2]) {
+    bool grown[2];
+    float m[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      m[r] = maximum[r];
+#pragma unroll
+      for (int j = 0; j < N; j += 4) m[r] = fmaxf(m[r], fmaxf(s[j + 2 * r], s[j + 2 * r + 1]));
+      m[r] = fmaxf(m[r], __shfl_xor_sync(~0u, m[r], 1));
+      m[r] = fmaxf(m[r], __shfl_xor_sync(~0u, m[r], 2));
+      grown[r] = (m[r] - maximum[r]) * scale > 8.0f;
+    }
+    const bool any = __any_sync(~0u, grown[0] || grown[1]);
+    if (any) {
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        factor[r] = grown[r] ? exp2_fast(maximum[r] * scale - m[r] * scale) : 1.0f;
+        maximum[r] = grown[r] ? m[r] : maximum[r];
+        sum[r] *= factor[r];
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      const float shift = maximum[r] == -INFINITY ? 0.0f : maximum[r] * scale;  // nothing seen yet: exp(-inf) and not exp(-inf + inf)
+      float total = 0.0f;
+#pragma unroll
+      for (int j = 0; j < N; j += 4) {
+        s[j + 2 * r] = exp2_fast(fmaf(s[j + 2 * r], scale, -shift));
+        s[j + 2 * r + 1] = exp2_fast(fmaf(s[j + 2 * r + 1], scale, -shift));
+        total += s[j + 2 * r] + s[j + 2 * r + 1];
+      }
+      sum[r] += total;
+    }
+    return any;
+  }
 };
 
 template <class Kernel>
