@@ -1,4 +1,5 @@
-// The choice of blocks: one query block a thread block; scores are sorted in shared memory, so the choice is exact.
+// The choice of blocks. The score of the last block that is kept is found bit by bit, from counts (or sums) of the scores that reach
+// a bound; nothing is sorted. Exact, ties by the lowest block. A list is a warp's, or eight warps' where there are many blocks.
 #include <cuda_runtime.h>
 
 #include "block_selection.h"
@@ -6,116 +7,265 @@
 namespace deepseek {
 namespace {
 
+constexpr int kEach = 32;              // scores a thread keeps in registers
+constexpr int kOfWarp = 32 * kEach;    // scores of a warp: neighbours, so that lists come out ascending
 constexpr int kThreads = 256;
+constexpr int kSharedThreads = 1024;
 
 __device__ __forceinline__ int64_t floor_zero(int64_t a, int64_t b) { return a < 0 ? 0 : a / b; }
 
-__global__ void __launch_bounds__(kThreads) select_kernel(const SelectBlocksParams p) {
-  extern __shared__ unsigned long long ranks[];
-  __shared__ int forced_count, kept;
-  const int64_t list = blockIdx.x, batch = list / p.lists_of_batch, row = list % p.query_blocks * p.block_q;
-  const int64_t queries = p.q_lengths != nullptr ? min(max(static_cast<int64_t>(p.q_lengths[batch]), int64_t{0}), p.queries) : p.queries;
-  const int64_t keys = p.k_lengths != nullptr ? min(max(static_cast<int64_t>(p.k_lengths[batch]), int64_t{0}), p.keys) : p.keys, shift = keys - queries;
-  const float* scores = p.scores + list * p.key_blocks;
-  const int64_t last_key = min(min(row + p.block_q, queries) - 1 + shift, keys - 1);
-  const int first = static_cast<int>(floor_zero(min(row + shift, keys - 1), p.block_k)), last = last_key < 0 ? -1 : static_cast<int>(last_key / p.block_k);
-  const int visible = row >= queries ? 0 : p.causal ? last + 1 : static_cast<int>((keys + p.block_k - 1) / p.block_k);
-  int size = 1;
-  while (size < visible) size *= 2;
-  if (threadIdx.x == 0) forced_count = 0;
-  __syncthreads();
-  int mine = 0;
-  for (int i = threadIdx.x; i < size; i += kThreads) {
-    const bool forced = i < visible && ((i >= first - p.window && i <= last + p.window) || i < p.sink);
-    const unsigned rank = forced ? 0xFFFFFFFFu : i < visible ? __float_as_uint(fmaxf(scores[i], 0.0f)) : 0u;
-    ranks[i] = i < visible ? static_cast<unsigned long long>(rank) << 32 | (0xFFFFFFFFu - i) : 0ull;
-    mine += forced;
+// What a query block sees, and what it keeps in any case.
+struct Sight {
+  int first, last, visible, sink, window;
+
+  __device__ __forceinline__ Sight(const SelectBlocksParams& p, int64_t batch, int64_t query_block) : sink(p.sink), window(p.window) {
+    const int64_t row = query_block * p.block_q;
+    const int64_t queries = p.q_lengths != nullptr ? min(max(static_cast<int64_t>(p.q_lengths[batch]), int64_t{0}), p.queries) : p.queries;
+    const int64_t keys = p.k_lengths != nullptr ? min(max(static_cast<int64_t>(p.k_lengths[batch]), int64_t{0}), p.keys) : p.keys, shift = keys - queries;
+    const int64_t last_key = min(min(row + p.block_q, queries) - 1 + shift, keys - 1);
+    first = static_cast<int>(floor_zero(min(row + shift, keys - 1), p.block_k)), last = last_key < 0 ? -1 : static_cast<int>(last_key / p.block_k);
+    visible = row >= queries ? 0 : p.causal ? last + 1 : static_cast<int>((keys + p.block_k - 1) / p.block_k);
   }
-  atomicAdd(&forced_count, mine);
-  // Bitonic sort, descending; equal scores by lowest block.
-  for (int run = 2; run <= size; run *= 2) {
-    for (int step = run / 2; step > 0; step /= 2) {
+  __device__ __forceinline__ bool forced(int block) const { return (block >= first - window && block <= last + window) || block < sink; }
+};
+
+constexpr unsigned kHighest = 1u << 30;  // bit of a rank
+
+// Scores that are in question as numbers in the same order, from 1; 0 for all others.
+__device__ __forceinline__ unsigned rank_of(float score) { return __float_as_uint(fmaxf(score, 0.0f)) + 1; }
+__device__ __forceinline__ float score_of(unsigned rank) { return __uint_as_float(rank - 1); }
+
+__device__ __forceinline__ int sum_of_warp(int x) { return __reduce_add_sync(~0u, x); }
+__device__ __forceinline__ double sum_of_warp(double x) {
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(~0u, x, step);
+  return x;
+}
+
+// Sums over the warps that share a list; what is in hand is used before the next but one sum overwrites it.
+template <int Warps>
+struct Team {
+  double* line;  // [2, Warps] in shared memory
+  int turn = 0;
+
+  template <class X>
+  __device__ __forceinline__ X sum(X x) {
+    x = sum_of_warp(x);
+    if constexpr (Warps > 1) {
+      X* to = reinterpret_cast<X*>(line + turn * Warps);
+      turn ^= 1;
+      if (threadIdx.x % 32 == 0) to[threadIdx.x / 32] = x;
       __syncthreads();
-      for (int i = threadIdx.x; i < size; i += kThreads) {
-        const int other = i ^ step;
-        if (other > i) {
-          const auto a = ranks[i], b = ranks[other];
-          if ((i & run) == 0 ? a < b : a > b) ranks[i] = b, ranks[other] = a;
-        }
-      }
+      x = to[0];
+#pragma unroll
+      for (int w = 1; w < Warps; w++) x += to[w];
     }
+    return x;
   }
-  __syncthreads();
+  // The sum over the warps before this one.
+  __device__ __forceinline__ int before(int x) {
+    if constexpr (Warps == 1) return 0;
+    int* to = reinterpret_cast<int*>(line + turn * Warps);
+    turn ^= 1;
+    if (threadIdx.x % 32 == 0) to[threadIdx.x / 32] = x;
+    __syncthreads();
+    int sum = 0;
+    for (int w = 0; w < static_cast<int>(threadIdx.x / 32); w++) sum += to[w];
+    return sum;
+  }
+};
+
+// The choice by mass is a kernel of its own, since its sums need registers that the others would lack.
+template <int Warps, bool ByMass>
+__global__ void __launch_bounds__(kThreads, ByMass ? 2 : 4) select_kernel(const SelectBlocksParams p) {
+  __shared__ double line[2 * Warps];
+  Team<Warps> team{line};
   const int lane = threadIdx.x % 32;
-  const auto block_at = [&](int i) { return static_cast<int>(0xFFFFFFFFu - static_cast<unsigned>(ranks[i])); };
-  if (threadIdx.x < 32) {
-    int target = p.density >= 1.0 ? visible : static_cast<int>(ceil(visible * p.density - 1e-9));
-    if (p.bounds != nullptr) {
-      const float bound = p.bounds[batch * p.query_blocks + list % p.query_blocks];
-      int reach = 0;
-      for (int i = forced_count + lane; i < visible; i += 32) {
-        const float score = scores[block_at(i)];
-        reach += score >= bound && score > 0.0f;
-      }
-      for (int step = 16; step > 0; step /= 2) reach += __shfl_xor_sync(~0u, reach, step);
-      target = forced_count + reach;
-    } else if (p.mass < 1.0) {
-      double total = 0.0, before = 0.0;
-      for (int i = lane; i < visible; i += 32) total += fmaxf(scores[i], 0.0f);
-      for (int step = 16; step > 0; step /= 2) total += __shfl_xor_sync(~0u, total, step);
-      int reached = 0;
-      for (int i = lane; i - lane < visible; i += 32) {
-        double running = i < visible ? fmaxf(scores[block_at(i)], 0.0f) : 0.0;
-        for (int step = 1; step < 32; step *= 2) {
-          const double left = __shfl_up_sync(~0u, running, step);
-          if (lane >= step) running += left;
+  const int64_t list = Warps == 1 ? blockIdx.x * int64_t{kThreads / 32} + threadIdx.x / 32 : blockIdx.x;
+  if (list >= p.lists) return;
+  const int64_t batch = list / p.lists_of_batch;
+  const Sight sight(p, batch, list % p.query_blocks);
+  const float* scores = p.scores + list * p.key_blocks;
+  const int start = (Warps == 1 ? 0 : threadIdx.x / 32 * kOfWarp) + lane, visible = sight.visible;
+  // Groups of 32 blocks of this warp that are seen.
+  const int groups = min(max((visible - (start - lane) + 31) / 32, 0), kEach);
+
+  unsigned ranks[kEach], forced = 0;  // a bit a group
+  double kept_sum = 0.0;
+#pragma unroll
+  for (int j = 0; j < kEach; j++) {
+    ranks[j] = 0;
+    if (j < groups) {
+      const int block = start + 32 * j;
+      if (block < visible) {
+        ranks[j] = rank_of(scores[block]);
+        if (sight.forced(block)) {
+          kept_sum += score_of(ranks[j]);
+          ranks[j] = 0, forced |= 1u << j;
         }
-        running += before;
-        reached += __popc(__ballot_sync(~0u, i < visible && running < total * p.mass));
-        before = __shfl_sync(~0u, running, 31);
       }
-      target = min(target, reached + 1);
     }
-    target = max(max(target, p.min_blocks), forced_count);
-    if (lane == 0) kept = min(min(target, visible), static_cast<int>(p.max_blocks));
   }
-  __syncthreads();
-  // Chosen blocks become flags in what was the sorted part's place, then an ascending list.
-  const int count = kept;
-  int chosen[32];  // 8192 blocks over 256 threads
+  const int forced_count = team.sum(__popc(forced));
+  const auto count = [&](unsigned bound) {
+    int n = 0;
 #pragma unroll
-  for (int n = 0; n < 32; n++) chosen[n] = n * kThreads + static_cast<int>(threadIdx.x) < count ? block_at(n * kThreads + threadIdx.x) : -1;
-  __syncthreads();
-  auto* flags = reinterpret_cast<unsigned char*>(ranks);
-  for (int i = threadIdx.x; i < size; i += kThreads) flags[i] = 0;
-  __syncthreads();
+    for (int j = 0; j < kEach; j++)
+      if (j < groups) n += ranks[j] >= bound;
+    return team.sum(n);
+  };
+
+  int target = p.density >= 1.0 ? visible : static_cast<int>(ceil(visible * p.density - 1e-9));
+  if (p.bounds != nullptr) {
+    const float bound = p.bounds[batch * p.query_blocks + list % p.query_blocks];
+    target = forced_count + (bound == INFINITY ? 0 : count(max(rank_of(bound), 2u)));  // a score of 0 never reaches it
+  } else if constexpr (ByMass) {
+    const auto sum = [&](unsigned bound) {
+      double x = 0.0;
 #pragma unroll
-  for (int n = 0; n < 32; n++)
-    if (chosen[n] >= 0) flags[chosen[n]] = 1;
-  __syncthreads();
+      for (int j = 0; j < kEach; j++)
+        if (j < groups && ranks[j] >= bound) x += static_cast<double>(score_of(ranks[j]));
+      return team.sum(x);
+    };
+    kept_sum = team.sum(kept_sum);
+    const double needed = (kept_sum + sum(1)) * p.mass;
+    int more = 0;
+    if (kept_sum < needed) {
+      // The greatest bound whose scores reach what is needed.
+      unsigned bound = 0;
+      for (unsigned bit = kHighest; bit != 0; bit >>= 1)
+        if (kept_sum + sum(bound | bit) >= needed) bound |= bit;
+      bound = max(bound, 1u);
+      more = count(bound + 1);
+      const double above = kept_sum + sum(bound + 1), each = score_of(bound);
+      int equal = each > 0.0 ? max(static_cast<int>(ceil((needed - above) / each)), 1) : 1;
+      while (equal > 1 && above + (equal - 1) * each >= needed) equal--;
+      more += equal;
+    }
+    target = min(target, max(forced_count + more, 1));
+  }
+  target = min(min(max(max(target, p.min_blocks), forced_count), visible), static_cast<int>(p.max_blocks));
+
+  // The rank of the last block that is kept; of blocks equal to it the lowest are.
+  const int wanted = target - forced_count;
+  unsigned bound = 0xFFFFFFFFu;
+  int equal = 0;
+  if (wanted > 0) {
+    bound = 0;
+    int reached = visible - forced_count;
+    for (unsigned bit = kHighest; bit != 0 && reached != wanted; bit >>= 1) {
+      const int n = count(bound | bit);
+      if (n >= wanted) bound |= bit, reached = n;
+    }
+    bound = max(bound, 1u);
+    equal = reached == wanted ? static_cast<int>(p.key_blocks) : wanted - count(bound + 1);
+  }
+  int chosen_here = 0, equal_here = 0;
+#pragma unroll
+  for (int j = 0; j < kEach; j++)
+    if (j < groups) equal_here += ranks[j] == bound;
+  int equals_before = team.before(sum_of_warp(equal_here));
+  unsigned chosen = forced;
+#pragma unroll
+  for (int j = 0; j < kEach; j++)
+    if (j < groups) {
+      const unsigned same = __ballot_sync(~0u, ranks[j] == bound);
+      if (ranks[j] > bound || (ranks[j] == bound && equals_before + __popc(same & ((1u << lane) - 1)) < equal)) chosen |= 1u << j;
+      equals_before += __popc(same);
+    }
+  chosen_here = sum_of_warp(__popc(chosen));
+  int written = team.before(chosen_here);
   int32_t* index = p.block_index + list * p.max_blocks;
-  if (threadIdx.x < 32) {
-    int written = 0;
-    for (int i = lane; i - lane < visible; i += 32) {
-      const bool flag = i < visible && flags[i] != 0;
-      const unsigned vote = __ballot_sync(~0u, flag);
-      if (flag) index[written + __popc(vote & ((1u << lane) - 1))] = i;
-      written += __popc(vote);
-    }
-    if (lane == 0) p.block_count[list] = count;
+  for (int j = 0; j < groups; j++) {
+    const bool mine = chosen >> j & 1;
+    const unsigned vote = __ballot_sync(~0u, mine);
+    if (mine) index[written + __popc(vote & ((1u << lane) - 1))] = start + 32 * j;
+    written += __popc(vote);
   }
-  for (int64_t i = count + threadIdx.x; i < p.max_blocks; i += kThreads) index[i] = -1;
+  const int thread = Warps == 1 ? lane : threadIdx.x;
+  if (thread == 0) p.block_count[list] = target;
+  for (int64_t i = target + thread; i < p.max_blocks; i += 32 * Warps) index[i] = -1;
+}
+
+// The score of the last block within a budget that all heads of a query block share: one thread block each. Parts of 1024 blocks of
+// a head are a warp's; where there is one for each warp at most, it stays in registers.
+template <bool Stays>
+__global__ void __launch_bounds__(kSharedThreads) shared_bounds_kernel(const SelectBlocksParams p, float* bounds) {
+  constexpr int kWarps = kSharedThreads / 32;
+  __shared__ double line[2 * kWarps];
+  Team<kWarps> team{line};
+  const int64_t batch = blockIdx.x / p.query_blocks, query_block = blockIdx.x % p.query_blocks, heads = p.lists_of_batch / p.query_blocks;
+  const Sight sight(p, batch, query_block);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, parts_of_head = (sight.visible + kOfWarp - 1) / kOfWarp, parts = static_cast<int>(heads) * parts_of_head;
+  unsigned ranks[kEach];
+  int groups = 0;
+  const auto read = [&](int part) {
+    const int first = part % parts_of_head * kOfWarp;
+    const float* scores = p.scores + (batch * p.lists_of_batch + part / parts_of_head * p.query_blocks + query_block) * p.key_blocks;
+    groups = min((sight.visible - first + 31) / 32, kEach);
+#pragma unroll
+    for (int j = 0; j < kEach; j++) {
+      const int block = first + 32 * j + lane;
+      ranks[j] = block < sight.visible && !sight.forced(block) ? rank_of(scores[block]) : 0;
+    }
+  };
+  const auto count_here = [&](unsigned bound) {
+    int n = 0;
+#pragma unroll
+    for (int j = 0; j < kEach; j++)
+      if (j < groups) n += ranks[j] >= bound;
+    return n;
+  };
+  if (Stays && warp < parts) read(warp);
+  const auto count = [&](unsigned bound) {
+    int n = 0;
+    if constexpr (Stays) {
+      n = count_here(bound);
+    } else {
+      for (int part = warp; part < parts; part += kWarps) read(part), n += count_here(bound);
+    }
+    return team.sum(n);
+  };
+  int forced = 0;
+  for (int block = threadIdx.x; block < sight.visible; block += kSharedThreads) forced += sight.forced(block);
+  forced = team.sum(forced);
+  const int64_t budget = static_cast<int64_t>(ceil(static_cast<double>(sight.visible) * static_cast<double>(heads) * p.density - 1e-9)) - forced * heads;
+  float last = INFINITY;
+  if (budget > 0) {
+    unsigned bound = 0;
+    for (unsigned bit = kHighest; bit != 0; bit >>= 1)
+      if (count(bound | bit) >= budget) bound |= bit;
+    last = bound > 0 ? score_of(bound) : 0.0f;
+  }
+  if (threadIdx.x == 0) bounds[blockIdx.x] = last;
+}
+
+template <bool ByMass>
+int launch(const SelectBlocksParams& p, cudaStream_t stream) {
+  if (p.key_blocks <= kOfWarp) {
+    constexpr int kLists = kThreads / 32;
+    select_kernel<1, ByMass><<<static_cast<unsigned>((p.lists + kLists - 1) / kLists), kThreads, 0, stream>>>(p);
+  } else {
+    select_kernel<kThreads / 32, ByMass><<<static_cast<unsigned>(p.lists), kThreads, 0, stream>>>(p);
+  }
+  return cudaGetLastError();
 }
 
 }  // namespace
 
 int select_blocks_cuda(const SelectBlocksParams& p, void* stream) {
-  int size = 1;
-  while (size < p.key_blocks) size *= 2;
-  const int bytes = size * static_cast<int>(sizeof(unsigned long long));
-  const auto status = cudaFuncSetAttribute(select_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  if (status != cudaSuccess) return status;
-  select_kernel<<<static_cast<unsigned>(p.lists), kThreads, bytes, static_cast<cudaStream_t>(stream)>>>(p);
+  return p.bounds == nullptr && p.mass < 1.0 ? launch<true>(p, static_cast<cudaStream_t>(stream)) : launch<false>(p, static_cast<cudaStream_t>(stream));
+}
+
+int shared_bounds_cuda(const SelectBlocksParams& p, float* bounds, void* stream_) {
+  const auto stream = static_cast<cudaStream_t>(stream_);
+  const int64_t heads = p.lists_of_batch / p.query_blocks, parts = heads * ((p.key_blocks + kOfWarp - 1) / kOfWarp);
+  const auto grid = static_cast<unsigned>(p.lists / heads);
+  if (parts <= kSharedThreads / 32) {
+    shared_bounds_kernel<true><<<grid, kSharedThreads, 0, stream>>>(p, bounds);
+  } else {
+    shared_bounds_kernel<false><<<grid, kSharedThreads, 0, stream>>>(p, bounds);
+  }
   return cudaGetLastError();
 }
 
