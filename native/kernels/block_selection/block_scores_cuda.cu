@@ -1,6 +1,7 @@
 // Block scores on Hopper: one matrix product of depth `depth` * dim over strided views of queries and keys, whose epilogue
-// keeps a logarithm of sums per group row and key block; then the rows of a block are normalised and averaged.
-#include "block_selection.h"
+// keeps a logarithm of sums per group row and key block; then the rows of a block are normalised and averaged. Products of a
+// depth of one, which wait for their epilogue here, have a kernel of their own (sampled_scores_cuda.cu).
+#include "block_groups.cuh"
 #include "sparse_attention/pipeline.cuh"
 
 namespace deepseek {
@@ -11,7 +12,6 @@ using namespace hopper;
 constexpr int kTile = 128;  // groups on either side
 constexpr int kStages = 3;
 constexpr int kThreads = 288;  // two consuming warpgroups and a warp that copies
-constexpr int kMostRows = 128;  // group rows of a query block
 
 struct Shared {
   alignas(1024) uint8_t a[kStages][kTile * 128];
@@ -25,26 +25,6 @@ __device__ __forceinline__ void copy_groups(void* to, const CUtensorMap* map, ui
                : "memory");
 }
 
-// Groups that exist in a sequence of the batch, and which of them see each other.
-struct Extent {
-  int queries, keys;  // groups
-  int rows;           // of queries
-  int shift;          // rows that keys are more than queries
-
-  __device__ __forceinline__ Extent(const BlockScoresParams& p, int batch) {
-    const auto length = [&](const int32_t* lengths, int64_t rows) { return lengths != nullptr ? min(max(lengths[batch], 0), static_cast<int>(rows)) : static_cast<int>(rows); };
-    const int columns = length(p.k_lengths, p.keys);
-    rows = length(p.q_lengths, p.queries);
-    queries = (rows + (p.short_group ? p.q_step - 1 : 0)) / p.q_step, keys = columns / p.k_step, shift = columns - rows;
-  }
-  // Key groups from this one on are hidden from a query group.
-  __device__ __forceinline__ int visible(const BlockScoresParams& p, int group) const {
-    if (!p.causal) return keys;
-    const int last = min((group + 1) * p.q_step, rows) - 1 + shift;
-    return last < 0 ? 0 : min(last / p.k_step + 1, keys);
-  }
-};
-
 // Columns: groups of a key block. log2 of the sum of 2^x over each block's columns of a row, x the scores in base 2.
 template <int Columns>
 __device__ __forceinline__ void store_sums(const BlockScoresParams& p, const Extent& extent, const float (&x)[kTile / 2], int row, int column, int head, int batch) {
@@ -55,7 +35,7 @@ __device__ __forceinline__ void store_sums(const BlockScoresParams& p, const Ext
   for (int r = 0; r < 2; r++) {
     const int at = row + 8 * r;
     const int limit = at < extent.queries ? extent.visible(p, at) : 0;
-    float* line = p.partial + ((static_cast<int64_t>(batch) * p.heads + head) * p.query_groups + at) * p.key_blocks;
+    float* line = sums_of(p, batch * p.heads + head, at);
 #pragma unroll
     for (int part = 0; part < kTile / kParts; part++) {
       float values[kParts / 4], greatest = -INFINITY;
@@ -75,7 +55,7 @@ __device__ __forceinline__ void store_sums(const BlockScoresParams& p, const Ext
       if (Columns >= 8) sum += __shfl_xor_sync(~0u, sum, 2);
       const int block = (column + part * kParts) / Columns + (Columns < 8 ? lane % 4 / 2 : 0);
       const bool writes = Columns < 8 ? lane % 2 == 0 : lane % 4 == part % 4;
-      if (writes && at < p.query_groups && block < p.key_blocks) line[block] = shift + __log2f(sum);
+      if (writes && at < p.query_groups && block < p.key_blocks) line[static_cast<int64_t>(block) << kLog2RowsTogether] = shift + __log2f(sum);
     }
   }
 }
@@ -131,39 +111,6 @@ __global__ void __launch_bounds__(kThreads, 2) scores_kernel(const BlockScoresPa
 #endif
 }
 
-// One query block a thread block.
-__global__ void __launch_bounds__(128) normalise_kernel(const BlockScoresParams p) {
-  __shared__ float lse[kMostRows];
-  const int64_t list = blockIdx.x, head = list / p.query_blocks;
-  const int rows = p.block_q / p.q_step, per_block = p.block_k / p.k_step, first = static_cast<int>(list % p.query_blocks) * rows;
-  const Extent extent(p, static_cast<int>(head / p.heads));
-  const int existing = min(rows, extent.queries - first), warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const float* partial = p.partial + (head * p.query_groups + first) * p.key_blocks;
-  for (int r = warp; r < existing; r += 4) {
-    const int blocks = (extent.visible(p, first + r) + per_block - 1) / per_block;
-    const float* line = partial + r * p.key_blocks;
-    float greatest = -INFINITY, sum = 0.0f;
-    for (int b = lane; b < blocks; b += 32) greatest = fmaxf(greatest, line[b]);
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) greatest = fmaxf(greatest, __shfl_xor_sync(~0u, greatest, step));
-    if (greatest == -INFINITY) greatest = 0.0f;
-    for (int b = lane; b < blocks; b += 32) sum += exp2f(line[b] - greatest);
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
-    if (lane == 0) lse[r] = sum > 0.0f ? greatest + log2f(sum) : INFINITY;
-  }
-  __syncthreads();
-  for (int b = threadIdx.x; b < p.key_blocks; b += blockDim.x) {
-    float sum = 0.0f, squares = 0.0f, most = 0.0f;
-    for (int r = 0; r < existing; r++)
-      if (b * per_block < extent.visible(p, first + r)) {
-        const float share = exp2f(partial[r * p.key_blocks + b] - lse[r]);
-        sum += share, squares += share * share, most = fmaxf(most, share);
-      }
-    p.mass[list * p.key_blocks + b] = p.power == 1.0f ? sum / rows : p.power == 2.0f ? sqrtf(squares / rows) : most;
-  }
-}
-
 bool map_groups(CUtensorMap* map, const void* data, int type, int64_t dim, int64_t depth, int64_t groups, int64_t heads, int64_t batch, int64_t row_stride,
                 int64_t group_stride, int64_t head_stride, int64_t batch_stride) {
   const auto encode = tensor_map_encoder();
@@ -187,7 +134,6 @@ int launch(const BlockScoresParams& p, cudaStream_t stream) {
   if (status != cudaSuccess) return status;
   const auto tiles = [](int64_t n) { return static_cast<unsigned>((n + kTile - 1) / kTile); };
   scores_kernel<T, Columns><<<dim3(tiles(p.query_groups) * tiles(p.key_groups), static_cast<unsigned>(p.heads), static_cast<unsigned>(p.batch)), kThreads, bytes, stream>>>(p, q, k);
-  normalise_kernel<<<static_cast<unsigned>(p.batch * p.heads * p.query_blocks), 128, 0, stream>>>(p);
   return cudaGetLastError();
 }
 
@@ -207,12 +153,14 @@ int launch(const BlockScoresParams& p, cudaStream_t stream) {
 bool block_scores_hopper_takes(const BlockScoresParams& p, int major, int minor) {
   const int per_block = p.block_k / p.k_step;
   const bool fits = per_block == 4 || per_block == 8 || per_block == 16 || per_block == 64 || per_block == 128;
-  return major == 9 && minor == 0 && (p.type == kBFloat16 || p.type == kFloat16) && (p.dim == 64 || p.dim == 128) && fits && p.block_q / p.q_step <= kMostRows && p.heads < 65536 && p.batch < 65536;
+  return major == 9 && minor == 0 && (p.type == kBFloat16 || p.type == kFloat16) && (p.dim == 64 || p.dim == 128) && fits && p.block_q / p.q_step <= kMostRowsOfBlock && p.heads < 65536 && p.batch < 65536;
 }
 
 int block_scores_hopper(const BlockScoresParams& p, void* stream) {
   const auto s = static_cast<cudaStream_t>(stream);
-  return p.type == kBFloat16 ? launch<__nv_bfloat16>(p, s) : launch<__half>(p, s);
+  const int status = sampled_scores_hopper_takes(p) ? sampled_scores_hopper(p, stream) : p.type == kBFloat16 ? launch<__nv_bfloat16>(p, s) : launch<__half>(p, s);
+  if (status != cudaSuccess) return status;
+  return normalise_scores(p, stream);
 }
 
 }  // namespace deepseek

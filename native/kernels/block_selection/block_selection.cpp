@@ -65,16 +65,18 @@ at::Tensor mean_of(const at::Tensor& share, int64_t dim, double power) {
   return power == 1.0 ? share.mean(dim) : power == 2.0 ? share.square().mean(dim).sqrt() : share.amax(dim);
 }
 
-// The last query that exists of each group of `stride`, [batch, heads, groups, dim]; of a group without any, whatever lies in a row.
-at::Tensor samples(const at::Tensor& q, int64_t stride, const at::Tensor& lengths) {
-  const auto queries = q.size(2), whole = queries / stride, count = ceil_div(queries, stride);
-  if (stride == 1) return q;
-  if (!lengths.defined()) {
+// The last query that exists of each group of `stride`, [batch, heads, groups, dim]; of a group without any, whatever lies in a row. In
+// front of the queries count `lead` copies of the first one, and in the lengths too.
+at::Tensor samples(const at::Tensor& q, int64_t stride, const at::Tensor& lengths, int64_t lead) {
+  const auto queries = q.size(2), whole = queries / stride, count = ceil_div(queries + lead, stride);
+  if (stride == 1 && lead == 0) return q;
+  if (!lengths.defined() && lead == 0) {
     const auto last = q.slice(2, stride - 1, queries, stride);
     return count == whole ? last : at::cat({last, q.slice(2, queries - 1)}, 2);
   }
-  const auto rows = rows_of(lengths, queries, q.options());
-  const auto last = (at::min((at::arange(count, rows.options()) + 1) * stride, rows) - 1).clamp_min(0);
+  const auto rows = rows_of(lengths, queries + lead, q.options());
+  const auto last = (at::min((at::arange(count, rows.options()) + 1) * stride, rows) - 1 - lead).clamp_min(0);
+  if (!lengths.defined()) return q.index_select(2, last.reshape({count}));
   return q.gather(2, last.reshape({-1, 1, count, 1}).expand({q.size(0), q.size(1), count, q.size(3)}));
 }
 
@@ -97,8 +99,9 @@ at::Tensor scores_reference(const at::Tensor& q, const at::Tensor& k, int64_t bl
   return mean_of(in_parts(share, 2, ceil_div(queries, block_q), block_q / stride, 0.0), 3, power);
 }
 
+// With samples, `lead` copies of the first query count in front of the others; the blocks are as many as without.
 at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t block_q, int64_t block_k, bool causal, c10::optional<double> scale_, int64_t stride, int64_t estimate,
-                            double power, const c10::optional<at::Tensor>& q_lengths_, const c10::optional<at::Tensor>& k_lengths_) {
+                            double power, const c10::optional<at::Tensor>& q_lengths_, const c10::optional<at::Tensor>& k_lengths_, int64_t lead = 0) {
   constexpr auto kOp = "block_scores";
   check_device(q_, kOp);
   TORCH_CHECK(q_.dim() == 4 && k_.dim() == 4 && q_.size(0) == k_.size(0) && q_.size(3) == k_.size(3), kOp, ": q ", q_.sizes(), " and k ", k_.sizes(), " do not fit");
@@ -124,7 +127,8 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
     if (q_lengths.defined()) q_lengths = at::floor_divide(q_lengths, stride).to(at::kInt);
     if (k_lengths.defined()) k_lengths = at::floor_divide(k_lengths, stride).to(at::kInt);
   }
-  if (sampled) q = samples(q, stride, q_lengths);
+  const auto q_all = q_.size(2) + lead;
+  if (sampled) q = samples(q, stride, q_lengths, lead);
   const auto product_scale = estimate == kAntidiagonal ? scale / static_cast<double>(stride) : scale;
   BlockScoresParams p{};
   const auto describe = [&] {
@@ -134,7 +138,7 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
     p.k_batch_stride = stride_of(k, 0), p.k_head_stride = stride_of(k, 1), p.k_row_stride = k.size(2) == 1 ? k.size(3) : k.stride(2);
     p.batch = q.size(0), p.heads = q.size(1), p.kv_heads = k.size(1), p.dim = q.size(3);
     // In rows of what is multiplied: pooled rows count as one.
-    p.queries = pooled ? q.size(2) : q_.size(2), p.keys = pooled ? k.size(2) : k_.size(2);
+    p.queries = pooled ? q.size(2) : q_all, p.keys = pooled ? k.size(2) : k_.size(2);
     p.block_q = static_cast<int>(pooled ? block_q / stride : block_q), p.block_k = static_cast<int>(pooled ? block_k / stride : block_k);
     p.q_step = static_cast<int>(pooled ? 1 : stride), p.k_step = estimate == kAntidiagonal ? p.q_step : 1, p.depth = estimate == kAntidiagonal ? p.q_step : 1;
     p.q_group_stride = p.q_row_stride * p.depth, p.k_group_stride = p.k_row_stride * p.k_step, p.short_group = sampled;
@@ -164,7 +168,7 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
     describe();
     const auto* device = at::cuda::getCurrentDeviceProperties();
     if (p.query_groups > 0 && p.key_groups > 0 && block_scores_hopper_takes(p, device->major, device->minor)) {
-      auto partial = at::empty({p.batch, p.heads, p.query_groups, blocks_k}, q.options().dtype(at::kFloat));
+      auto partial = at::empty({p.batch, p.heads, ceil_div(p.query_groups, 8), blocks_k, 8}, q.options().dtype(at::kFloat));
       auto mass = at::empty({p.batch, p.heads, blocks_q, blocks_k}, partial.options());
       p.partial = partial.data_ptr<float>();
       p.mass = mass.data_ptr<float>();
@@ -173,9 +177,10 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
     }
   }
 #endif
-  const auto q_rows = rows_of(q_lengths, sampled ? q_.size(2) : q.size(2), q.options()), k_rows = rows_of(k_lengths, k.size(2), k.options());
+  const auto q_rows = rows_of(q_lengths, sampled ? q_all : q.size(2), q.options()), k_rows = rows_of(k_lengths, k.size(2), k.options());
   auto mass = pooled ? scores_reference(q, k, block_q / stride, block_k / stride, causal, product_scale, 1, false, power, q_rows, k_rows)
                      : scores_reference(q, k, block_q, block_k, causal, product_scale, stride, sampled, power, q_rows, k_rows);
+  if (lead > 0) mass = mass.slice(2, 0, blocks_q).contiguous();
   // Pooling drops a short last group, and with it perhaps a whole block.
   const auto missing_k = blocks_k - mass.size(3), missing_q = blocks_q - mass.size(2);
   return missing_k > 0 || missing_q > 0 ? at::constant_pad_nd(mass, {0, missing_k, 0, missing_q}) : mass;
@@ -187,9 +192,10 @@ at::Tensor causal_scores(const at::Tensor& q, const at::Tensor& k, int64_t block
                          const c10::optional<at::Tensor>& q_lengths, const c10::optional<at::Tensor>& k_lengths) {
   TORCH_CHECK(q.dim() == 4 && estimate != kPooled, "block_scores: a causal choice needs queries of four dimensions, and no means");
   if (q.size(2) == 0) return estimated_scores(q, k, block_q, block_k, true, scale, stride, estimate, power, q_lengths, k_lengths);
-  const auto later = at::cat({q.slice(2, 0, 1).expand({q.size(0), q.size(1), block_q - 1, q.size(3)}), q}, 2);
   const auto lengths = defined_or_empty(q_lengths);
   const auto ends = lengths.defined() ? c10::optional<at::Tensor>(lengths + (block_q - 1)) : c10::nullopt;
+  if (estimate == kSampled) return estimated_scores(q, k, block_q, block_k, true, scale, stride, estimate, power, ends, k_lengths, block_q - 1);
+  const auto later = at::cat({q.slice(2, 0, 1).expand({q.size(0), q.size(1), block_q - 1, q.size(3)}), q}, 2);
   return estimated_scores(later, k, block_q, block_k, true, scale, stride, estimate, power, ends, k_lengths).slice(2, 0, ceil_div(q.size(2), block_q)).contiguous();
 }
 
@@ -290,8 +296,8 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
   p.lists_of_batch = scores.size(1) * blocks_q;
   p.lists = scores.size(0) * scores.size(1) * blocks_q, p.query_blocks = blocks_q, p.key_blocks = blocks_k, p.queries = queries, p.keys = keys;
   p.block_q = static_cast<int>(block_q), p.block_k = static_cast<int>(block_k), p.causal = causal, p.density = density, p.mass = mass;
-  const auto bounded = [&](int64_t n) { return static_cast<int>(std::min<int64_t>(n, blocks_k)); };
-  p.sink = bounded(sink), p.window = bounded(window), p.min_blocks = bounded(min_blocks);
+  const auto at_most = [&](int64_t n) { return static_cast<int>(std::min<int64_t>(n, blocks_k)); };
+  p.sink = at_most(sink), p.window = at_most(window), p.min_blocks = at_most(min_blocks);
   p.max_blocks = most_blocks(blocks_k, block_q, block_k, shared ? 1.0 : density, p.sink, p.window, p.min_blocks);
   if (scores.is_cpu() && p.lists > 0 && blocks_k > 0) {
     auto index = at::empty({scores.size(0), scores.size(1), blocks_q, p.max_blocks}, scores.options().dtype(at::kInt));
@@ -303,10 +309,9 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
     DS_CPU(select_blocks_cpu)(p);
     return {index, count};
   }
-  const auto bounds = shared && density < 1.0 && p.lists > 0 ? shared_bounds(scores, p, q_lengths, k_lengths) : at::Tensor();
+  const bool bounded = shared && density < 1.0 && p.lists > 0;
 #ifdef DEEPSEEK_CUDA
   if (scores.is_cuda() && blocks_k <= 8192 && p.lists > 0) {
-    if (bounds.defined()) p.bounds = bounds.data_ptr<float>();
     const c10::DeviceGuard guard(scores.device());
     auto index = at::empty({scores.size(0), scores.size(1), blocks_q, p.max_blocks}, scores.options().dtype(at::kInt));
     auto count = at::empty({scores.size(0), scores.size(1), blocks_q}, index.options());
@@ -314,11 +319,17 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
     p.block_index = index.data_ptr<int32_t>();
     p.block_count = count.data_ptr<int32_t>();
     p.q_lengths = data_of(q_lengths), p.k_lengths = data_of(k_lengths);
+    at::Tensor bounds;
+    if (bounded) {
+      bounds = at::empty({scores.size(0), blocks_q}, scores.options());
+      check_launch(shared_bounds_cuda(p, bounds.data_ptr<float>(), current_stream(scores)), kOp);
+      p.bounds = bounds.data_ptr<float>();
+    }
     check_launch(select_blocks_cuda(p, current_stream(scores)), kOp);
     return {index, count};
   }
 #endif
-  return select_reference(scores, p, q_lengths, k_lengths, bounds);
+  return select_reference(scores, p, q_lengths, k_lengths, bounded ? shared_bounds(scores, p, q_lengths, k_lengths) : at::Tensor());
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ struct BlockScoresParams {
   const void* k;  // [batch, kv_heads, keys, dim]
   int64_t q_batch_stride, q_head_stride, q_row_stride, q_group_stride;
   int64_t k_batch_stride, k_head_stride, k_row_stride, k_group_stride;
-  float* partial;  // [batch, heads, query_groups, key_blocks]: workspace, log2 of the sum of 2^score over a block's groups
+  float* partial;  // [batch, heads, ceil(query_groups / 8), key_blocks, 8]: workspace, log2 of the sum of 2^score over a block's groups
   float* mass;     // [batch, heads, query_blocks, key_blocks]: a block's share in the softmax of the group rows, averaged over these
   const int32_t* q_lengths;  // [batch] or null: rows that exist; groups that reach behind them take no part
   const int32_t* k_lengths;  // [batch] or null
@@ -53,6 +53,10 @@ struct SelectBlocksParams {
 // CUDA launchers: a cudaError_t.
 bool block_scores_hopper_takes(const BlockScoresParams& p, int major, int minor);
 int block_scores_hopper(const BlockScoresParams& p, void* stream);
-int select_blocks_cuda(const SelectBlocksParams& p, void* stream);
+bool sampled_scores_hopper_takes(const BlockScoresParams& p);  // of what block_scores_hopper_takes()
+int sampled_scores_hopper(const BlockScoresParams& p, void* stream);  // `partial` alone
+int normalise_scores(const BlockScoresParams& p, void* stream);       // `mass` from it
+int select_blocks_cuda(const SelectBlocksParams& p, void* stream);  // up to 8192 key blocks
+int shared_bounds_cuda(const SelectBlocksParams& p, float* bounds, void* stream);  // [batch, query_blocks], see SelectBlocksParams::bounds
 
 }  // namespace deepseek
