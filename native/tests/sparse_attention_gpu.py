@@ -136,6 +136,29 @@ def selection(small):
     index, _ = ds.select_blocks(tied, 1024, 300 * 128, 128, 128, False, 0.05, 1.0, 0, 0, 1)
     wanted, _ = ds.select_blocks(tied.cpu(), 1024, 300 * 128, 128, 128, False, 0.05, 1.0, 0, 0, 1)
     report("  ties by lowest block", torch.equal(index.cpu(), wanted), "")
+    # Scores that outgrow the first keys' by more than float32 holds of their exponentials, late in the walk.
+    q, k = torch.randn(1, 4, 2048, 128, device="cuda", generator=g) * 2, torch.randn(1, 2, 2048, 128, device="cuda", generator=g)
+    q, k = q.to(bf), (k * torch.linspace(0.1, 16.0, 2048, device="cuda").view(-1, 1)).to(bf)
+    rest = (64, 64, True, None, 8, samples, 2.0)
+    scores = ds.block_scores(q, k, *rest)
+    error = relative(scores, ds.block_scores(q.double(), k.double(), *rest))
+    report("scores that grow", error < 2e-5, f"{error:.2e}")
+    same = True
+    for _ in range(20):
+        poison()
+        again = ds.block_scores(q, k, *rest)
+        lists, other = (ds.select_blocks(x, 2048, 2048, 64, 64, True, 1.0, 0.9) for x in (scores, again))
+        same = same and torch.equal(bits(scores), bits(again)) and all(torch.equal(a, b) for a, b in zip(lists, other))
+    report("20 runs of scores and selection", same, "every bit equal")
+    # More blocks than a warp holds, and more of all heads than a thread block holds; half of the scores are tied.
+    scores = torch.rand(2, 20, 3, 2000, device="cuda", generator=g) ** 8
+    scores[..., ::2] = (scores[..., ::2] * 64).floor() / 64
+    ends = [torch.tensor(n, device="cuda", dtype=torch.int32) for n in ((192, 130), (2000 * 64, 77777))]
+    for density, mass, least, shared in ((0.1, 1.0, 1, False), (1.0, 0.6, 1, False), (0.2, 0.5, 500, False), (0.1, 1.0, 1, True)):
+        rest = (192, 2000 * 64, 64, 64, True, density, mass, 1, 1, least, shared)
+        index, count = ds.select_blocks(scores, *rest, *ends)
+        wanted_index, wanted_count = ds.select_blocks(scores.cpu(), *rest, *(n.cpu() for n in ends))
+        report(f"2000 blocks, density {density}{', shared' if shared else ''} mass {mass}", torch.equal(index.cpu(), wanted_index) and torch.equal(count.cpu(), wanted_count), f"{count.float().mean().item():.1f} blocks")
 
 
 def bits(x):

@@ -35,8 +35,11 @@ constexpr unsigned kHighest = 1u << 30;  // bit of a rank
 __device__ __forceinline__ unsigned rank_of(float score) { return __float_as_uint(fmaxf(score, 0.0f)) + 1; }
 __device__ __forceinline__ float score_of(unsigned rank) { return __uint_as_float(rank - 1); }
 
-__device__ __forceinline__ int sum_of_warp(int x) { return __reduce_add_sync(~0u, x); }
-__device__ __forceinline__ double sum_of_warp(double x) {
+template <class X>
+__device__ __forceinline__ X sum_of_warp(X x) {
+#if __CUDA_ARCH__ >= 800
+  if constexpr (sizeof(X) == sizeof(int)) return __reduce_add_sync(~0u, x);
+#endif
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(~0u, x, step);
   return x;
