@@ -4,6 +4,8 @@
 namespace deepseek {
 namespace {
 
+constexpr int64_t kFewRows = 2048;
+
 template <class R>
 __device__ __forceinline__ void round_as(float (&value)[8]) {
   unpack(pack<R>(value), value);
@@ -12,7 +14,7 @@ template <>
 __device__ __forceinline__ void round_as<float>(float (&)[8]) {}
 
 // kThreads threads share a row, each with kVectors groups of 8 columns; a block of one warp a row holds kRows rows.
-template <class T, class R, int kThreads, int kVectors, int kRows>
+template <class T, class R, int kThreads, int kVectors, int kRows, bool kEarly = false>
 __global__ void __launch_bounds__(kThreads * kRows) forward_kernel(const __grid_constant__ NormParams p, uint32_t threshold, float scale) {
   constexpr int kWarps = kThreads / 32;
   __shared__ float2 scratch[2][kWarps];
@@ -32,6 +34,15 @@ __global__ void __launch_bounds__(kThreads * kRows) forward_kernel(const __grid_
     raw_x[v] = load_once(x + c);
     if (p.residual != nullptr) raw_residual[v] = load_once(residual + c);
   }
+  // Few rows are a matter of latency: what does not wait for them is asked for and made at once. Many lack the registers.
+  static_assert(!kEarly || kVectors == 1);
+  RawVector8 raw_weight, raw_bias;
+  PhiloxBlock random;
+  if (kEarly && lane * 8 < n) {
+    if (p.weight != nullptr) raw_weight = ask_vector8(p.weight, p.weight_type, lane * 8);
+    if (p.bias != nullptr) raw_bias = ask_vector8(p.bias, p.weight_type, lane * 8);
+    if (mask.threshold != 0) random = random_of(mask, row, lane);
+  }
   float z[kVectors][8];
   float2 total = make_float2(0.0f, 0.0f);
 #pragma unroll
@@ -49,7 +60,7 @@ __global__ void __launch_bounds__(kThreads * kRows) forward_kernel(const __grid_
 #pragma unroll
       for (int i = 0; i < 8; i++) z[v][i] += other[i];
     }
-    if (mask.threshold != 0) drop(mask, row, block, z[v]);
+    if (mask.threshold != 0) drop(mask, kEarly ? random : random_of(mask, row, block), z[v]);
     if (p.residual != nullptr) {
       float other[8];
       unpack(raw_residual[v], other);
@@ -88,12 +99,12 @@ __global__ void __launch_bounds__(kThreads * kRows) forward_kernel(const __grid_
 #pragma unroll
     for (int i = 0; i < 8; i++) y[i] = (z[v][i] - mean) * rstd;
     if (p.weight != nullptr) {
-      load_vector8(p.weight, p.weight_type, c, other);
+      kEarly ? take_vector8(raw_weight, p.weight_type, other) : load_vector8(p.weight, p.weight_type, c, other);
 #pragma unroll
       for (int i = 0; i < 8; i++) y[i] *= other[i];
     }
     if (p.bias != nullptr) {
-      load_vector8(p.bias, p.weight_type, c, other);
+      kEarly ? take_vector8(raw_bias, p.weight_type, other) : load_vector8(p.bias, p.weight_type, c, other);
 #pragma unroll
       for (int i = 0; i < 8; i++) y[i] += other[i];
     }
@@ -165,6 +176,8 @@ void launch_forward(const NormParams& p) {
     forward_kernel<T, R, 32, 1, 4><<<(rows + 3) / 4, 128, 0, stream>>>(p, threshold, scale);
   } else if (n <= 512) {
     forward_kernel<T, R, 32, 2, 4><<<(rows + 3) / 4, 128, 0, stream>>>(p, threshold, scale);
+  } else if (n <= 1024 && p.rows <= kFewRows) {
+    forward_kernel<T, R, 128, 1, 1, true><<<rows, 128, 0, stream>>>(p, threshold, scale);
   } else if (n <= 1024) {
     forward_kernel<T, R, 128, 1, 1><<<rows, 128, 0, stream>>>(p, threshold, scale);
   } else if (n <= 2048) {

@@ -24,14 +24,17 @@ __device__ __forceinline__ Mask mask_of(const NormParams& p, uint32_t threshold,
   return mask;
 }
 
-__device__ __forceinline__ void drop(const Mask& mask, int64_t row, int64_t block, float (&value)[8]) {
-  const PhiloxBlock random = philox(mask.seed, mask.offset, static_cast<uint64_t>(row) * mask.blocks_of_row + static_cast<uint64_t>(block));
+__device__ __forceinline__ PhiloxBlock random_of(const Mask& mask, int64_t row, int64_t block) {
+  return philox(mask.seed, mask.offset, static_cast<uint64_t>(row) * mask.blocks_of_row + static_cast<uint64_t>(block));
+}
+__device__ __forceinline__ void drop(const Mask& mask, const PhiloxBlock& random, float (&value)[8]) {
 #pragma unroll
   for (int i = 0; i < 8; i++) {
     const uint32_t bits = i % 2 == 0 ? random.word[i / 2] & 0xffffu : random.word[i / 2] >> 16;
     value[i] = bits >= mask.threshold ? value[i] * mask.scale : 0.0f;
   }
 }
+__device__ __forceinline__ void drop(const Mask& mask, int64_t row, int64_t block, float (&value)[8]) { drop(mask, random_of(mask, row, block), value); }
 
 cudaStream_t stream_of(const NormParams& p) { return static_cast<cudaStream_t>(p.stream); }
 

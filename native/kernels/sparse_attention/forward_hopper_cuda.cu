@@ -97,6 +97,10 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
   const uint64_t q_rows = rows_descriptor(s.q + group * 64 * 128);
   Ring<s.kStages> keys, values;
   uint32_t q_phase = 0;
+  const auto release = [&](uint64_t* bar) {
+    __syncwarp();
+    if (lane == 0) barrier_arrive(bar);
+  };
   const auto await_turn = [&] {
     if (Groups == 2) named_sync(1 + group, 256);
   };
@@ -107,7 +111,7 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
   while (true) {
     barrier_wait(&s.q_full, q_phase);
     q_phase ^= 1;
-    const int number = s.tile, steps = s.steps;
+    const int number = read_once(s.tile), steps = read_once(s.steps);
     if (number < 0) break;
     const QueryTile<s.kRows> tile(p, number);
     const int q_length = length_or(p.q_lengths, tile.batch, p.queries), k_length = length_or(p.k_lengths, tile.batch, p.keys);
@@ -147,21 +151,21 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
     // Scores of the block in hand are complete: its keys go back, then mask, softmax.
     const auto weigh = [&](int column, bool last) {
       settle(scores);
-      barrier_arrive(&s.k_empty[keys.slot]);
+      release(&s.k_empty[keys.slot]);
       keys.next();
-      if (last) barrier_arrive(&s.q_empty);
+      if (last) release(&s.q_empty);
       if (column + Keys > seen_by_all) mask(scores, column, limit);
       return softmax.lazy_step(scores, scale, factor);
     };
     const auto take_values = [&] {
       settle(out);
-      barrier_arrive(&s.v_empty[values.slot]);
+      release(&s.v_empty[values.slot]);
       values.next();
     };
 
     if (steps > 0) {
       barrier_wait(&s.k_full[keys.slot], keys.phase);
-      int former = s.column[keys.slot];
+      int former = read_once(s.column[keys.slot]);
       await_turn();
       multiply_keys();
       give_turn();
@@ -171,7 +175,7 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
 #pragma unroll 1
       for (int step = 1; step < steps; step++) {
         barrier_wait(&s.k_full[keys.slot], keys.phase);
-        const int column = s.column[keys.slot];
+        const int column = read_once(s.column[keys.slot]);
         await_values(former);
         await_turn();
         multiply_keys();
@@ -193,7 +197,7 @@ __device__ void consume(const SparseAttentionParams& p, Shared<Groups, Dim, Keys
       product_wait<0>();
       take_values();
     } else {
-      barrier_arrive(&s.q_empty);
+      release(&s.q_empty);
     }
 
     float inverse[2];
@@ -222,10 +226,10 @@ __global__ void __launch_bounds__(128 * (1 + Groups), 3 - Groups)
   if (threadIdx.x == 0) {
     prefetch_map(&q), prefetch_map(&k), prefetch_map(&v);
     barrier_init(&s.q_full, 1);
-    barrier_init(&s.q_empty, 128 * Groups);
+    barrier_init(&s.q_empty, 4 * Groups);
     for (int i = 0; i < s.kStages; i++) {
       barrier_init(&s.k_full[i], 1), barrier_init(&s.v_full[i], 1);
-      barrier_init(&s.k_empty[i], 128 * Groups), barrier_init(&s.v_empty[i], 128 * Groups);
+      barrier_init(&s.k_empty[i], 4 * Groups), barrier_init(&s.v_empty[i], 4 * Groups);
     }
     barrier_init_fence();
   }

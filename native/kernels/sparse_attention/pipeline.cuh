@@ -14,6 +14,13 @@ __device__ __forceinline__ int length_or(const int32_t* lengths, int batch, int6
   return lengths == nullptr ? static_cast<int>(all) : min(max(lengths[batch], 0), static_cast<int>(all));
 }
 
+// A word of shared memory that the copying warp writes anew, read by the lane that gives the place back and handed to the rest of its warp.
+__device__ __forceinline__ int read_once(const int& word) {
+  int value = 0;
+  if (threadIdx.x % 32 == 0) value = word;
+  return __shfl_sync(~0u, value, 0);
+}
+
 // The n-th query tile: key heads outermost, so that neighbours read the same keys; late rows first, since they see most.
 template <int Rows>
 struct QueryTile {
