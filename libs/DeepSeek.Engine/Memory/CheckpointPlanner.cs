@@ -151,19 +151,21 @@ public static class CheckpointPlanner
             var start = Now(device);
             foreach (var (name, module) in parts)
             {
-                probes.Add(Watch(name, module));
-                foreach (var inner in module.Keepables.SelectMany(k => k.Spared.Concat(k.Besides)).Distinct())
+                // What it can keep as it is: under a hook it would be another form.
+                var keepables = module.Keepables;
+                probes.Add(Watch(name, module, keepables));
+                foreach (var inner in keepables.SelectMany(k => k.Spared.Concat(k.Besides)).Distinct())
                 {
-                    spared[inner] = Watch(name, inner);
+                    spared[inner] = Watch(name, inner, []);
                 }
             }
             loss();
             var end = Now(device);
             return new StepCost([.. probes.Where(p => p.Ran).Select(p => p.Cost(m => spared[m].Seconds)).OrderBy(c => c.Before)], end.Bytes - start.Bytes, Seconds(start.Ticks, end.Ticks));
 
-            Probe Watch(string name, Module module)
+            Probe Watch(string name, Module module, IReadOnlyList<Keepable> keepables)
             {
-                var probe = new Probe(name, module, device, start.Bytes);
+                var probe = new Probe(name, keepables, device, start.Bytes);
                 hooks.Add(module.OnPass(HookPlace.Input, probe.Begin));
                 hooks.Add(module.OnPass(HookPlace.Output, probe.End));
                 return probe;
@@ -186,7 +188,7 @@ public static class CheckpointPlanner
 
     private static double Seconds(long from, long to) => Stopwatch.GetElapsedTime(from, to).TotalSeconds;
 
-    private sealed class Probe(string name, Module module, Device device, long start)
+    private sealed class Probe(string name, IReadOnlyList<Keepable> keepables, Device device, long start)
     {
         private (long Bytes, long Ticks) _begun;
         private long? _before;
@@ -199,7 +201,7 @@ public static class CheckpointPlanner
 
         internal SegmentCost Cost(Func<Module, double> seconds) => new(name, _before ?? 0, _kept, _output, Seconds)
         {
-            Keepables = [.. module.Keepables.Select(k => (k.Name, (long)(k.Size * _output), Math.Max(0, k.Spared.Sum(seconds) - k.Besides.Sum(seconds))))],
+            Keepables = [.. keepables.Select(k => (k.Name, (long)(k.Size * _output), Math.Max(0, k.Spared.Sum(seconds) - k.Besides.Sum(seconds))))],
         };
 
         internal Tensor Begin(Module passing, Tensor value)
