@@ -193,7 +193,8 @@ at::Tensor causal_scores(const at::Tensor& q, const at::Tensor& k, int64_t block
   TORCH_CHECK(q.dim() == 4 && estimate != kPooled, "block_scores: a causal choice needs queries of four dimensions, and no means");
   if (q.size(2) == 0) return estimated_scores(q, k, block_q, block_k, true, scale, stride, estimate, power, q_lengths, k_lengths);
   const auto lengths = defined_or_empty(q_lengths);
-  const auto ends = lengths.defined() ? c10::optional<at::Tensor>(lengths + (block_q - 1)) : c10::nullopt;
+  // A sequence without queries has no first one to copy.
+  const auto ends = lengths.defined() ? c10::optional<at::Tensor>((lengths + (block_q - 1)).masked_fill_(lengths <= 0, 0)) : c10::nullopt;
   if (estimate == kSampled) return estimated_scores(q, k, block_q, block_k, true, scale, stride, estimate, power, ends, k_lengths, block_q - 1);
   const auto later = at::cat({q.slice(2, 0, 1).expand({q.size(0), q.size(1), block_q - 1, q.size(3)}), q}, 2);
   return estimated_scores(later, k, block_q, block_k, true, scale, stride, estimate, power, ends, k_lengths).slice(2, 0, ceil_div(q.size(2), block_q)).contiguous();

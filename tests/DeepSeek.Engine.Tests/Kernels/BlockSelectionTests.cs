@@ -170,6 +170,27 @@ public sealed class BlockSelectionTests
         }
     }
 
+    [Theory]
+    [InlineData(BlockEstimate.Sampled)]
+    [InlineData(BlockEstimate.Antidiagonal)]
+    public void Scores_OfACausalChoice_LeaveOutASequenceWithoutQueries(BlockEstimate estimate)
+    {
+        const int dim = 6, block = 16, rows = 40;
+        using var scope = TensorScope.Open();
+        var (q, k) = (KernelData.Normal(7, 2 * rows * dim), KernelData.Normal(8, 2 * rows * dim));
+        int[] lengths = [rows, 0]; // the second has no first query to copy, and NaN where it would stand
+        Poison(q, 1, rows, lengths, dim);
+        var ends = Tensor.From<int>(lengths, 2);
+        var policy = new SparsePolicy { QueryBlock = block, KeyBlock = block, Stride = 4, Estimate = estimate, CausalChoice = true };
+
+        var scores = KernelData.Doubles(SparseAttention.BlockScores(Tensor.From<float>(q, 2, 1, rows, dim), Tensor.From<float>(k, 2, 1, rows, dim), policy, true, ends, ends));
+
+        var half = scores.Length / 2;
+        Assert.All(scores[..half], score => Assert.InRange(score, 0, 1.001)); // shares
+        Assert.True(scores[..half].Sum() > 1);
+        Assert.All(scores[half..], score => Assert.Equal(0, score));
+    }
+
     // The kernel against the definition in float64, on what the inputs are after rounding to their type: float32 from there on.
     [Theory]
     [InlineData(BlockEstimate.Antidiagonal, 2, 150, 203, 20, 32, 8)]
