@@ -178,12 +178,11 @@ public sealed class BlockSelectionTests
         const int dim = 6, block = 16, rows = 40;
         using var scope = TensorScope.Open();
         var (q, k) = (KernelData.Normal(7, 2 * rows * dim), KernelData.Normal(8, 2 * rows * dim));
-        int[] lengths = [rows, 0]; // the second has no first query to copy, and NaN where it would stand
+        int[] lengths = [rows, 0]; // the second has keys, but no first query to copy, and NaN where it would stand
         Poison(q, 1, rows, lengths, dim);
-        var ends = Tensor.From<int>(lengths, 2);
         var policy = new SparsePolicy { QueryBlock = block, KeyBlock = block, Stride = 4, Estimate = estimate, CausalChoice = true };
 
-        var scores = KernelData.Doubles(SparseAttention.BlockScores(Tensor.From<float>(q, 2, 1, rows, dim), Tensor.From<float>(k, 2, 1, rows, dim), policy, true, ends, ends));
+        var scores = KernelData.Doubles(SparseAttention.BlockScores(Tensor.From<float>(q, 2, 1, rows, dim), Tensor.From<float>(k, 2, 1, rows, dim), policy, true, Tensor.From<int>(lengths, 2), Tensor.From<int>([rows, 24], 2)));
 
         var half = scores.Length / 2;
         Assert.All(scores[..half], score => Assert.InRange(score, 0, 1.001)); // shares
