@@ -120,8 +120,9 @@ public sealed class TrainerProcessTests
     public void ParentKilled_MidRun_TrainerCheckpointsAndEnds()
     {
         using var folder = TrainerFolder.Tabular(change: s => s with { Epochs = 10_000, CheckpointEvery = 1_000_000 });
-        // A shell between this process and the trainer, killed while the trainer runs.
-        var command = $"dotnet '{Path.Combine(AppContext.BaseDirectory, "DeepSeek.Trainer.dll")}' --work '{folder.Root}'; true";
+        // A shell between this process and the trainer, killed while the trainer runs; it may not find dotnet by name, as .NET itself does.
+        var dotnet = Path.GetFullPath("../../../dotnet", System.Runtime.InteropServices.RuntimeEnvironment.GetRuntimeDirectory());
+        var command = $"'{dotnet}' '{Path.Combine(AppContext.BaseDirectory, "DeepSeek.Trainer.dll")}' --work '{folder.Root}'; true";
         using var shell = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("sh", ["-c", command]) { RedirectStandardOutput = true, RedirectStandardInput = true })!;
         TrainerRunner.Await(shell, "progress", 1);
 
