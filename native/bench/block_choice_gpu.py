@@ -5,36 +5,19 @@ Hq 32, Hkv 8, D 128, bfloat16, causal, 10 % of the visible blocks. Forms are est
 block by the maximum over its queries), causal (a causal choice), odd (five tokens fewer, so that the last group is short). Beside them cuDNN's dense attention.
 Four input sets in turn, L2 flushed before every run, candidates interleaved, CUDA events; prints p50 [p10, p90] in ms.
 """
-import statistics
 import sys
 
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from turns import measure
+
 torch.ops.load_library(sys.argv[1])
 ds = torch.ops.deepseek
 HEADS, KV, DIM, DENSITY, SETS, RUNS = 32, 8, 128, 0.1, 4, 16
-FLUSH = torch.empty(256 << 20, dtype=torch.int8, device="cuda")
 FORMS = ["antidiagonal/16/128/row", "antidiagonal/8/64/row", "antidiagonal/8/64/row/newest", "sampled/16/64/row", "sampled/16/64/row/newest", "sampled/8/64/row", "sampled/8/64/row/newest",
          "sampled/8/64/row/odd", "sampled/8/64/row/causal", "sampled/8/64/shared", "sampled/8/128/row"]
-
-
-def measure(candidates):
-    """{name: step(set)} -> {name: (p50, p10, p90)}; the candidates take turns."""
-    times = {name: [] for name in candidates}
-    for step in candidates.values():
-        step(0), step(1)
-    for run in range(RUNS):
-        for name, step in candidates.items():
-            FLUSH.zero_()
-            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            start.record()
-            step(run % SETS)
-            end.record()
-            torch.cuda.synchronize()
-            times[name].append(start.elapsed_time(end))
-    return {name: tuple(statistics.quantiles(t, n=10)[i] for i in (4, 0, 8)) for name, t in times.items()}
 
 
 def steps(form, sets):
@@ -71,7 +54,7 @@ def main():
             candidates = {"dense": lambda i: dense(i, sets)}
             for form in FORMS:
                 candidates[f"{form}: scores"], candidates[f"{form}: whole"] = steps(form, sets)
-            times = measure(candidates)
+            times = measure(candidates, RUNS, SETS)
         for name, (p50, p10, p90) in times.items():
             print(f"S={length} {name:40s} {p50:8.3f} [{p10:.3f}, {p90:.3f}] ms  {times['dense'][0] / p50:5.2f}x dense", flush=True)
         del sets, candidates

@@ -6,34 +6,17 @@ Four input sets in turn, L2 flushed before every run, candidates interleaved, CU
 --forward leaves out the backward pass. --flex adds FlexAttention, compiled, with the same blocks; --prepare only compiles it (a later run finds it in Inductor's cache).
 """
 import os
-import statistics
 import sys
 
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from turns import measure
+
 torch.ops.load_library(sys.argv[1])
 ds = torch.ops.deepseek
-FLUSH = torch.empty(256 << 20, dtype=torch.int8, device="cuda")
 HEADS, KV, DIM, BLOCK, SETS = 32, 8, 128, 128, 4
-
-
-def measure(candidates, runs):
-    """{name: step(set)} -> {name: (p50, p10, p90)}; the candidates take turns."""
-    times = {name: [] for name in candidates}
-    for step in candidates.values():
-        step(0), step(1)
-    for run in range(runs):
-        for name, step in candidates.items():
-            FLUSH.zero_()
-            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            start.record()
-            step(run % SETS)
-            end.record()
-            torch.cuda.synchronize()
-            times[name].append(start.elapsed_time(end))
-    return {name: tuple(statistics.quantiles(t, n=10)[i] for i in (4, 0, 8)) for name, t in times.items()}
 
 
 def lists(length, density, generator):
@@ -120,7 +103,7 @@ def main():
                 torch.autograd.grad(f(*sets[i]), sets[i], grad)
             return step
         for kind, wrap, runs in (("forward", forward, 24), ("forward+backward", both, 12))[: 1 if "--forward" in sys.argv else 2]:
-            times = measure({n: wrap(f) for n, f in forms.items()}, runs)
+            times = measure({n: wrap(f) for n, f in forms.items()}, runs, SETS)
             best = min(times[n][0] for n in ("cudnn", "flash") if n in times)
             if kind == "forward":
                 forward_best = best
@@ -133,7 +116,7 @@ def main():
             def scoring(i):
                 scores = ds.block_scores(*sets[i][:2], BLOCK, BLOCK, True)
                 ds.select_blocks(scores, length, length, BLOCK, BLOCK, True, 0.1)
-            p50, p10, p90 = measure({"selection": scoring}, 24)["selection"]
+            p50, p10, p90 = measure({"selection": scoring}, 24, SETS)["selection"]
             print(f"S={length} scoring and selection {p50:.3f} [{p10:.3f}, {p90:.3f}] ms, {100 * p50 / forward_best:.2f} % of dense", flush=True)
         if "--stages" in sys.argv:
             stages(sets, grad, index, count)
