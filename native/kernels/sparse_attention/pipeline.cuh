@@ -129,14 +129,7 @@ struct Softmax {
       const float shift = m == -INFINITY ? 0.0f : m * scale;  // nothing seen yet: exp(-inf) and not exp(-inf + inf)
       factor[r] = exp2_fast(maximum[r] * scale - shift);
       maximum[r] = m;
-      float total = 0.0f;
-#pragma unroll
-      for (int j = 0; j < N; j += 4) {
-        s[j + 2 * r] = exp2_fast(fmaf(s[j + 2 * r], scale, -shift));
-        s[j + 2 * r + 1] = exp2_fast(fmaf(s[j + 2 * r + 1], scale, -shift));
-        total += s[j + 2 * r] + s[j + 2 * r + 1];
-      }
-      sum[r] = sum[r] * factor[r] + total;
+      sum[r] = sum[r] * factor[r] + exponentials(s, scale, shift, r);
     }
   }
 
@@ -167,16 +160,23 @@ struct Softmax {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
       const float shift = maximum[r] == -INFINITY ? 0.0f : maximum[r] * scale;  // nothing seen yet: exp(-inf) and not exp(-inf + inf)
-      float total = 0.0f;
-#pragma unroll
-      for (int j = 0; j < N; j += 4) {
-        s[j + 2 * r] = exp2_fast(fmaf(s[j + 2 * r], scale, -shift));
-        s[j + 2 * r + 1] = exp2_fast(fmaf(s[j + 2 * r + 1], scale, -shift));
-        total += s[j + 2 * r] + s[j + 2 * r + 1];
-      }
-      sum[r] += total;
+      sum[r] += exponentials(s, scale, shift, r);
     }
     return any;
+  }
+
+ private:
+  // Scores of row r to exponentials relative to its shift; their sum.
+  template <int N>
+  __device__ __forceinline__ float exponentials(float (&s)[N], float scale, float shift, int r) {
+    float total = 0.0f;
+#pragma unroll
+    for (int j = 0; j < N; j += 4) {
+      s[j + 2 * r] = exp2_fast(fmaf(s[j + 2 * r], scale, -shift));
+      s[j + 2 * r + 1] = exp2_fast(fmaf(s[j + 2 * r + 1], scale, -shift));
+      total += s[j + 2 * r] + s[j + 2 * r + 1];
+    }
+    return total;
   }
 };
 
