@@ -10,7 +10,7 @@ internal sealed class LossMeter : IDisposable
 {
     private readonly RunState _state;
     private readonly bool _forgives;
-    private readonly TensorHandle? _sums; // of losses, and of the rows that they are of
+    private readonly TensorHandle? _sums; // of losses, and, where it forgives, of the rows that they are of
 
     internal LossMeter(RunState state, Device device, bool deferred, bool forgives)
     {
@@ -61,12 +61,13 @@ internal sealed class LossMeter : IDisposable
         var wide = loss.To(Dtype.Float64).Reshape(1);
         if (_forgives)
         {
+            // Which rows count is known on the device alone.
             count.CopyInPlace(count + wide.IsFinite().To(Dtype.Float64) * rows);
             sum.CopyInPlace(sum + wide.FiniteOrZero() * rows);
             return;
         }
+        _state.LossRows += rows;
         sum.CopyInPlace(sum + wide * rows);
-        count.CopyInPlace(count + rows);
     }
 
     private double Finite(double value) => double.IsFinite(value) ? value : throw new BadInputException("optimizer.learningRate",
