@@ -21,7 +21,7 @@ public sealed class GoldenLossTests
     public static TheoryData<string, string, bool> Places()
     {
         var places = new TheoryData<string, string, bool>();
-        foreach (string device in Gpu.Devices())
+        foreach (string device in Engine.Tests.Gpu.Devices())
         {
             foreach (var name in Families.Names)
             {

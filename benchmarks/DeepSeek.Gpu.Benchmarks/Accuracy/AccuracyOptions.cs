@@ -23,7 +23,7 @@ internal sealed record AccuracyOptions
     public double Clip { get; init; } = 1;
     public int Seed { get; init; } = 1;
     public int Validation { get; init; } = 256;
-    public int Probes { get; init; } = 120;
+    public int Probes { get; init; } = 240;
 
     /// <summary>Bytes of every validation window that are also predicted as a decoder does, from a text that ends in front of them.</summary>
     public int Decoded { get; init; } = 8;
@@ -48,7 +48,7 @@ internal sealed record AccuracyOptions
     /// <summary>Share of the training rows that hide needles, so that there is something to retrieve at every distance.</summary>
     public double Needles { get; init; } = 0.5;
 
-    /// <summary>Most needles in such a row, which hides any number from one to this; a probe hides one.</summary>
+    /// <summary>Most needles in such a row, which hides any number from one to this, at every distance and place (<see cref="Needle.HideMany"/>); a probe hides one.</summary>
     public int NeedlesInARow { get; init; } = 24;
 
     internal LlamaConfig Dense => new() { Vocabulary = 256, Length = Length, Width = Width, Layers = Layers, Heads = Heads, KeyHeads = KeyHeads, Inner = Inner, Tied = true };

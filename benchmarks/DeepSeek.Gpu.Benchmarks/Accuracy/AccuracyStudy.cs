@@ -72,6 +72,7 @@ internal static class AccuracyStudy
                 standardError = all.Error,
                 lastOfBlock = new { every = policy?.QueryBlock, lossPerByte = last.Loss, lossGap = last.Mean / (last.Loss - last.Mean), perplexityGap = Math.Exp(last.Mean) - 1, standardError = last.Error, perplexityPerWordGap = Math.Exp(last.Mean / words) - 1 },
                 decoded = new { bytes = newest.Sum(window => window.Length), perplexityGap = Math.Exp(decoded.Mean) - 1, standardError = decoded.Error },
+                lossPerWindow = losses.Select(window => Math.Round(window.Average(), 6)), // pairs this net's windows with those of one from another run
                 needlesFound = found,
                 needlesMissed = missed,
             });

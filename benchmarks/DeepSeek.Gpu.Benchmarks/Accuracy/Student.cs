@@ -8,13 +8,14 @@ using DeepSeek.Models;
 
 namespace DeepSeek.Gpu.Benchmarks.Accuracy;
 
-/// <summary>A code that was not named: how deep it lies, in [0, 1], and which of its bytes was the first wrong one.</summary>
-internal readonly record struct MissedNeedle(double Depth, int Byte);
+/// <summary>A code that was not named: how deep it lies, in [0, 1], how many bytes before the question its fact ends, the text's length, and which of the code's bytes was the first wrong one.</summary>
+internal readonly record struct MissedNeedle(double Depth, int Gap, int Length, int Byte);
 
 /// <summary>A decoder that is trained and examined.</summary>
 internal sealed class Student : IDisposable
 {
     private const int Fitted = 8; // windows to which a budget is fitted
+    private const int Places = 4; // seed of the places that are decoded
 
     private readonly AccuracyOptions _options;
     private readonly Corpus _corpus;
@@ -166,7 +167,7 @@ internal sealed class Student : IDisposable
     internal (int Place, float Loss)[][] Decode()
     {
         _net.Train(false);
-        var random = new System.Random(_options.Seed + 3);
+        var random = new System.Random(Places);
         var found = Enumerable.Range(0, Math.Min(_options.Validation, _corpus.ValidationWindows(_options.Length + 1))).Select(_ => new List<(int, float)>()).ToArray();
         foreach (var windows in Enumerable.Range(0, found.Length).Chunk(_options.Batch))
         {
@@ -190,38 +191,32 @@ internal sealed class Student : IDisposable
 
     /// <summary>
     /// The needles whose code the net does not name, greedily and byte by byte, so that it never sees what comes after the byte it has to name: how deep each
-    /// lies, from the start (0) to the end (1) of the trained length, and the first wrong byte of its code.
+    /// lies, from the start (0) to the end (1) of the text, and the first wrong byte of its code. A byte counts as named where no other is as likely.
     /// </summary>
     internal List<MissedNeedle> Probe()
     {
         _net.Train(false);
-        var random = new System.Random(_options.Seed + 1);
-        var texts = new List<(double Depth, byte[] Text)>();
-        for (var n = 0; n < _options.Probes; n++)
-        {
-            var text = _corpus.Validation(n % _corpus.ValidationWindows(_options.Length), _options.Length);
-            var depth = _options.Probes == 1 ? 0.5 : n / (_options.Probes - 1.0);
-            Needle.Hide(text, depth, random);
-            texts.Add((depth, text));
-        }
         var missed = new List<MissedNeedle>();
-        for (var wanted = 0; wanted < Needle.CodeLength; wanted++)
+        foreach (var texts in Haystack.Groups(_corpus, _options.Length, _options.Probes, _options.Batch))
         {
-            // What was named so far is the code itself: who named another byte is out.
-            var place = _options.Length - Needle.CodeLength + wanted;
-            foreach (var some in texts.ToArray().Chunk(_options.Batch))
+            var asked = texts.ToList();
+            var end = asked[0].Text.Length - Needle.CodeLength;
+            for (var wanted = 0; wanted < Needle.CodeLength && asked.Count > 0; wanted++)
             {
                 using var scope = TensorScope.Open();
                 using var still = NoGrad.Enter();
-                var logits = After([.. some.Select(t => t.Text[..place])]).To(Device.Cpu).ToArray<float>();
-                var bytes = logits.Length / some.Length;
-                for (var row = 0; row < some.Length; row++)
+                // What was named so far is the code itself: who named another byte is out.
+                var place = end + wanted;
+                var logits = After([.. asked.Select(t => t.Text[..place])]).To(Device.Cpu).ToArray<float>();
+                var bytes = logits.Length / asked.Count;
+                for (var row = asked.Count - 1; row >= 0; row--)
                 {
                     var mine = logits[(row * bytes)..((row + 1) * bytes)];
-                    if (mine[some[row].Text[place]] < mine.Max())
+                    var right = mine[asked[row].Text[place]];
+                    if (mine.Count(logit => logit >= right) > 1)
                     {
-                        texts.Remove(some[row]);
-                        missed.Add(new(some[row].Depth, wanted));
+                        missed.Add(new(asked[row].Depth, asked[row].Gap, asked[row].Text.Length, wanted));
+                        asked.RemoveAt(row);
                     }
                 }
             }
