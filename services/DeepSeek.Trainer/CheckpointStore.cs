@@ -49,7 +49,7 @@ internal sealed class CheckpointStore
     }
 
     /// <summary>The newest valid checkpoint; the caller disposes its tensors. Damaged ones are told of and passed over.</summary>
-    internal (RunState State, SafetensorsContent Content)? Load()
+    internal (RunState State, SafetensorsContent Content, string Path)? Load()
     {
         foreach (var path in Newest())
         {
@@ -65,7 +65,7 @@ internal sealed class CheckpointStore
         return null;
     }
 
-    private (RunState, SafetensorsContent) Read(string path)
+    private (RunState, SafetensorsContent, string) Read(string path)
     {
         var file = File.ReadAllBytes(path);
         if (file.Length < SHA256.HashSizeInBytes)
@@ -83,7 +83,7 @@ internal sealed class CheckpointStore
             tensors.Dispose();
             throw new InvalidDataException("it belongs to another spec or dataset.");
         }
-        return (state, tensors);
+        return (state, tensors, path);
     }
 
     private IEnumerable<string> Newest() => Directory.EnumerateFiles(_folder, "step-*.ckpt").OrderDescending(StringComparer.Ordinal);

@@ -26,12 +26,18 @@ internal sealed class HostTensors : IDisposable
     }
 
     /// <summary>Copies the values of a file's tensors by their names behind a prefix.</summary>
+    /// <exception cref="InvalidDataException">The file lacks a tensor, or holds one of another shape.</exception>
     internal static void Copy(SafetensorsContent content, string prefix, IEnumerable<NamedTensor> to)
     {
         using var recording = NoGrad.Enter();
         foreach (var (name, target) in to)
         {
-            target.Tensor.CopyInPlace(content.Tensors[prefix + name].Tensor);
+            var source = content.Tensors.GetValueOrDefault(prefix + name)?.Tensor ?? throw new InvalidDataException($"it holds no {prefix}{name}.");
+            if (!source.Shape().SequenceEqual(target.Tensor.Shape()))
+            {
+                throw new InvalidDataException($"its {prefix}{name} is [{string.Join(", ", source.Shape())}] where this trainer's is [{string.Join(", ", target.Tensor.Shape())}].");
+            }
+            target.Tensor.CopyInPlace(source);
         }
     }
 

@@ -3,38 +3,29 @@ using DeepSeek.Engine.Tensors;
 namespace DeepSeek.Trainer;
 
 /// <summary>
-/// Sums the loss of an epoch's rows. Deferred, it sums on the device and waits for it only when asked, since reading every step would
+/// Sums the loss of an epoch's rows. What nobody has read it sums on the device and waits for it only when asked, since reading every step would
 /// hold the host up. Where it forgives, a loss that is no number does not count, nor do its rows: the adaptive optimiser takes such a step back.
 /// </summary>
 internal sealed class LossMeter : IDisposable
 {
     private readonly RunState _state;
     private readonly bool _forgives;
-    private readonly TensorHandle? _sums; // of losses, and, where it forgives, of the rows that they are of
+    private readonly Device _device;
+    private TensorHandle? _sums; // of losses, and, where it forgives, of the rows that they are of
 
-    internal LossMeter(RunState state, Device device, bool deferred, bool forgives)
-    {
-        (_state, _forgives) = (state, forgives);
-        if (deferred)
-        {
-            _sums = TensorHandle.Zeros(Dtype.Float64, 2);
-            _sums.MoveTo(device);
-        }
-    }
+    internal LossMeter(RunState state, Device device, bool forgives) => (_state, _device, _forgives) = (state, device, forgives);
 
-    /// <summary>Adds a batch's mean loss.</summary>
-    internal void Add(Tensor loss, int rows)
+    /// <summary>Adds a batch's mean loss: on the host, where its value is known.</summary>
+    internal void Add(StepLoss loss, int rows)
     {
-        if (_sums is not null)
+        if (loss.Value is not { } value)
         {
-            AddOnDevice(loss, rows);
-            return;
+            AddOnDevice(loss.Tensor, rows);
         }
-        var value = loss.Item();
-        if (!_forgives || double.IsFinite(value))
+        else if (!_forgives || double.IsFinite(value))
         {
             _state.LossRows += rows;
-            _state.LossSum += Finite(value) * rows;
+            _state.LossSum += Finite(value, "at") * rows;
         }
     }
 
@@ -47,7 +38,7 @@ internal sealed class LossMeter : IDisposable
             return;
         }
         var sums = _sums.Tensor.ToArray<double>();
-        _state.LossSum += Finite(sums[0]);
+        _state.LossSum += Finite(sums[0], "by");
         _state.LossRows += (long)sums[1];
         _sums.Tensor.Write<double>([0, 0]);
     }
@@ -57,7 +48,8 @@ internal sealed class LossMeter : IDisposable
     private void AddOnDevice(Tensor loss, int rows)
     {
         using var recording = NoGrad.Enter();
-        var (sum, count) = (_sums!.Tensor.Narrow(0, 0, 1), _sums.Tensor.Narrow(0, 1, 1));
+        _sums ??= Sums();
+        var (sum, count) = (_sums.Tensor.Narrow(0, 0, 1), _sums.Tensor.Narrow(0, 1, 1));
         var wide = loss.To(Dtype.Float64).Reshape(1);
         if (_forgives)
         {
@@ -70,6 +62,13 @@ internal sealed class LossMeter : IDisposable
         sum.CopyInPlace(sum + wide * rows);
     }
 
-    private double Finite(double value) => double.IsFinite(value) ? value : throw new BadInputException("optimizer.learningRate",
-        FormattableString.Invariant($"The loss left the range of numbers {(_sums is null ? "at" : "by")} step {_state.Step + 1}. Choose a lower learning rate, or a gradientClip."));
+    private TensorHandle Sums()
+    {
+        var sums = TensorHandle.Zeros(Dtype.Float64, 2);
+        sums.MoveTo(_device);
+        return sums;
+    }
+
+    private double Finite(double value, string when) => double.IsFinite(value) ? value : throw new BadInputException("optimizer.learningRate",
+        FormattableString.Invariant($"The loss left the range of numbers {when} step {_state.Step + 1}. Choose a lower learning rate, or a gradientClip."));
 }

@@ -44,6 +44,20 @@ internal sealed partial class TrainingRun
         return new NamedTensor(name, TensorHandle.From<byte>(state, state.Length));
     }
 
+    private void TakeUp(SafetensorsContent content, string path)
+    {
+        try
+        {
+            Restore(content);
+        }
+        catch (InvalidDataException fault)
+        {
+            // What another version's optimiser remembers cannot be guessed, and to begin at step 0 unasked would throw its work away.
+            throw new BadInputException("checkpoint", $"{path} was written by another version of the trainer: {fault.Message} "
+                + $"Finish the run with the version that began it, or delete {Path.GetDirectoryName(path)} to train it again from its first step.");
+        }
+    }
+
     private void Restore(SafetensorsContent content)
     {
         if (_state.Best is not null)

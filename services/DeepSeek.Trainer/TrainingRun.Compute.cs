@@ -12,7 +12,7 @@ internal sealed partial class TrainingRun
 {
     private const int LargestCuDnnHead = 128;
 
-    private ComputePlan Decide(Machine machine, (RunState State, SafetensorsContent Content)? saved)
+    private ComputePlan Decide(Machine machine, (RunState State, SafetensorsContent Content, string Path)? saved)
     {
         try
         {

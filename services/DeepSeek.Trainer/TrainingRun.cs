@@ -96,17 +96,17 @@ internal sealed partial class TrainingRun : IDisposable
         _optimizer = NetFactory.CreateOptimizer(_net, _spec.Optimizer);
         _kept = new KeptNet(_net, _optimizer, copy);
         _step = new TrainingStep(_spec, compute, _net, _objective, _optimizer);
-        _meter = new LossMeter(_state, compute.Device, deferred: compute.Device.IsCuda, forgives: _optimizer is AdaptiveOptimizer);
+        _meter = new LossMeter(_state, compute.Device, forgives: _optimizer is AdaptiveOptimizer);
         _advice = new MemoryAdvice(plan, compute, _net, _optimizer, _objective);
         _adaptive = _optimizer as AdaptiveOptimizer;
         _trace = new StepTrace(_spec.Trace, folder, events, _net.Device);
         _usage = new StepUsage(_spec.Trace);
         _evaluator = _kept.Net is Gpt gpt ? new LanguageEvaluator(gpt, _transform) : new Evaluator(plan, _kept.Net, _transform, _objective, _statistics);
-        if (saved is { Content: var content })
+        if (saved is { Content: var content, Path: var path })
         {
             using (content)
             {
-                Restore(content);
+                TakeUp(content, path);
             }
             _resumedFrom = _state.Step;
         }

@@ -28,6 +28,7 @@ internal sealed class TrainingStep : IDisposable
     private int _version;
     private int _stage;
     private double _observed;
+    private double? _read; // the last batch's loss, where the optimiser had to know it
 
     internal TrainingStep(RunSpec spec, ComputePlan compute, Module net, Objective objective, Optimizer optimizer)
     {
@@ -80,14 +81,23 @@ internal sealed class TrainingStep : IDisposable
 
     /// <summary>A whole step over one batch; returns its loss.</summary>
     /// <param name="full">Whether the batch has the usual number of rows: a captured step takes no others.</param>
-    internal Tensor Run(Tensor features, Tensor target, double rate, bool full)
+    internal StepLoss Run(Tensor features, Tensor target, double rate, bool full)
     {
         _optimizer.LearningRate = rate;
         _between?.Advance();
+        _read = null;
         var loss = _capture is null || !full || _layers is { IsLooking: true } ? Whole(features, target) : Replay(features, target);
         _between?.Observe(loss);
-        _layers?.EndStep(loss);
-        return loss;
+        var told = _read is { } value ? new StepLoss(loss, value) : StepLoss.Of(loss, now: false);
+        if (told.Value is { } known)
+        {
+            _layers?.EndStep(known);
+        }
+        else
+        {
+            _layers?.EndStep(loss);
+        }
+        return told;
     }
 
     private Capture NewCapture(int warmup) => new(_compute.Device, inputs => Whole(inputs[0], inputs[1]), warmup);
@@ -117,13 +127,10 @@ internal sealed class TrainingStep : IDisposable
     }
 
     /// <summary>Forward and backward pass of one batch among several that make a step.</summary>
-    internal Tensor Accumulate(Tensor features, Tensor target)
+    internal StepLoss Accumulate(Tensor features, Tensor target)
     {
-        var loss = Pass(features, target);
-        if (_optimizer is AdaptiveOptimizer || _layers is not null)
-        {
-            _observed += loss.Item();
-        }
+        var loss = StepLoss.Of(Pass(features, target), now: _optimizer is AdaptiveOptimizer || _layers is not null);
+        _observed += loss.Value ?? 0;
         return loss;
     }
 
@@ -192,9 +199,10 @@ internal sealed class TrainingStep : IDisposable
     private Tensor Whole(Tensor features, Tensor target)
     {
         var loss = Pass(features, target);
-        if (_between is null)
+        if (_between is null && _optimizer is AdaptiveOptimizer adaptive)
         {
-            (_optimizer as AdaptiveOptimizer)?.Observe(loss.Item());
+            _read = loss.Item();
+            adaptive.Observe(_read.Value);
         }
         Apply(1);
         return loss;

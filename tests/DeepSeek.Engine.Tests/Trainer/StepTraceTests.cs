@@ -26,6 +26,27 @@ public sealed class StepTraceTests
         Assert.Equal(5, events.EnumerateArray().Count(e => e.GetProperty("ph").GetString() == "i"));
     }
 
+    [Theory]
+    [InlineData(OptimizerName.AdamW, 1, 1)]
+    [InlineData(OptimizerName.Adaptive, 1, 1)]
+    [InlineData(OptimizerName.Adaptive, 3, 3)]
+    public void Run_AnyOptimizer_ReadsEachLossOnce(OptimizerName name, int accumulation, int losses)
+    {
+        using var folder = TrainerFolder.Tabular(change: s => s with
+        {
+            Optimizer = new OptimizerSpec { Name = name, LearningRate = 0.01 },
+            Schedule = new ScheduleSpec(),
+            GradientAccumulation = accumulation,
+            Trace = new TraceSpec { Steps = 2, After = 1 },
+        });
+
+        Assert.Equal(0, TrainerRunner.Run(folder).ExitCode);
+
+        var trace = JsonDocument.Parse(File.ReadAllBytes(folder.File("output", "trace.json"))).RootElement;
+        var reads = trace.GetProperty("operators").EnumerateArray().Where(o => o.GetProperty("name").GetString() == "aten::item").Sum(o => o.GetProperty("calls").GetInt32());
+        Assert.Equal(2 * losses, reads);
+    }
+
     [Fact]
     public void Run_ShorterThanItsTrace_WritesWhatThereIs()
     {

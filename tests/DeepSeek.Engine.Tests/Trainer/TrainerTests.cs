@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using DeepSeek.Contracts.Training;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Storage;
+using DeepSeek.Engine.Tensors;
 using DeepSeek.Trainer;
 
 namespace DeepSeek.Engine.Tests.Trainer;
@@ -133,6 +134,42 @@ public sealed class TrainerTests
             stop.Request();
             Assert.Equal(75, TrainerRunner.Run(folder, stop).ExitCode);
         }
+    }
+
+    [Theory]
+    [InlineData("adaptive", "optimizer.adaptive is [")]
+    [InlineData("losses", "holds no optimizer.losses")]
+    public void Resume_CheckpointOfAnotherVersionsOptimizer_IsRefusedByFileAndRemedy(string tensor, string reason)
+    {
+        using var folder = TrainerFolder.Tabular(change: Adaptive);
+        using (var stop = new StopSignal())
+        {
+            stop.Request();
+            TrainerRunner.Run(folder, stop);
+        }
+        var path = Directory.GetFiles(folder.File("checkpoints")).Single();
+        using (var content = Safetensors.Read(File.ReadAllBytes(path).AsSpan()[..^SHA256.HashSizeInBytes]))
+        {
+            // As an optimiser wrote it that kept two numbers fewer, or did not keep losses.
+            var numbers = content.Tensors["optimizer.adaptive"].Span<double>()[..^2].ToArray();
+            using var shorter = TensorHandle.From<double>(numbers, numbers.Length);
+            var tensors = content.Tensors.Where(t => tensor == "adaptive" || t.Key != "optimizer.losses")
+                .Select(t => new NamedTensor(t.Key, tensor == "adaptive" && t.Key == "optimizer.adaptive" ? shorter : t.Value));
+            using var buffer = new MemoryStream();
+            Safetensors.Write(buffer, tensors, content.Metadata.ToDictionary());
+            File.WriteAllBytes(path, [.. buffer.ToArray(), .. SHA256.HashData(buffer.ToArray())]);
+        }
+
+        var result = TrainerRunner.Run(folder);
+
+        Assert.Equal(2, result.ExitCode);
+        var message = result.Of("error").Single().GetProperty("errors").GetProperty("checkpoint")[0].GetString()!;
+        Assert.Contains(path, message, StringComparison.Ordinal);
+        Assert.Contains(reason, message, StringComparison.Ordinal);
+        Assert.Contains($"delete {folder.File("checkpoints")}", message, StringComparison.Ordinal);
+        // The remedy works.
+        Directory.Delete(folder.File("checkpoints"), recursive: true);
+        Assert.Equal(0, TrainerRunner.Run(folder).ExitCode);
     }
 
     [Fact]
