@@ -1,6 +1,6 @@
 # The operators of kernels/<operator>/, compiled into object libraries that the engine's library takes in whole
 # (DS_KERNEL_OBJECTS, DS_KERNEL_LIBRARIES):
-#   *_cpu.cpp   once per instruction set, without libtorch's headers; kernels/common/cpu.h chooses at run time
+#   *_cpu.cpp   once per instruction set, without libtorch's headers; kernels/common/cpu.h chooses at run time, by common/isa.cpp
 #   *_cuda.cu   where libtorch has CUDA, without libtorch's headers; DEEPSEEK_CUDA is defined everywhere then
 #   other .cpp  registration with the dispatcher, on a precompiled header
 set(DS_KERNEL_OBJECTS)
@@ -9,9 +9,7 @@ set(kernels "${CMAKE_CURRENT_SOURCE_DIR}/kernels")
 file(GLOB kernel_sources CONFIGURE_DEPENDS kernels/*/*.cpp)
 file(GLOB kernel_cpu_sources CONFIGURE_DEPENDS kernels/*/*_cpu.cpp)
 file(GLOB kernel_cuda_sources CONFIGURE_DEPENDS kernels/*/*.cu)
-if(kernel_cpu_sources)
-  list(REMOVE_ITEM kernel_sources ${kernel_cpu_sources})
-endif()
+list(REMOVE_ITEM kernel_sources ${kernel_cpu_sources} "${kernels}/common/isa.cpp")
 
 option(DS_CUDA "Build the CUDA kernels" ${DS_TORCH_CUDA})
 if(DS_CUDA)
@@ -58,14 +56,19 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(ds_isa_avx2 -mavx2 -mfma -mf16c)
   set(ds_isa_avx512 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
 endif()
-if(kernel_cpu_sources)
-  foreach(isa ${ds_isa_names})
-    ds_kernel_objects(deepseek_cpu_${isa} ${kernel_cpu_sources})
-    target_compile_options(deepseek_cpu_${isa} PRIVATE ${ds_cpu_options} ${ds_isa_${isa}})
-    target_compile_definitions(deepseek_cpu_${isa} PRIVATE DS_ISA=${isa})
-    list(APPEND DS_KERNEL_OBJECTS $<TARGET_OBJECTS:deepseek_cpu_${isa}>)
-  endforeach()
-endif()
+ds_kernel_objects(deepseek_isa "${kernels}/common/isa.cpp")
+target_compile_options(deepseek_isa PRIVATE ${ds_warnings})
+set(ds_cpu_objects $<TARGET_OBJECTS:deepseek_isa>)
+foreach(isa ${ds_isa_names})
+  ds_kernel_objects(deepseek_cpu_${isa} ${kernel_cpu_sources})
+  target_compile_options(deepseek_cpu_${isa} PRIVATE ${ds_cpu_options} ${ds_isa_${isa}})
+  target_compile_definitions(deepseek_cpu_${isa} PRIVATE DS_ISA=${isa})
+  list(APPEND ds_cpu_objects $<TARGET_OBJECTS:deepseek_cpu_${isa}>)
+endforeach()
+list(APPEND DS_KERNEL_OBJECTS ${ds_cpu_objects})
+# The same objects for libraries without libtorch, of which a linker takes those that are called.
+add_library(deepseek_cpu STATIC ${ds_cpu_objects})
+set_target_properties(deepseek_cpu PROPERTIES LINKER_LANGUAGE CXX)
 
 if(DS_CUDA)
   if(kernel_cuda_sources)

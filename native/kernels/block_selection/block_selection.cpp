@@ -1,6 +1,7 @@
 // Registration of deepseek::block_scores and deepseek::select_blocks, and their definition by plain libtorch operators.
 #include "block_selection_cpu.h"
 
+#include "block_selection/estimate.h"
 #include "common/operator.h"
 
 #include <cmath>
@@ -9,7 +10,7 @@
 namespace deepseek {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t ceil_div(int64_t a, int64_t b) { return blocks_of(a, b); }
 
 // Rows that exist in each sequence, int64 [batch or 1, 1, 1].
 at::Tensor rows_of(const at::Tensor& lengths, int64_t rows, const at::TensorOptions& options) {
@@ -57,8 +58,6 @@ at::Tensor in_parts(const at::Tensor& x, int64_t dim, int64_t parts, int64_t eac
   sizes.insert(sizes.begin() + dim + 1, each);
   return filled.reshape(sizes);
 }
-
-enum Estimate : int64_t { kAntidiagonal = 0, kPooled = 1, kSampled = 2 };
 
 // The power mean of shares, all of which count: hidden ones are 0.
 at::Tensor mean_of(const at::Tensor& share, int64_t dim, double power) {
@@ -116,6 +115,27 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
   auto q = q_.detach(), k = k_.detach();
   auto q_lengths = lengths_of(q_lengths_, q, "q_lengths", kOp), k_lengths = lengths_of(k_lengths_, k, "k_lengths", kOp);
   const bool wide = q.scalar_type() == at::kDouble;
+  BlockScoresParams p{};
+  // Of rows that lie whole, or of their means or samples.
+  const auto describe = [&] {
+    const auto stride_of = [](const at::Tensor& x, int64_t d) { return x.size(d) == 1 ? x.size(2) * x.size(3) : x.stride(d); };
+    p.q = q.data_ptr(), p.k = k.data_ptr();
+    p.q_batch_stride = stride_of(q, 0), p.q_head_stride = stride_of(q, 1), p.q_row_stride = q.size(2) == 1 ? q.size(3) : q.stride(2);
+    p.k_batch_stride = stride_of(k, 0), p.k_head_stride = stride_of(k, 1), p.k_row_stride = k.size(2) == 1 ? k.size(3) : k.stride(2);
+    p.batch = q.size(0), p.heads = q.size(1), p.kv_heads = k.size(1), p.dim = q.size(3);
+    describe_groups(p, estimate, stride, q_.size(2), k_.size(2), block_q, block_k, scale, lead);
+    p.q_lengths = data_of(q_lengths), p.k_lengths = data_of(k_lengths);
+    p.power = static_cast<float>(power), p.causal = causal, p.type = element_type(q, kOp, "q");
+  };
+  if (q.is_cpu() && !wide && q.numel() > 0 && k.numel() > 0) {
+    const auto rows = [](const at::Tensor& x) { return x.stride(3) == 1 || x.size(3) == 1 ? x : x.contiguous(); };
+    q = rows(q), k = rows(k);
+    describe();
+    auto mass = at::empty({p.batch, p.heads, blocks_q, blocks_k}, q.options().dtype(at::kFloat));
+    p.mass = mass.data_ptr<float>();
+    DS_CPU(block_scores_cpu)(p);
+    return mass;
+  }
   if (pooled) {
     // Means of the groups; the last group may be short and is left out, as below.
     const auto mean = [&](const at::Tensor& x) {
@@ -127,35 +147,7 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
     if (q_lengths.defined()) q_lengths = at::floor_divide(q_lengths, stride).to(at::kInt);
     if (k_lengths.defined()) k_lengths = at::floor_divide(k_lengths, stride).to(at::kInt);
   }
-  const auto q_all = q_.size(2) + lead;
   if (sampled) q = samples(q, stride, q_lengths, lead);
-  const auto product_scale = estimate == kAntidiagonal ? scale / static_cast<double>(stride) : scale;
-  BlockScoresParams p{};
-  const auto describe = [&] {
-    const auto stride_of = [](const at::Tensor& x, int64_t d) { return x.size(d) == 1 ? x.size(2) * x.size(3) : x.stride(d); };
-    p.q = q.data_ptr(), p.k = k.data_ptr();
-    p.q_batch_stride = stride_of(q, 0), p.q_head_stride = stride_of(q, 1), p.q_row_stride = q.size(2) == 1 ? q.size(3) : q.stride(2);
-    p.k_batch_stride = stride_of(k, 0), p.k_head_stride = stride_of(k, 1), p.k_row_stride = k.size(2) == 1 ? k.size(3) : k.stride(2);
-    p.batch = q.size(0), p.heads = q.size(1), p.kv_heads = k.size(1), p.dim = q.size(3);
-    // In rows of what is multiplied: pooled rows count as one.
-    p.queries = pooled ? q.size(2) : q_all, p.keys = pooled ? k.size(2) : k_.size(2);
-    p.block_q = static_cast<int>(pooled ? block_q / stride : block_q), p.block_k = static_cast<int>(pooled ? block_k / stride : block_k);
-    p.q_step = static_cast<int>(pooled ? 1 : stride), p.k_step = estimate == kAntidiagonal ? p.q_step : 1, p.depth = estimate == kAntidiagonal ? p.q_step : 1;
-    p.q_group_stride = p.q_row_stride * p.depth, p.k_group_stride = p.k_row_stride * p.k_step, p.short_group = sampled;
-    p.query_groups = sampled ? q.size(2) : p.queries / p.q_step, p.key_groups = p.keys / p.k_step, p.query_blocks = blocks_q, p.key_blocks = blocks_k;
-    p.q_lengths = data_of(q_lengths), p.k_lengths = data_of(k_lengths);
-    p.scale = static_cast<float>(product_scale), p.power = static_cast<float>(power);
-    p.causal = causal, p.type = element_type(q, kOp, "q");
-  };
-  if (q.is_cpu() && !wide && q.numel() > 0 && k.numel() > 0) {
-    const auto rows = [](const at::Tensor& x) { return x.stride(3) == 1 || x.size(3) == 1 ? x : x.contiguous(); };
-    q = rows(q), k = rows(k);
-    describe();
-    auto mass = at::empty({p.batch, p.heads, blocks_q, blocks_k}, q.options().dtype(at::kFloat));
-    p.mass = mass.data_ptr<float>();
-    DS_CPU(block_scores_cpu)(p);
-    return mass;
-  }
 #ifdef DEEPSEEK_CUDA
   if (q.is_cuda() && (q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf) && q.numel() > 0 && k.numel() > 0) {
     const c10::DeviceGuard guard(q.device());
@@ -166,6 +158,7 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
     };
     q = fit(q), k = fit(k);
     describe();
+    p.q_group_stride /= p.pool, p.k_group_stride /= p.pool, p.pool = 1;
     const auto* device = at::cuda::getCurrentDeviceProperties();
     if (p.query_groups > 0 && p.key_groups > 0 && block_scores_hopper_takes(p, device->major, device->minor)) {
       auto partial = at::empty({p.batch, p.heads, ceil_div(p.query_groups, 8), blocks_k, 8}, q.options().dtype(at::kFloat));
@@ -177,7 +170,8 @@ at::Tensor estimated_scores(const at::Tensor& q_, const at::Tensor& k_, int64_t 
     }
   }
 #endif
-  const auto q_rows = rows_of(q_lengths, sampled ? q_all : q.size(2), q.options()), k_rows = rows_of(k_lengths, k.size(2), k.options());
+  const auto product_scale = estimate == kAntidiagonal ? scale / static_cast<double>(stride) : scale;
+  const auto q_rows = rows_of(q_lengths, sampled ? q_.size(2) + lead : q.size(2), q.options()), k_rows = rows_of(k_lengths, k.size(2), k.options());
   auto mass = pooled ? scores_reference(q, k, block_q / stride, block_k / stride, causal, product_scale, 1, false, power, q_rows, k_rows)
                      : scores_reference(q, k, block_q, block_k, causal, product_scale, stride, sampled, power, q_rows, k_rows);
   if (lead > 0) mass = mass.slice(2, 0, blocks_q).contiguous();
@@ -223,12 +217,6 @@ at::Tensor block_scores(const at::Tensor& q, const at::Tensor& k, int64_t block_
   const auto newest = q.detach().gather(2, row.reshape({-1, 1, block_q, 1}).expand({q.size(0), q.size(1), block_q, q.size(3)}));
   const auto mass = exact(newest, (rows - block * block_q).to(at::kInt));
   return scores.scatter_(2, block.reshape({-1, 1, 1, 1}).expand(mass.sizes()), mass);
-}
-
-int64_t most_blocks(int64_t blocks, int64_t block_q, int64_t block_k, double density, int64_t sink, int64_t window, int64_t min_blocks) {
-  const auto forced = sink + 2 * window + ceil_div(block_q, block_k) + 1;
-  const auto kept = density >= 1.0 ? blocks : static_cast<int64_t>(std::ceil(density * static_cast<double>(blocks) - 1e-9));
-  return std::max<int64_t>(std::min(std::max({kept, forced, min_blocks, int64_t{1}}), blocks), 1);
 }
 
 // What every list keeps, and what may be kept: bool [batch or 1, 1, query_blocks, key_blocks].
@@ -294,12 +282,8 @@ std::tuple<at::Tensor, at::Tensor> select_blocks(const at::Tensor& scores_, int6
   const auto scores = scores_.detach().to(at::kFloat).contiguous();
   const auto q_lengths = lengths_of(q_lengths_, scores, "q_lengths", kOp), k_lengths = lengths_of(k_lengths_, scores, "k_lengths", kOp);
   SelectBlocksParams p{};
-  p.lists_of_batch = scores.size(1) * blocks_q;
-  p.lists = scores.size(0) * scores.size(1) * blocks_q, p.query_blocks = blocks_q, p.key_blocks = blocks_k, p.queries = queries, p.keys = keys;
-  p.block_q = static_cast<int>(block_q), p.block_k = static_cast<int>(block_k), p.causal = causal, p.density = density, p.mass = mass;
-  const auto at_most = [&](int64_t n) { return static_cast<int>(std::min<int64_t>(n, blocks_k)); };
-  p.sink = at_most(sink), p.window = at_most(window), p.min_blocks = at_most(min_blocks);
-  p.max_blocks = most_blocks(blocks_k, block_q, block_k, shared ? 1.0 : density, p.sink, p.window, p.min_blocks);
+  describe_lists(p, scores.size(0), scores.size(1), queries, keys, block_q, block_k, sink, window, min_blocks, density, shared);
+  p.causal = causal, p.density = density, p.mass = mass;
   if (scores.is_cpu() && p.lists > 0 && blocks_k > 0) {
     auto index = at::empty({scores.size(0), scores.size(1), blocks_q, p.max_blocks}, scores.options().dtype(at::kInt));
     auto count = at::empty({scores.size(0), scores.size(1), blocks_q}, index.options());

@@ -13,7 +13,9 @@ namespace deepseek {
 // means; samples take the last query of each group, and all keys. Rows after the last whole group take no part, but for samples: of a short
 // last group its last query is taken, so that the newest query of a text always has its say.
 struct BlockScoresParams {
-  const void* q;  // [batch, heads, queries, dim] or, of samples, [batch, heads, query_groups, dim]; last dimension contiguous, strides in elements
+  // Last dimension contiguous, strides in elements. CUDA takes samples, [batch, heads, query_groups, dim], and means as rows of their own; the
+  // CPU finds both in whole queries and keys.
+  const void* q;  // [batch, heads, queries, dim]
   const void* k;  // [batch, kv_heads, keys, dim]
   int64_t q_batch_stride, q_head_stride, q_row_stride, q_group_stride;
   int64_t k_batch_stride, k_head_stride, k_row_stride, k_group_stride;
@@ -26,6 +28,8 @@ struct BlockScoresParams {
   int64_t query_blocks, key_blocks;
   int depth;           // rows of a group that are multiplied: a stride of antidiagonals, otherwise one
   int q_step, k_step;  // rows from one group to the next
+  int pool;            // CPU: rows whose mean counts as one everywhere but in the lengths, whose group strides hold it too; otherwise 1
+  int64_t lead;        // CPU: of the queries, copies of the first in front, which do not lie there
   int short_group;     // whether rows after the last whole group of queries count as a group
   int block_q, block_k;
   float scale;  // of the product of two groups

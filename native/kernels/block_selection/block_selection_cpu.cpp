@@ -1,7 +1,9 @@
 // One unit of work is a block of queries of one head: the rows that stand for it, against tiles of 64 key groups, which lie transposed. Of a
-// row and a key block one sum of exponentials is kept, with the greatest score that it was taken at; no scores lie in memory.
+// row and a key block one sum of exponentials is kept, with the greatest score that it was taken at; no scores lie in memory. Where so few
+// rows stand for the queries that laying the keys out would cost more, they are multiplied with the keys where these lie.
 #include "block_selection/block_selection_cpu.h"
 
+#include "common/dots.h"
 #include "common/product.h"
 #include "common/row.h"
 #include "common/types.h"
@@ -23,13 +25,13 @@ struct Rows {  // of one sequence
   int64_t queries, keys;
 };
 
-int64_t limited(const int32_t* lengths, int64_t b, int64_t rows) {
+int64_t limited(const int32_t* lengths, int64_t b, int64_t rows, int64_t pool) {
   if (lengths == nullptr) return rows;
-  return lengths[b] < 0 ? 0 : lengths[b] < rows ? lengths[b] : rows;
+  return lengths[b] < 0 ? 0 : std::min<int64_t>(lengths[b] / pool, rows);
 }
 
 template <class Params>
-Rows rows_of(const Params& p, int64_t b) { return {limited(p.q_lengths, b, p.queries), limited(p.k_lengths, b, p.keys)}; }
+Rows rows_of(const Params& p, int64_t b, int64_t pool = 1) { return {limited(p.q_lengths, b, p.queries, pool), limited(p.k_lengths, b, p.keys, pool)}; }
 
 // A group of `depth` rows, from the first (step 1) or the last (step -1), as one row of floats.
 template <class T>
@@ -40,6 +42,18 @@ void gather(const T* row, int64_t stride, int64_t step, int64_t depth, int64_t d
       if (dim - c >= kWidth) store(to + c, part);
       else store_some(to + c, part, dim - c);
     }
+  }
+}
+
+// The mean of `count` rows, as it would be stored.
+template <class T>
+void mean(const T* row, int64_t stride, int64_t count, int64_t dim, float* to) {
+  for (int64_t c = 0; c < dim; c += kWidth) {
+    vf total{};
+    for (int64_t r = 0; r < count; r++) total += load_part(row + r * stride + c, dim - c);
+    const vf part = rounded<T>(total / static_cast<float>(count));
+    if (dim - c >= kWidth) store(to + c, part);
+    else store_some(to + c, part, dim - c);
   }
 }
 
@@ -91,69 +105,162 @@ struct Sums {
   }
 };
 
-template <class T>
-void scores(const BlockScoresParams& p) {
-  const int64_t features = p.depth * p.dim, key_tiles = (p.key_groups + kTile - 1) / kTile, tile_size = features * kTile;
-  const std::unique_ptr<float[]> keys(new float[static_cast<size_t>(p.batch * p.kv_heads * key_tiles * tile_size)]);
-  cpu::parallel_for(p.batch * p.kv_heads * key_tiles, 1, [&](int64_t from, int64_t to) {
-    std::vector<float> row(static_cast<size_t>(features));
-    for (int64_t i = from; i < to; i++) {
-      const int64_t tile = i % key_tiles, h = i / key_tiles % p.kv_heads, b = i / key_tiles / p.kv_heads, groups = rows_of(p, b).keys / p.k_step;
-      const T* source = static_cast<const T*>(p.k) + b * p.k_batch_stride + h * p.k_head_stride;
-      float* target = keys.get() + i * tile_size;
-      for (int64_t c = 0; c < kTile; c++) {
-        const int64_t group = tile * kTile + c;
-        if (group < groups) gather(source + group * p.k_group_stride, p.k_row_stride, 1, p.depth, p.dim, row.data());
-        else std::fill(row.begin(), row.end(), 0.0f);
-        for (int64_t f = 0; f < features; f++) target[f * kTile + c] = row[static_cast<size_t>(f)];
-      }
-    }
-  });
+using Floats = std::unique_ptr<float[]>;
 
-  const int64_t of_block = p.block_q / p.q_step, padded_rows = (of_block + 3) / 4 * 4, each = p.block_k / p.k_step, group = p.heads / p.kv_heads;
-  cpu::parallel_for(p.batch * p.heads * p.query_blocks, 1, [&](int64_t from, int64_t to) {
-    std::vector<float> q(static_cast<size_t>(padded_rows * features)), products(static_cast<size_t>(padded_rows * kTile));
-    std::vector<Sums> sums(static_cast<size_t>(of_block), Sums(p.key_blocks));
-    for (int64_t i = from; i < to; i++) {
-      const int64_t block = i % p.query_blocks, h = i / p.query_blocks % p.heads, b = i / p.query_blocks / p.heads;
-      const Rows rows = rows_of(p, b);
-      const int64_t groups_q = (rows.queries + (p.short_group != 0 ? p.q_step - 1 : 0)) / p.q_step, groups_k = rows.keys / p.k_step;
-      const int64_t first = block * of_block, there = std::min(of_block, std::max<int64_t>(groups_q - first, 0));
-      const T* source = static_cast<const T*>(p.q) + b * p.q_batch_stride + h * p.q_head_stride;
-      std::fill(q.begin(), q.end(), 0.0f);
-      for (int64_t r = 0; r < there; r++) gather(source + (first + r) * p.q_group_stride + (p.depth - 1) * p.q_row_stride, p.q_row_stride, -1, p.depth, p.dim, q.data() + r * features);
-      // Groups of keys that a row sees: those that start at or before its last query.
-      const auto seen = [&](int64_t r) {
-        if (p.causal == 0) return groups_k;
-        const int64_t last = std::min((first + r + 1) * p.q_step, rows.queries) - 1 + rows.keys - rows.queries;
-        return last < 0 ? int64_t{0} : std::min(groups_k, last / p.k_step + 1);
-      };
-      for (int64_t r = 0; r < there; r++) sums[static_cast<size_t>(r)].clear();
-      for (int64_t tile = 0; there > 0 && tile * kTile < seen(there - 1); tile++) {
-        multiply((there + 3) / 4 * 4, kTile, features, q.data(), features, 1, keys.get() + ((b * p.kv_heads + h / group) * key_tiles + tile) * tile_size, kTile, products.data(), kTile, false);
-        for (int64_t r = 0; r < there; r++) {
-          if (tile * kTile < seen(r)) sums[static_cast<size_t>(r)].join(products.data() + r * kTile, p.scale, tile * kTile, seen(r), each);
+template <class T>
+class Scores {
+ public:
+  explicit Scores(const BlockScoresParams& params)
+      : p(params), features(p.depth * p.dim), width((features + kWidth - 1) / kWidth * kWidth), key_tiles((p.key_groups + kTile - 1) / kTile), group(p.heads / p.kv_heads), of_block(p.block_q / p.q_step) {}
+
+  void run() const {
+    if (p.query_groups == 0 || p.key_groups == 0) {
+      std::fill(p.mass, p.mass + p.batch * p.heads * p.query_blocks * p.key_blocks, 0.0f);
+      return;
+    }
+    const bool direct = few();
+    const Floats products = direct ? multiplied() : nullptr, keys = direct ? nullptr : laid_out();
+    cpu::parallel_for(p.batch * p.heads * p.query_blocks, 1, [&](int64_t from, int64_t to) {
+      std::vector<float> q, row;
+      if (!direct) q.resize(static_cast<size_t>((of_block + 3) / 4 * 4 * features)), row.resize(static_cast<size_t>((of_block + 3) / 4 * 4 * kTile));
+      std::vector<Sums> sums(static_cast<size_t>(std::min(of_block, p.query_groups)), Sums(p.key_blocks));
+      for (int64_t i = from; i < to; i++) score(i, keys.get(), products.get(), q, row, sums);
+    });
+  }
+
+ private:
+  const BlockScoresParams& p;
+  const int64_t features, width, key_tiles, group, of_block;
+
+  const T* keys_of(int64_t b, int64_t kv) const { return static_cast<const T*>(p.k) + b * p.k_batch_stride + kv * p.k_head_stride; }
+
+  // Groups of a sequence.
+  Rows groups(const Rows& rows) const { return {(rows.queries + (p.short_group != 0 ? p.q_step - 1 : 0)) / p.q_step, rows.keys / p.k_step}; }
+
+  // A group of queries as one row of floats.
+  void read_query(int64_t b, int64_t h, int64_t g, const Rows& rows, float* to) const {
+    const T* source = static_cast<const T*>(p.q) + b * p.q_batch_stride + h * p.q_head_stride;
+    if (p.pool > 1) return mean(source + g * p.q_group_stride, p.q_row_stride, p.pool, p.dim, to);
+    // Of samples, the last query that exists.
+    const int64_t last = p.short_group != 0 ? std::max<int64_t>(std::min((g + 1) * p.q_step, rows.queries) - 1 - p.lead, 0) * p.q_row_stride : g * p.q_group_stride + (p.depth - 1) * p.q_row_stride;
+    gather(source + last, p.q_row_stride, -1, p.depth, p.dim, to);
+  }
+
+  // All keys in tiles of 64 groups, [batch, kv_heads, tiles, features, 64]; groups that do not exist are zero.
+  Floats laid_out() const {
+    const int64_t tile_size = features * kTile;
+    Floats keys(new float[static_cast<size_t>(p.batch * p.kv_heads * key_tiles * tile_size)]);
+    cpu::parallel_for(p.batch * p.kv_heads * key_tiles, 1, [&](int64_t from, int64_t to) {
+      std::vector<float> row(static_cast<size_t>(features));
+      for (int64_t i = from; i < to; i++) {
+        const int64_t tile = i % key_tiles, h = i / key_tiles % p.kv_heads, b = i / key_tiles / p.kv_heads, there = groups(rows_of(p, b, p.pool)).keys;
+        float* target = keys.get() + i * tile_size;
+        for (int64_t c = 0; c < kTile; c++) {
+          const int64_t g = tile * kTile + c;
+          if (g >= there) std::fill(row.begin(), row.end(), 0.0f);
+          else if (p.pool > 1) mean(keys_of(b, h) + g * p.k_group_stride, p.k_row_stride, p.pool, p.dim, row.data());
+          else gather(keys_of(b, h) + g * p.k_group_stride, p.k_row_stride, 1, p.depth, p.dim, row.data());
+          for (int64_t f = 0; f < features; f++) target[f * kTile + c] = row[static_cast<size_t>(f)];
         }
       }
-      float* mass = p.mass + i * p.key_blocks;
-      std::fill(mass, mass + p.key_blocks, 0.0f);
+    });
+    return keys;
+  }
+
+  // Laying out a key costs about as much as eight products with it.
+  bool few() const { return p.query_groups * group <= 8 && p.pool == 1 && (p.depth == 1 || p.k_row_stride == p.dim); }
+
+  // Products of all query groups with all key groups, [batch, heads, query_groups, tiles * 64]; of groups that do not exist, any.
+  Floats multiplied() const {
+    const int64_t padded = key_tiles * kTile, queries = p.query_groups, all = rows_in_all(queries);
+    Floats q(new float[static_cast<size_t>(p.batch * p.heads * all * width)]()), products(new float[static_cast<size_t>(p.batch * p.heads * queries * padded)]);
+    for (int64_t i = 0; i < p.batch * p.heads; i++) {
+      const Rows rows = rows_of(p, i / p.heads);
+      for (int64_t g = 0; g < std::min(queries, groups(rows).queries); g++) read_query(i / p.heads, i % p.heads, g, rows, q.get() + (i * all + g) * width);
+    }
+    cpu::parallel_for(p.batch * p.kv_heads * key_tiles, 4, [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) {
+        const int64_t first = i % key_tiles * kTile, kv = i / key_tiles % p.kv_heads, b = i / key_tiles / p.kv_heads;
+        const T* keys[kTile];
+        for (int64_t c = 0; c < kTile; c++) keys[c] = keys_of(b, kv) + std::min(first + c, p.key_groups - 1) * p.k_group_stride;
+        for (int64_t head = b * p.heads + kv * group; head < b * p.heads + (kv + 1) * group; head++) {
+          for (int64_t r = 0; r < queries;) {
+            const int64_t at_once = rows_at_once(queries - r), there = std::min(at_once, queries - r);
+            const float* rows = q.get() + (head * all + r) * width;
+            float* to_row = products.get() + (head * queries + r) * padded + first;
+            if (at_once == 4) tile_of<4>(rows, keys, there, to_row, padded);
+            else if (at_once == 2) tile_of<2>(rows, keys, there, to_row, padded);
+            else tile_of<1>(rows, keys, there, to_row, padded);
+            r += there;
+          }
+        }
+      }
+    });
+    return products;
+  }
+
+  template <int R>
+  void tile_of(const float* rows, const T* const* keys, int64_t there, float* to, int64_t padded) const {
+    float results[kResults];
+    for (int64_t c = 0; c < kTile; c += kResults / R) {
+      dots<R>(rows, width, keys + c, features, results);
       for (int64_t r = 0; r < there; r++) {
-        auto& shares = sums[static_cast<size_t>(r)];
-        shares.share(p.key_blocks);
-        for (int64_t c = 0; c < p.key_blocks; c++) {
-          const float share = shares.sum[static_cast<size_t>(c)];
-          if (p.power == 1.0f) mass[c] += share;
-          else if (p.power == 2.0f) mass[c] += share * share;
-          else if (!(share <= mass[c])) mass[c] = share;
-        }
-      }
-      for (int64_t c = 0; c < p.key_blocks && p.power <= 2.0f; c++) {
-        const float mean = mass[c] / static_cast<float>(of_block);
-        mass[c] = p.power == 1.0f ? mean : std::sqrt(mean);
+        for (int64_t j = 0; j < kResults / R; j++) to[r * padded + c + j] = results[j * R + r];
       }
     }
-  });
-}
+  }
+
+  // A block of queries.
+  void score(int64_t i, const float* keys, float* products, std::vector<float>& q, std::vector<float>& tile_products, std::vector<Sums>& sums) const {
+    const int64_t block = i % p.query_blocks, head = i / p.query_blocks, h = head % p.heads, b = head / p.heads;
+    const Rows rows = rows_of(p, b, p.pool), all = groups(rows);
+    const int64_t first = block * of_block, there = std::min(of_block, std::max<int64_t>(all.queries - first, 0));
+    // Groups of keys that a row sees: those that start at or before its last query.
+    const auto seen = [&](int64_t r) {
+      if (p.causal == 0) return all.keys;
+      const int64_t last = std::min((first + r + 1) * p.q_step, rows.queries) - 1 + rows.keys - rows.queries;
+      return last < 0 ? int64_t{0} : std::min(all.keys, last / p.k_step + 1);
+    };
+    if (products == nullptr) {
+      std::fill(q.begin(), q.end(), 0.0f);
+      for (int64_t r = 0; r < there; r++) read_query(b, h, first + r, rows, q.data() + r * features);
+    }
+    for (int64_t r = 0; r < there; r++) sums[static_cast<size_t>(r)].clear();
+    for (int64_t tile = 0; there > 0 && tile * kTile < seen(there - 1); tile++) {
+      float* row = tile_products.data();
+      int64_t stride = kTile;
+      if (products == nullptr) {
+        const float* of_tile = keys + ((b * p.kv_heads + h / group) * key_tiles + tile) * features * kTile;
+        multiply((there + 3) / 4 * 4, kTile, features, q.data(), features, 1, of_tile, kTile, row, kTile, false);
+      } else {
+        stride = key_tiles * kTile, row = products + (head * p.query_groups + first) * stride + tile * kTile;
+      }
+      for (int64_t r = 0; r < there; r++) {
+        if (tile * kTile < seen(r)) sums[static_cast<size_t>(r)].join(row + r * stride, p.scale, tile * kTile, seen(r), p.block_k / p.k_step);
+      }
+    }
+    average(there, sums, p.mass + i * p.key_blocks);
+  }
+
+  // The power mean of a block's rows, all of which count.
+  void average(int64_t there, std::vector<Sums>& sums, float* mass) const {
+    std::fill(mass, mass + p.key_blocks, 0.0f);
+    for (int64_t r = 0; r < there; r++) {
+      auto& shares = sums[static_cast<size_t>(r)];
+      shares.share(p.key_blocks);
+      for (int64_t c = 0; c < p.key_blocks; c++) {
+        const float share = shares.sum[static_cast<size_t>(c)];
+        if (p.power == 1.0f) mass[c] += share;
+        else if (p.power == 2.0f) mass[c] += share * share;
+        else if (!(share <= mass[c])) mass[c] = share;
+      }
+    }
+    for (int64_t c = 0; c < p.key_blocks && p.power <= 2.0f; c++) {
+      const float mean = mass[c] / static_cast<float>(of_block);
+      mass[c] = p.power == 1.0f ? mean : std::sqrt(mean);
+    }
+  }
+};
 
 // What a block of queries may see, and must.
 struct Sight {
@@ -179,9 +286,9 @@ int64_t rounded_up(double count) { return static_cast<int64_t>(std::ceil(count -
 }  // namespace
 
 void block_scores_cpu(const BlockScoresParams& p) {
-  if (p.type == kBFloat16) return scores<bf16>(p);
-  if (p.type == kFloat16) return scores<f16>(p);
-  scores<float>(p);
+  if (p.type == kBFloat16) return Scores<bf16>(p).run();
+  if (p.type == kFloat16) return Scores<f16>(p).run();
+  Scores<float>(p).run();
 }
 
 void select_blocks_cpu(const SelectBlocksParams& p) {

@@ -13,7 +13,8 @@ int isa() noexcept;
 // Limits the set (tests compare them); returns the former limit. Levels above what the processor has are lowered to it.
 int set_isa(int level) noexcept;
 
-// Runs body(context, first, last) over [0, count) on libtorch's threads, in pieces of at least `grain`.
+// Runs body(context, first, last) over [0, count) on the threads of whoever links the kernels (libtorch's: common/cpu.cpp, ONNX Runtime's:
+// onnx/threads.cpp), in pieces of at least `grain`. What body throws is thrown here.
 void parallel_ranges(int64_t count, int64_t grain, void (*body)(void*, int64_t, int64_t), void* context);
 // Threads that parallel_ranges uses at most.
 int threads() noexcept;

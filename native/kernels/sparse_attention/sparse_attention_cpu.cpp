@@ -2,8 +2,10 @@
 // their product. Keys and values are laid out once per head in float32, keys transposed, so that every product is the same
 // small loop: four rows of one factor, broadcast, times vectors of the other. The backward pass computes a tile's
 // probabilities again from lse and uses them for all three gradients; one thread owns a key head, so results repeat.
+// A few queries (tokens that are being generated) read the rows of their blocks where these lie, once.
 #include "sparse_attention/sparse_attention_cpu.h"
 
+#include "common/dots.h"
 #include "common/product.h"
 #include "common/row.h"
 
@@ -115,8 +117,68 @@ void join(float* row, float scale, float& greatest, float& total, float* out, in
   total += sum(sums);
 }
 
+// The running softmax of rows [first, last) comes to its end; rows up to `end` that do not exist become 0.
+void finish(const Sizes& s, int64_t b, int64_t h, int64_t first, int64_t last, int64_t end, const float* greatest, const float* total, float* out) {
+  for (int64_t r = 0; first + r < end; r++) {
+    const bool seen = total[r] > 0 && first + r < last;
+    const float factor = seen ? 1.0f / total[r] : 0.0f;
+    // A NaN among the inputs makes the sum NaN, and must be seen.
+    const float kept = total[r] == total[r] ? factor : total[r];
+    for (int64_t c = 0; c < s.width; c += kWidth) store(out + r * s.width + c, load(out + r * s.width + c) * kept);
+    s.p.lse[(b * s.p.heads + h) * s.p.queries + first + r] = seen ? greatest[r] + std::log(total[r]) : -__builtin_inff();
+  }
+}
+
+constexpr int64_t kFew = 4;
+
+// The keys [low, high) of a tile, for R queries of which `rows` exist.
+template <int R, class T>
+void join_tile(const Sizes& s, int64_t b, int64_t kv, int64_t first, int64_t rows, int64_t tile, int64_t low, int64_t high, const float* q, float* greatest, float* total, float* out) {
+  float scores[R * kTile], results[kResults], weights[R * kTile];
+  constexpr int64_t kOthers = kResults / R;
+  for (int64_t key = low; key < high; key += kOthers) {
+    const T* keys[kOthers];
+    for (int64_t j = 0; j < kOthers; j++) keys[j] = row_of<T>(s.p.k, b, kv, key + j < high ? key + j : high - 1);
+    dots<R>(q, s.width, keys, s.p.dim, results);
+    for (int64_t j = 0; j < kOthers && key + j < high; j++) {
+      for (int64_t r = 0; r < R; r++) scores[r * kTile + key - tile * kTile + j] = results[j * R + r];
+    }
+  }
+  mask(s, b, first, R, tile, low, high, scores);
+  for (int64_t r = 0; r < R; r++) {
+    if (r < rows) join(scores + r * kTile, s.p.scale, greatest[r], total[r], out + r * s.width, s.width);
+    for (int64_t j = 0; j < high - low; j++) weights[j * R + r] = r < rows ? scores[r * kTile + low - tile * kTile + j] : 0.0f;
+  }
+  add_weighted<R, T>(weights, high - low, s.p.dim, out, s.width, [&](int64_t j) { return row_of<T>(s.p.v, b, kv, low + j); });
+}
+
+template <class T>
+void forward_few(const SparseAttentionParams& p) {
+  const Sizes s(p);
+  cpu::parallel_for(p.batch * p.heads * p.query_blocks, 1, [&](int64_t from, int64_t to) {
+    const auto q = room(kFew * s.width), out = room(kFew * s.width);
+    for (int64_t i = from; i < to; i++) {
+      const int64_t first = i % p.query_blocks * p.block_q, h = i / p.query_blocks % p.heads, b = i / p.query_blocks / p.heads, kv = h / (p.heads / p.kv_heads);
+      const int64_t end = first + p.block_q < p.queries ? first + p.block_q : p.queries, last = end < s.q_length(b) ? end : s.q_length(b), rows = last > first ? last - first : 0;
+      float greatest[kFew], total[kFew] = {};
+      for (float& value : greatest) value = -__builtin_inff();
+      std::memset(q.get(), 0, static_cast<size_t>(kFew * s.width) * sizeof(float));
+      std::memset(out.get(), 0, static_cast<size_t>(kFew * s.width) * sizeof(float));
+      for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < s.width; c += kWidth) store(q.get() + r * s.width + c, load_part(row_of<T>(p.q, b, h, first + r) + c, p.dim - c));
+      }
+      const auto at_once = rows_at_once(rows);
+      const auto join_tile_of = at_once == 4 ? join_tile<4, T> : at_once == 2 ? join_tile<2, T> : join_tile<1, T>;
+      if (rows > 0) s.for_key_tiles(b, h, first, last, [&](int64_t tile, int64_t low, int64_t high) { join_tile_of(s, b, kv, first, rows, tile, low, high, q.get(), greatest, total, out.get()); });
+      finish(s, b, h, first, last, end, greatest, total, out.get());
+      write_rows<T>(p.out, b, h, first, end, p.dim, s.width, out.get());
+    }
+  });
+}
+
 template <class T>
 void forward(const SparseAttentionParams& p) {
+  if (p.queries <= kFew) return forward_few<T>(p);
   const Sizes s(p);
   const int64_t group = p.heads / p.kv_heads, transposed = p.dim * kTile, natural = s.width * kTile;
   const auto keys = room(p.batch * p.kv_heads * s.k_tiles * transposed), values = room(p.batch * p.kv_heads * s.k_tiles * natural);
@@ -154,14 +216,7 @@ void forward(const SparseAttentionParams& p) {
           multiply(rows, s.width, kTile, scores.get(), kTile, 1, values.get() + (head + tile) * natural, s.width, out.get(), s.width, true);
         });
       }
-      for (int64_t r = 0; first + r < end; r++) {
-        const bool seen = total[r] > 0 && first + r < last;
-        const float factor = seen ? 1.0f / total[r] : 0.0f;
-        // A NaN among the inputs makes the sum NaN, and must be seen.
-        const float kept = total[r] == total[r] ? factor : total[r];
-        for (int64_t c = 0; c < s.width; c += kWidth) store(out.get() + r * s.width + c, load(out.get() + r * s.width + c) * kept);
-        p.lse[(b * p.heads + h) * p.queries + first + r] = seen ? greatest[r] + std::log(total[r]) : -__builtin_inff();
-      }
+      finish(s, b, h, first, last, end, greatest, total, out.get());
       write_rows<T>(p.out, b, h, first, end, p.dim, s.width, out.get());
     }
   });

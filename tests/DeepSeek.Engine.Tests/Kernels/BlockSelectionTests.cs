@@ -197,6 +197,8 @@ public sealed class BlockSelectionTests
     [InlineData(BlockEstimate.Sampled, 1, 1, 203, 33, 64, 8)]
     [InlineData(BlockEstimate.Sampled, double.PositiveInfinity, 130, 130, 128, 128, 1)]
     [InlineData(BlockEstimate.Antidiagonal, 1, 333, 90, 17, 16, 16)]
+    [InlineData(BlockEstimate.Sampled, 2, 13, 203, 20, 64, 8)]
+    [InlineData(BlockEstimate.Antidiagonal, 1, 5, 203, 20, 64, 8)]
     public void Scores_OnEachInstructionSet_EqualFloat64(BlockEstimate estimate, double power, int queries, int keys, int dim, int block, int stride)
     {
         const int heads = 6, kvHeads = 2;

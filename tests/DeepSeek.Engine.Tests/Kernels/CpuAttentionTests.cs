@@ -12,6 +12,10 @@ public sealed class CpuAttentionTests
     [InlineData(2, 2, 129, 70, 24, 16, 32, 2, false)]
     [InlineData(2, 1, 200, 200, 40, 128, 64, 2, true)]
     [InlineData(2, 2, 90, 130, 128, 32, 100, 2, true)]
+    [InlineData(4, 2, 1, 200, 24, 64, 64, 1, true)]
+    [InlineData(2, 2, 2, 130, 40, 64, 100, 2, false)]
+    [InlineData(2, 1, 3, 130, 33, 64, 32, 2, true)]
+    [InlineData(2, 2, 4, 77, 64, 2, 16, 2, true)]
     public void Attention_OnEachInstructionSet_EqualsFloat64(int heads, int kvHeads, int queries, int keys, int dim, int queryBlock, int keyBlock, int every, bool causal)
     {
         foreach (var dtype in new[] { Dtype.Float32, Dtype.BFloat16, Dtype.Float16 })
