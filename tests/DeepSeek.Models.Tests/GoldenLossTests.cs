@@ -13,6 +13,9 @@ public sealed class GoldenLossTests
     // Training amplifies rounding: what PyTorch itself differs by between CPU and GPU, four times over, and at least this. An error in a formula shows at 1e-3.
     private const double Tolerance = 1e-5;
 
+    // Behind a tie (below) two right programs meet further ones: PyTorch's CPU and this engine's GPU then part by 4e-5 after seven equal losses.
+    private const double TieTolerance = 1e-4;
+
     private static readonly JsonElement s_golden = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Goldens", "losses.json"))).RootElement.GetProperty("families");
 
     private static readonly string[] s_flatImages = ["convnet", "resnet basic", "resnet bottleneck", "efficientnet", "unet2d"];
@@ -46,8 +49,9 @@ public sealed class GoldenLossTests
         }
         var losses = Train(Families.Of(name), expected.Length, device: device, channelsLast: channelsLast);
         var tolerance = Math.Max(Tolerance, 4 * Gap(Golden(name, "cuda float32"), expected));
+        var gap = Gap(losses, expected);
 
-        Assert.True(Gap(losses, expected) <= tolerance, $"{name}: {Gap(losses, expected):G3} of {tolerance:G3}\n{string.Join(" ", losses)}\n{string.Join(" ", expected)}");
+        Assert.True(gap <= tolerance || Ties(name).Any(tie => Gap(losses, tie) <= TieTolerance), $"{name}: {gap:G3} of {tolerance:G3}\n{string.Join(" ", losses)}\n{string.Join(" ", expected)}");
     }
 
     // Two correct bfloat16 runs part by rounding: by as much as PyTorch's own runs on CPU, on GPU and in float32 part from each other, three times over.
@@ -65,7 +69,13 @@ public sealed class GoldenLossTests
         Assert.NotEqual(Train(Families.Of(name), 1, device: device)[0], losses[0]);
     }
 
-    internal static double[] Golden(string name, string kind) => [.. s_golden.GetProperty(name).GetProperty(kind).EnumerateArray().Select(e => e.GetDouble())];
+    internal static double[] Golden(string name, string kind) => Losses(s_golden.GetProperty(name).GetProperty(kind));
+
+    // The losses with one ReLU's input on the other side of zero, where it lies within rounding of it in the first step: both are right.
+    private static IEnumerable<double[]> Ties(string name) =>
+        s_golden.GetProperty(name).TryGetProperty("cpu float32 ties", out var ties) ? ties.EnumerateObject().Select(tie => Losses(tie.Value)) : [];
+
+    private static double[] Losses(JsonElement values) => [.. values.EnumerateArray().Select(e => e.GetDouble())];
 
     /// <summary>Largest relative difference.</summary>
     internal static double Gap(double[] losses, double[] expected) => losses.Zip(expected, (a, b) => Math.Abs(a - b) / Math.Abs(b)).Max();

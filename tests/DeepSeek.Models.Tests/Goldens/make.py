@@ -2,9 +2,11 @@
 
 losses.json: ten training losses of each model family in a small configuration, as the Python ecosystem's own models give them:
 float32 on the CPU, float32 on CUDA, bfloat16 autocast on the CPU and on CUDA. Weights, inputs and targets are drawn by `noise`, a hash
-that C# repeats bit for bit, seeded with the tensor's name.
+that C# repeats bit for bit, seeded with the tensor's name. Where an input of a ReLU in the first step lies so close to zero that rounding
+decides whether its gradient passes, the losses with that one input on the other side are recorded too ("cpu float32 ties").
 snapshots: names and shapes of the state of the published models at full size, built on the meta device, a line each, sorted.
 """
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -18,6 +20,8 @@ import transformers
 from torchvision.models import efficientnet, resnet
 
 STEPS = 10
+# From zero, of values whose deviation is 1: an order above what the layers in front of them round by.
+TIE = 2e-6
 # Buffers that follow from the sizes, or that nothing reads.
 DERIVED = ("num_batches_tracked", "position_ids", "token_type_ids", ".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", "original_inv_freq")
 
@@ -224,7 +228,34 @@ def families():
     }
 
 
-def losses(family, device, half):
+def before_relus(net, see):
+    """Has see(call, input) called in front of every ReLU; what it returns, if anything, takes the input's place."""
+    calls = itertools.count()
+    return [m.register_forward_pre_hook(lambda _, inputs: see(next(calls), inputs[0])) for m in net.modules() if isinstance(m, nn.ReLU)]
+
+
+def ties(family):
+    """Losses in float32 on the CPU with one input of a ReLU in the first step moved across zero, for each that lies within TIE of it."""
+    found, entry = [], {}
+
+    def find(call, x):
+        flat = x.detach().flatten()
+        found.extend((call, i, flat[i].item()) for i in ((flat != 0) & (flat.abs() < TIE)).nonzero().flatten().tolist())
+
+    losses(family, "cpu", False, find)
+    for call, index, value in found:
+        def move(number, x):
+            if number != call:
+                return None
+            step = torch.zeros_like(x)
+            step.view(-1)[index] = -value - (1e-9 if value > 0 else -1e-9)
+            return x + step
+
+        entry[f"relu {call} [{index}] {value:.2g}"] = losses(family, "cpu", False, move)
+    return entry
+
+
+def losses(family, device, half, see=None):
     net = family["net"].to(device).train()
     for module in net.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -240,8 +271,11 @@ def losses(family, device, half):
     values = []
     for step in range(STEPS):
         optimizer.zero_grad()
+        hooks = before_relus(net, see) if see and step == 0 else []
         with torch.autocast(device, torch.bfloat16, enabled=half):
             y = call(family["input"](step).to(device))
+        for hook in hooks:
+            hook.remove()
         loss = family["loss"](y, family["target"](step).to(device))
         loss.backward()
         optimizer.step()
@@ -283,8 +317,10 @@ def main():
                 entry[kind] = losses(family, device, half)
             except Exception as error:  # one family's failure must not cost the others'
                 print(name, kind, repr(error)[:300], file=sys.stderr, flush=True)
+        if found := ties(family):
+            entry["cpu float32 ties"] = found
         print(name, entry, flush=True)
-    text = json.dumps(out, indent=1).replace("\n    ", " ").replace("\n   ]", "]")
+    text = json.dumps(out, indent=1).replace("\n     ", " ").replace("\n    ]", "]").replace("\n    ", " ").replace("\n   ]", "]")
     (folder / "losses.json").write_text(text + "\n")
 
 
