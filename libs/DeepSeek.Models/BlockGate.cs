@@ -13,11 +13,15 @@ public sealed class BlockGate : Module
 {
     // Far below any logit, and finite: 0 times it stays 0 in the loss.
     private const double Hidden = -1e9;
+    // Far below the sum of any row that sees a block.
+    private const double Least = 1e-20;
 
     private readonly SparsePolicy _policy;
     private readonly Linear _query;
     private readonly Linear _key;
     private readonly double _scale;
+    // A constant of the last sizes, so that a captured step copies nothing from the host.
+    private (long Queries, long Keys, Device Device, TensorHandle Hides)? _mask;
 
     /// <summary>For heads of <paramref name="dim"/> elements, compared in <paramref name="width"/> dimensions; the weights serve all heads.</summary>
     public BlockGate(int dim, int width, SparsePolicy policy)
@@ -37,12 +41,20 @@ public sealed class BlockGate : Module
 
     /// <summary>
     /// What the gate learns from: the mean over query blocks of the cross entropy between the estimate of
-    /// <see cref="SparseAttention.BlockScores"/> and its own. Only the gate gets gradients; q and k are taken as they are.
+    /// <see cref="SparseAttention.BlockScores"/>, as shares that sum to 1, and its own. Only the gate gets gradients; q and k are taken as they are.
     /// </summary>
     public Tensor Loss(Tensor q, Tensor k, bool causal)
     {
         using var scope = TensorScope.Open();
-        var target = SparseAttention.BlockScores(q, k, _policy, causal).To(Dtype.Float32); // [N, H, query blocks, key blocks]
+        return scope.Return(Loss(q, k, causal, SparseAttention.BlockScores(q, k, _policy, causal)));
+    }
+
+    /// <summary>The same towards scores that are there already, [N, H, query blocks, key blocks].</summary>
+    public Tensor Loss(Tensor q, Tensor k, bool causal, Tensor scores)
+    {
+        using var scope = TensorScope.Open();
+        var target = scores.Detach().To(Dtype.Float32);
+        target = target / (target.Sum(-1).Unsqueeze(-1) + Least);
         var logs = Logits(q.Detach(), k.Detach(), causal).LogSoftmax(-1);
         return scope.Return((target * logs).Sum(-1).Mean() * -1);
     }
@@ -57,34 +69,37 @@ public sealed class BlockGate : Module
         {
             throw new ArgumentException($"{queries} causal queries have only {keys} keys: the first ones see none.", nameof(k));
         }
-        var a = _query.Forward(Means(q, _policy.QueryBlock)); // [N, H, query blocks, width]
-        var b = _key.Forward(Means(k, _policy.KeyBlock)); // [N, Hkv, key blocks, width]
+        var a = _query.Forward(Means(q, _policy.QueryBlock).To(_query.Weight.Tensor.Dtype)); // [N, H, query blocks, width]
+        var b = _key.Forward(Means(k, _policy.KeyBlock).To(_key.Weight.Tensor.Dtype)); // [N, Hkv, key blocks, width]
         var (rows, columns, width) = (a.Size(2), b.Size(2), a.Size(3));
-        var logits = a.Reshape(n, kvHeads, heads / kvHeads * rows, width).MatMul(b.Transpose(2, 3)).Reshape(n, heads, rows, columns) * _scale;
-        return causal ? logits + Mask(queries, keys, rows, columns).To(logits.Device) : logits;
+        var logits = a.Reshape(n, kvHeads, heads / kvHeads * rows, width).MatMul(b.Transpose(2, 3)).Reshape(n, heads, rows, columns).To(Dtype.Float32) * _scale;
+        return causal ? logits + Mask(queries, keys, rows, columns, logits.Device) : logits;
     }
 
     // [.., rows, dim] → float32 means of blocks of rows [.., blocks, dim]; the last block may be short.
     private static Tensor Means(Tensor x, int block)
     {
-        var (rows, blocks) = (x.Size(2), (x.Size(2) + block - 1) / block);
-        var whole = x.To(Dtype.Float32).Pad([0, 0, 0, blocks * block - rows]).Reshape(x.Size(0), x.Size(1), blocks, block, x.Size(3));
-        var counts = new float[blocks];
-        for (var i = 0; i < blocks; i++)
-        {
-            counts[i] = 1f / Math.Min(block, rows - (long)i * block);
-        }
-        return whole.Sum(3) * Tensor.From<float>(counts, blocks, 1).To(x.Device);
+        x = x.To(Dtype.Float32);
+        var (rows, whole) = (x.Size(2), x.Size(2) / block);
+        var means = x.Narrow(2, 0, whole * block).Reshape(x.Size(0), x.Size(1), whole, block, x.Size(3)).Mean(3);
+        return whole * block == rows ? means : Tensor.Cat([means, x.Narrow(2, whole * block, rows - whole * block).Mean(2, keep: true)], 2);
     }
 
-    private Tensor Mask(long queries, long keys, long rows, long columns)
+    private Tensor Mask(long queries, long keys, long rows, long columns, Device device)
     {
+        if (_mask is { } known && (known.Queries, known.Keys, known.Device) == (queries, keys, device))
+        {
+            return known.Hides.Tensor;
+        }
         var mask = new float[rows * columns];
         for (var i = 0L; i < mask.Length; i++)
         {
             var last = Math.Min((i / columns + 1) * _policy.QueryBlock, queries) - 1 + keys - queries;
             mask[i] = i % columns * _policy.KeyBlock <= last ? 0f : (float)Hidden;
         }
-        return Tensor.From<float>(mask, rows, columns);
+        _mask?.Hides.Dispose();
+        var hides = Tensor.From<float>(mask, rows, columns).To(device).Keep();
+        _mask = (queries, keys, device, hides);
+        return hides.Tensor;
     }
 }

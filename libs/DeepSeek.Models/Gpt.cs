@@ -38,6 +38,9 @@ public sealed record GptConfig
     /// <summary>Attention to the key blocks that a policy picks, whose weights are never dropped; none: dense attention.</summary>
     public SparsePolicy? Sparse { get; init; }
 
+    /// <summary>Dimensions in which a learned gate compares the blocks of <see cref="Sparse"/> in place of the policy's estimate, which it learns from; none: no gate.</summary>
+    public int? GateWidth { get; init; }
+
     /// <summary>Attention to the tokens that a learned indexer picks; not together with <see cref="Sparse"/>.</summary>
     public TokenSparsePolicy? TokenSparse { get; init; }
 }
@@ -81,11 +84,14 @@ public sealed partial class Gpt : Module, ICachedDecoder
     /// <summary>The token-sparse attention of each block, in order; empty when it is not.</summary>
     public IReadOnlyList<TokenSparseAttention> TokenSparseLayers => [.. _blocks.Select(block => block.Attention.TokenSparse).OfType<TokenSparseAttention>()];
 
-    /// <summary>The sum of the indexers' losses of the last training pass (one float32), given away once; add it to <see cref="Loss"/>.</summary>
-    public Tensor IndexerLoss()
+    /// <summary>Whether what its attention attends to is chosen by weights that learn from <see cref="ChoiceLoss"/>: indexers or gates.</summary>
+    public bool LearnsToChoose => Config.TokenSparse is not null || Config.GateWidth is not null;
+
+    /// <summary>The sum of the losses of the indexers, or of the gates, of the last training pass (one float32), given away once; add it to <see cref="Loss"/>.</summary>
+    public Tensor ChoiceLoss()
     {
         using var scope = TensorScope.Open();
-        return scope.Return(TokenSparseLayers.Select(layer => layer.TakeLoss()).Aggregate((sum, loss) => sum + loss));
+        return scope.Return(TokenSparseLayers.Select(layer => layer.TakeLoss()).Concat(SparseLayers.Select(layer => layer.TakeLoss())).Aggregate((sum, loss) => sum + loss));
     }
 
     /// <summary>An empty cache for N sequences of up to so many tokens (at most the net's length); the net's attention must be token-sparse.</summary>
@@ -301,7 +307,7 @@ internal sealed partial class GptAttention : Module
     {
         _heads = config.Width % config.Heads == 0 ? config.Heads : throw new ArgumentException($"{config.Heads} heads do not divide a width of {config.Width}.", nameof(config));
         _weightDropout = config.Dropout;
-        Sparse = config.Sparse is { } policy ? new DynamicSparseAttention(policy) : null;
+        Sparse = config.Sparse is { } policy ? new DynamicSparseAttention(policy, Gate(config, policy)) : null;
         TokenSparse = config.TokenSparse is not { } tokens ? null
             : Sparse is not null ? throw new ArgumentException("Sparse and TokenSparse exclude each other.", nameof(config))
             : Child("indexer", new TokenSparseAttention(config.Width, config.Heads, config.Width / config.Heads, tokens));
@@ -309,6 +315,9 @@ internal sealed partial class GptAttention : Module
         _join = Child("c_proj", new InputMajorLinear(config.Width, config.Width, GptBlock.Deviation / Math.Sqrt(2 * config.Layers)));
         _dropout = Child("resid_dropout", new Dropout(config.Dropout));
     }
+
+    private BlockGate? Gate(GptConfig config, SparsePolicy policy) =>
+        config.GateWidth is { } width ? Child("gate", new BlockGate(config.Width / config.Heads, width, policy)) : null;
 
     internal DynamicSparseAttention? Sparse { get; }
 

@@ -85,6 +85,7 @@ internal sealed class LanguageEvaluator(Gpt net, PipelineTransform transform) : 
     {
         foreach (var layer in net.SparseLayers)
         {
+            layer.GateChooses = true;
             layer.Reports = on;
         }
         foreach (var layer in net.TokenSparseLayers)

@@ -31,6 +31,7 @@ internal static class LanguageNet
             Heads = model.Heads ?? ModelSpec.GptHeads,
             Dropout = model.Dropout ?? 0,
             Sparse = attention.Kind == AttentionKind.BlockSparse ? Blocks(attention) : null,
+            GateWidth = attention.Gate,
             TokenSparse = attention.Kind == AttentionKind.TokenSparse ? Indexed(attention, width) : null,
         };
     }
@@ -43,17 +44,21 @@ internal static class LanguageNet
     }
 
     /// <summary>
-    /// Sets what the step's attention sees: everything while indexers warm up, then what they choose. A function of the step, so that a
-    /// resumed run goes on with the same.
+    /// Sets what the step's attention sees: everything while indexers warm up, what the estimate chooses while gates do; then what they
+    /// choose themselves. A function of the step, so that a resumed run goes on with the same.
     /// </summary>
     /// <returns>Which of the course's stages it is in: steps of one compute the same.</returns>
     internal static int BeforeStep(Module net, RunSpec spec, long step, long total)
     {
-        if (net is not Gpt { Config.TokenSparse: not null } gpt)
+        if (net is not Gpt { LearnsToChoose: true } gpt)
         {
             return 0;
         }
         var warming = step < (spec.Model.Attention!.Warmup ?? Warmup) * total;
+        foreach (var layer in gpt.SparseLayers)
+        {
+            layer.GateChooses = !warming;
+        }
         foreach (var layer in gpt.TokenSparseLayers)
         {
             layer.Stage = warming ? IndexerStage.WarmUp : IndexerStage.Sparse;
@@ -61,7 +66,7 @@ internal static class LanguageNet
         return warming ? 0 : 1;
     }
 
-    /// <summary>The same weights under dense attention, without indexers; null when attention is dense anyway.</summary>
+    /// <summary>The same weights under dense attention, without indexers and gates; null when attention is dense anyway.</summary>
     internal static Gpt? Dense(Module net)
     {
         if (net is not Gpt { Config: { } config } || config is { Sparse: null, TokenSparse: null })
@@ -69,7 +74,7 @@ internal static class LanguageNet
             return null;
         }
         using var recording = NoGrad.Enter();
-        var dense = new Gpt(config with { Sparse = null, TokenSparse = null });
+        var dense = new Gpt(config with { Sparse = null, TokenSparse = null, GateWidth = null });
         var weights = net.State().ToDictionary(t => t.Name, t => t.Tensor);
         foreach (var (name, tensor) in dense.State())
         {

@@ -45,18 +45,18 @@ internal sealed class Objective : IDisposable
         ? target.Unsqueeze(1)
         : Tensor.Cat([ids.Narrow(1, 1, ids.Size(1) - 1), target.Unsqueeze(1)], 1); // [N, T]
 
-    // The head's loss makes its gradients itself, in the precision it is given: outside autocast, which would cast inside of it. An indexer
+    // The head's loss makes its gradients itself, in the precision it is given: outside autocast, which would cast inside of it. What chooses
     // learns from a loss of its own, whose gradient is added and whose value is not: the run reports that of the tokens.
     private static Tensor TokenLoss(Gpt gpt, Tensor ids, Tensor target, DeviceType device, Dtype? half)
     {
         var hidden = Hidden(gpt, ids, device, half).Reshape(-1, gpt.Config.Width);
         var loss = HeadLoss.Of(hidden, gpt.HeadWeight.Tensor.To(hidden.Dtype), NextTokens(ids, target).Reshape(-1)).To(Dtype.Float32);
-        if (gpt.Config.TokenSparse is null || !gpt.Training)
+        if (!gpt.LearnsToChoose || !gpt.Training)
         {
             return loss;
         }
-        var indexer = gpt.IndexerLoss();
-        return loss + (indexer - indexer.Detach());
+        var choice = gpt.ChoiceLoss();
+        return loss + (choice - choice.Detach());
     }
 
     private static Tensor Hidden(Gpt gpt, Tensor ids, DeviceType device, Dtype? half)

@@ -44,10 +44,10 @@ public sealed class TokenSparseAttentionTests
         loss.Backward();
         Assert.All(net.Parameters(), p => Assert.Equal(IsIndexer(p), p.Tensor.Tensor.Grad().IsNone));
         var before = net.Parameters().Where(p => !IsIndexer(p)).Select(p => p.Tensor.Tensor.Grad().ToArray<float>()).ToArray();
-        net.IndexerLoss().Backward();
+        net.ChoiceLoss().Backward();
         Assert.Equal(before, net.Parameters().Where(p => !IsIndexer(p)).Select(p => p.Tensor.Tensor.Grad().ToArray<float>()));
         Assert.All(net.Parameters().Where(IsIndexer), p => Assert.Contains(p.Tensor.Tensor.Grad().ToArray<float>(), x => x != 0));
-        Assert.Contains("no indexer loss", Assert.Throws<InvalidOperationException>(() => net.IndexerLoss()).Message);
+        Assert.Contains("no indexer loss", Assert.Throws<InvalidOperationException>(() => net.ChoiceLoss()).Message);
     }
 
     [Theory]

@@ -40,7 +40,7 @@ public sealed class TokenSparseTrainingTests
             var (ids, targets, _) = Sequences(step);
             optimizer.ClearGradients();
             var loss = net.Loss(ids, targets);
-            var indexer = net.IndexerLoss();
+            var indexer = net.ChoiceLoss();
             (loss + indexer).Backward(); // they teach different weights
             optimizer.Step(Rate);
             losses.Add(indexer.Item());

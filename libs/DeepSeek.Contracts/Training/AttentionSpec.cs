@@ -27,6 +27,9 @@ public sealed record AttentionSpec
     /// <summary>blockSparse: tokens of a block, a multiple of 16 from 16 to 256; 64 and 128 are the fast ones on a GPU (64).</summary>
     public int? Block { get; init; }
 
+    /// <summary>blockSparse: dimensions in which a learned gate of each layer compares blocks, 1 to 256; it chooses in place of the estimate, which it learns from (no gate).</summary>
+    public int? Gate { get; init; }
+
     /// <summary>tokenSparse: keys that a query attends to at most, 1 to 2048 (64).</summary>
     public int? Tokens { get; init; }
 
@@ -36,7 +39,7 @@ public sealed record AttentionSpec
     /// <summary>tokenSparse: elements of an indexer's head; heads · elements is at most 1/8 of the width (all that is allowed, at most 64).</summary>
     public int? IndexerDim { get; init; }
 
-    /// <summary>tokenSparse: share of the steps in which attention is dense while the indexer learns, 0 to 0.9 (0.1).</summary>
+    /// <summary>Share of the steps in which the indexers or gates learn and do not choose yet, 0 to 0.9 (0.1): attention is dense (tokenSparse), or the estimate chooses (blockSparse with a gate).</summary>
     public double? Warmup { get; init; }
 }
 

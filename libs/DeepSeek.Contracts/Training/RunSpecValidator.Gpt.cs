@@ -32,11 +32,11 @@ public static partial class RunSpecValidator
     private static void ValidateAttention(AttentionSpec attention, int width, Faults faults)
     {
         const string field = "model.attention.";
-        foreach (var (name, value) in ((string, object?)[])[("density", attention.Density), ("mass", attention.Mass), ("sink", attention.Sink), ("window", attention.Window), ("minimum", attention.Minimum), ("block", attention.Block)])
+        foreach (var (name, value) in ((string, object?)[])[("density", attention.Density), ("mass", attention.Mass), ("sink", attention.Sink), ("window", attention.Window), ("minimum", attention.Minimum), ("block", attention.Block), ("gate", attention.Gate)])
         {
             faults.Require(attention.Kind == AttentionKind.BlockSparse || value is null, field + name, "Only the kind blockSparse has such a setting; leave it out.");
         }
-        foreach (var (name, value) in ((string, object?)[])[("tokens", attention.Tokens), ("indexerHeads", attention.IndexerHeads), ("indexerDim", attention.IndexerDim), ("warmup", attention.Warmup)])
+        foreach (var (name, value) in ((string, object?)[])[("tokens", attention.Tokens), ("indexerHeads", attention.IndexerHeads), ("indexerDim", attention.IndexerDim)])
         {
             faults.Require(attention.Kind == AttentionKind.TokenSparse || value is null, field + name, "Only the kind tokenSparse has such a setting; leave it out.");
         }
@@ -49,7 +49,10 @@ public static partial class RunSpecValidator
         faults.Range(attention.Tokens, 1, 2048, field + "tokens");
         faults.Range(attention.IndexerHeads, 1, 128, field + "indexerHeads");
         faults.Range(attention.IndexerDim, 1, 1024, field + "indexerDim");
+        faults.Range(attention.Gate, 1, 256, field + "gate");
         faults.Range(attention.Warmup, 0, 0.9, field + "warmup");
+        faults.Require(attention.Kind == AttentionKind.TokenSparse || attention.Gate is not null || attention.Warmup is null, field + "warmup",
+            "Only what learns to choose warms up: the kind tokenSparse, or blockSparse with a gate; leave it out.");
         var indexer = (attention.IndexerHeads ?? 1) * (long)(attention.IndexerDim ?? 1);
         faults.Require(attention.Kind != AttentionKind.TokenSparse || indexer * IndexerShare <= width, field + "indexerDim",
             $"An indexer may have at most 1/{IndexerShare} of the width, {width / IndexerShare} elements in all its heads; this one has {indexer}.");

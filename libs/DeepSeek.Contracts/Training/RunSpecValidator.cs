@@ -34,8 +34,8 @@ public static partial class RunSpecValidator
         ValidateModel(spec.Model, faults);
         faults.Require(spec.Model?.Family != ModelFamily.ConvNet || spec.Checkpointing is null || spec.Checkpointing == Checkpointing.Off, "checkpointing",
             "A convNet has no blocks that could be computed again; leave it out, or choose resNet18, resNet50 or efficientNetB0.");
-        faults.Require(spec.Model?.Attention?.Kind != AttentionKind.TokenSparse || spec.Checkpointing is null || spec.Checkpointing == Checkpointing.Off, "checkpointing",
-            "What the indexers of tokenSparse attention learn from cannot be computed again; leave it out, or choose blockSparse attention.");
+        faults.Require(spec.Model?.Attention is not ({ Kind: AttentionKind.TokenSparse } or { Gate: not null }) || spec.Checkpointing is null || spec.Checkpointing == Checkpointing.Off, "checkpointing",
+            "What indexers and gates learn from cannot be computed again; leave it out, or choose blockSparse attention without a gate.");
         ValidateOptimizer(spec.Optimizer, faults);
         if (faults.Present(spec.Schedule, "schedule"))
         {

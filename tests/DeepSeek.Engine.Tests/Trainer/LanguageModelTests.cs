@@ -17,6 +17,7 @@ public sealed class LanguageModelTests
     private const double Tolerance = 1e-4;
 
     private static readonly AttentionSpec s_blocks = new() { Kind = AttentionKind.BlockSparse, Block = 16, Density = 0.5, Window = 0 };
+    private static readonly AttentionSpec s_gated = s_blocks with { Gate = 8, Warmup = 0.5 };
     private static readonly AttentionSpec s_tokens = new() { Kind = AttentionKind.TokenSparse, Tokens = 8 };
 
     [Fact]
@@ -60,11 +61,12 @@ public sealed class LanguageModelTests
 
     // Four blocks of 16: of n visible ones ⌈n/2⌉ stay, but the first and the diagonal always: (1+2+2+2)/10. Eight tokens of 1 to 64: 484/2080.
     [Theory]
-    [InlineData(AttentionKind.BlockSparse, 0.7)]
-    [InlineData(AttentionKind.TokenSparse, 484.0 / 2080)]
-    public void Sparse_EveryEpoch_ReportsTheDensityOfEachLayer(AttentionKind kind, double density)
+    [InlineData("blocks", 0.7)]
+    [InlineData("gated", 0.7)]
+    [InlineData("tokens", 484.0 / 2080)]
+    public void Sparse_EveryEpoch_ReportsTheDensityOfEachLayer(string attention, double density)
     {
-        using var folder = TrainerFolder.Text(change: s => s with { Model = s.Model with { Attention = kind == AttentionKind.BlockSparse ? s_blocks : s_tokens } });
+        using var folder = TrainerFolder.Text(change: s => s with { Model = s.Model with { Attention = attention switch { "blocks" => s_blocks, "gated" => s_gated with { Mass = 0.999 }, _ => s_tokens } } });
 
         var result = TrainerRunner.Run(folder);
 
@@ -99,12 +101,13 @@ public sealed class LanguageModelTests
     }
 
     [Theory]
-    [InlineData(AttentionKind.Dense)]
-    [InlineData(AttentionKind.BlockSparse)]
-    [InlineData(AttentionKind.TokenSparse)]
-    public void Bf16Weights_LearnAsFloat32DoesAndKeepTheirMasters(AttentionKind kind)
+    [InlineData("dense")]
+    [InlineData("blocks")]
+    [InlineData("gated")]
+    [InlineData("tokens")]
+    public void Bf16Weights_LearnAsFloat32DoesAndKeepTheirMasters(string attention)
     {
-        RunSpec On(RunSpec s) => s with { Device = "cpu", Model = s.Model with { Attention = kind switch { AttentionKind.BlockSparse => s_blocks, AttentionKind.TokenSparse => s_tokens, _ => null } } };
+        RunSpec On(RunSpec s) => s with { Device = "cpu", Model = s.Model with { Attention = attention switch { "blocks" => s_blocks, "gated" => s_gated, "tokens" => s_tokens, _ => null } } };
         using var full = TrainerFolder.Text(rows: 120, change: On);
         using var half = TrainerFolder.Text(rows: 120, change: s => On(s) with { Precision = RunPrecision.Bf16Weights });
         Assert.Equal(0, TrainerRunner.Run(full).ExitCode);
@@ -122,21 +125,23 @@ public sealed class LanguageModelTests
         Assert.InRange(table.Span<float>().ToArray().Count(v => (BitConverter.SingleToUInt32Bits(v) & 0xffff) != 0), 0.9 * 257 * 32, 257 * 32);
     }
 
-    [Fact]
-    public void TokenSparse_IndexerWeights_LearnFromTheirOwnLoss()
+    // Queries, keys and weights of each layer's indexer; queries and keys of its gate.
+    [Theory]
+    [InlineData(AttentionKind.TokenSparse, "indexer.w", 3)]
+    [InlineData(AttentionKind.BlockSparse, "attn.gate.", 2)]
+    public void WeightsThatChoose_LearnFromTheirOwnLoss(AttentionKind kind, string names, int ofLayer)
     {
-        using var folder = TrainerFolder.Text(rows: 64, change: s => s with { Epochs = 1, Model = s.Model with { Attention = s_tokens with { Warmup = 0 } } });
+        using var folder = TrainerFolder.Text(rows: 64, change: s => s with { Epochs = 1, Model = s.Model with { Attention = kind == AttentionKind.TokenSparse ? s_tokens with { Warmup = 0 } : s_gated } });
         Assert.Equal(0, TrainerRunner.Run(folder).ExitCode);
         var plan = TrainingPlan.Load(new WorkFolder(folder.Root));
         EngineRuntime.Seed(plan.Spec.Seed);
         using var fresh = NetFactory.Create(plan);
         using var trained = Safetensors.Read(File.ReadAllBytes(folder.File("output", "weights.safetensors")));
 
-        // Queries, keys and weights of each layer's indexer.
-        var indexers = fresh.State().Where(t => t.Name.Contains("indexer.w", StringComparison.Ordinal)).ToList();
+        var choosing = fresh.State().Where(t => t.Name.Contains(names, StringComparison.Ordinal)).ToList();
 
-        Assert.Equal(2 * 3, indexers.Count);
-        Assert.All(indexers, t => Assert.NotEqual(t.Tensor.Bytes().ToArray(), trained.Tensors[t.Name].Bytes().ToArray()));
+        Assert.Equal(2 * ofLayer, choosing.Count);
+        Assert.All(choosing, t => Assert.NotEqual(t.Tensor.Bytes().ToArray(), trained.Tensors[t.Name].Bytes().ToArray()));
     }
 
     [Theory]
