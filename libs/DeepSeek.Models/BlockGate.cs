@@ -20,8 +20,8 @@ public sealed class BlockGate : Module
     private readonly Linear _query;
     private readonly Linear _key;
     private readonly double _scale;
-    // A constant of the last sizes, so that a captured step copies nothing from the host.
-    private (long Queries, long Keys, Device Device, TensorHandle Hides)? _mask;
+    // By sizes, never freed before the gate: a captured step reads its mask where it lay.
+    private readonly Dictionary<(long Queries, long Keys, Device Device), TensorHandle> _masks = [];
 
     /// <summary>For heads of <paramref name="dim"/> elements, compared in <paramref name="width"/> dimensions; the weights serve all heads.</summary>
     public BlockGate(int dim, int width, SparsePolicy policy)
@@ -87,9 +87,9 @@ public sealed class BlockGate : Module
 
     private Tensor Mask(long queries, long keys, long rows, long columns, Device device)
     {
-        if (_mask is { } known && (known.Queries, known.Keys, known.Device) == (queries, keys, device))
+        if (_masks.TryGetValue((queries, keys, device), out var known))
         {
-            return known.Hides.Tensor;
+            return known.Tensor;
         }
         var mask = new float[rows * columns];
         for (var i = 0L; i < mask.Length; i++)
@@ -97,9 +97,6 @@ public sealed class BlockGate : Module
             var last = Math.Min((i / columns + 1) * _policy.QueryBlock, queries) - 1 + keys - queries;
             mask[i] = i % columns * _policy.KeyBlock <= last ? 0f : (float)Hidden;
         }
-        _mask?.Hides.Dispose();
-        var hides = Tensor.From<float>(mask, rows, columns).To(device).Keep();
-        _mask = (queries, keys, device, hides);
-        return hides.Tensor;
+        return (_masks[(queries, keys, device)] = Tensor.From<float>(mask, rows, columns).To(device).Keep()).Tensor;
     }
 }
