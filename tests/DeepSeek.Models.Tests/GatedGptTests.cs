@@ -100,6 +100,46 @@ public sealed class GatedGptTests
         Assert.True(losses[^1] < losses[0], told);
     }
 
+    [Theory]
+    [MemberData(nameof(Engine.Tests.Gpu.Devices), MemberType = typeof(Engine.Tests.Gpu))]
+    public void CapturedStep_OfAGatedNet_GivesTheEagerStepsLosses(string place)
+    {
+        var (eager, captured) = (Steps(Device.Parse(place), captured: false), Steps(Device.Parse(place), captured: true));
+
+        // The same kernels in the same order; only the addresses differ.
+        Assert.All(eager.Zip(captured), pair => Assert.Equal(pair.First, pair.Second, 1e-6));
+        Assert.True(eager[^1] < eager[0]);
+    }
+
+    private static double[] Steps(Device device, bool captured)
+    {
+        const int steps = 8;
+        EngineRuntime.Seed(13);
+        using var net = new Gpt(s_config);
+        net.To(device);
+        net.ToPrecision(Dtype.BFloat16);
+        using var optimizer = new AdamW(net, weightDecay: 0);
+        optimizer.LearningRate = Rate;
+        Tensor Step(ReadOnlySpan<Tensor> inputs)
+        {
+            var loss = net.Loss(inputs[0], inputs[1]).To(Dtype.Float32) + net.ChoiceLoss();
+            loss.Backward();
+            optimizer.Step();
+            optimizer.ClearGradients();
+            return loss;
+        }
+        using var capture = captured ? new Capture(device, Step) : null;
+        var losses = new double[steps];
+        for (var step = 0; step < steps; step++)
+        {
+            using var scope = TensorScope.Open();
+            var (ids, targets, _) = Sequences(step);
+            var (x, y) = (ids.To(device), targets.To(device));
+            losses[step] = (capture is null ? Step([x, y]) : capture.Run(x, y)).Item();
+        }
+        return losses;
+    }
+
     // Mean loss over sequences that training has not seen.
     private static double Measure(Gpt net, bool gateChooses)
     {
