@@ -9,8 +9,7 @@ namespace DeepSeek.Models.Tests;
 /// <summary>Gates inside a net: what they are taught, and that what they then choose is what the net needs.</summary>
 public sealed class GatedGptTests
 {
-    private const int Length = 64, Batch = 32, Block = 8, Noise = 16, Values = 8;
-    private const int FirstNeedle = Noise, FirstAnswer = FirstNeedle + Values, Vocabulary = FirstAnswer + Values;
+    private const int Length = NeedleSequences.Length, Block = 8;
     private const int WarmUp = 160, Gated = 50;
     private const double Rate = 2e-3;
 
@@ -20,14 +19,14 @@ public sealed class GatedGptTests
         Density = 0.375, SinkBlocks = 0, WindowBlocks = 0, QueryBlock = Block, KeyBlock = Block, Stride = 4, Estimate = BlockEstimate.Sampled, Power = 2,
     };
 
-    private static readonly GptConfig s_config = new() { Vocabulary = Vocabulary, Length = Length, Width = 64, Layers = 1, Heads = 2, Sparse = s_policy, GateWidth = 16 };
+    private static readonly GptConfig s_config = new() { Vocabulary = NeedleSequences.Vocabulary, Length = Length, Width = 64, Layers = 1, Heads = 2, Sparse = s_policy, GateWidth = 16 };
 
     [Fact]
     public void ChoiceLoss_Differentiated_TeachesTheGatesAloneAndTheModelsLossThemNothing()
     {
         using var net = new Gpt(s_config with { Layers = 2 });
         using var scope = TensorScope.Open();
-        var (ids, targets, _) = Sequences(1);
+        var (ids, targets, _) = NeedleSequences.Of(1, Block);
 
         var loss = net.Loss(ids, targets);
         net.ChoiceLoss().Backward();
@@ -77,7 +76,7 @@ public sealed class GatedGptTests
         {
             layer.GateChooses = step >= WarmUp;
             using var scope = TensorScope.Open();
-            var (ids, targets, _) = Sequences(step);
+            var (ids, targets, _) = NeedleSequences.Of(step, Block);
             optimizer.ClearGradients();
             var loss = net.Loss(ids, targets);
             var choice = net.ChoiceLoss();
@@ -94,7 +93,7 @@ public sealed class GatedGptTests
         EngineRuntime.Threads = threads;
         var told = $"loss by the estimate {estimated:f4}, by the gate {gated:f4}, by one that knows nothing {blind:f4}; gate's loss {losses[0]:f3} → {losses[^1]:f3}";
         TestContext.Current.TestOutputHelper?.WriteLine(told);
-        Assert.True(estimated < 0.4, told); // a guess costs ln 8 = 2.08 nats
+        Assert.True(estimated < 0.4, told);
         Assert.True(gated <= estimated + 0.05, told);
         Assert.True(blind > gated + 0.3, told);
         Assert.True(losses[^1] < losses[0], told);
@@ -133,7 +132,7 @@ public sealed class GatedGptTests
         for (var step = 0; step < steps; step++)
         {
             using var scope = TensorScope.Open();
-            var (ids, targets, _) = Sequences(step);
+            var (ids, targets, _) = NeedleSequences.Of(step, Block);
             var (x, y) = (ids.To(device), targets.To(device));
             losses[step] = (capture is null ? Step([x, y]) : capture.Run(x, y)).Item();
         }
@@ -150,7 +149,7 @@ public sealed class GatedGptTests
         for (var i = 0; i < batches; i++)
         {
             using var scope = TensorScope.Open();
-            var (ids, targets, _) = Sequences(100_000 + i);
+            var (ids, targets, _) = NeedleSequences.Of(100_000 + i, Block);
             loss += net.Loss(ids, targets).Item() / batches;
         }
         net.Train();
@@ -161,23 +160,5 @@ public sealed class GatedGptTests
     {
         var random = new Random(seed);
         return Tensor.From<float>([.. Enumerable.Range(0, 2 * Length * 32).Select(_ => random.NextSingle() * 4 - 2)], 1, 2, Length, 32);
-    }
-
-    // Ids and targets [Batch, Length] (no target in the needle's own block and before it), and the needles' places.
-    private static (Tensor Ids, Tensor Targets, int[] Needles) Sequences(int seed)
-    {
-        var random = new Random(seed);
-        var (ids, targets, needles) = (new long[Batch * Length], new long[Batch * Length], new int[Batch]);
-        for (var b = 0; b < Batch; b++)
-        {
-            var value = random.Next(Values);
-            needles[b] = random.Next(Length * 3 / 4);
-            for (var t = 0; t < Length; t++)
-            {
-                ids[b * Length + t] = t == needles[b] ? FirstNeedle + value : random.Next(Noise);
-                targets[b * Length + t] = t / Block > needles[b] / Block ? FirstAnswer + value : -1;
-            }
-        }
-        return (Tensor.From<long>(ids, Batch, Length), Tensor.From<long>(targets, Batch, Length), needles);
     }
 }

@@ -4,18 +4,14 @@ using DeepSeek.Engine.Tensors;
 
 namespace DeepSeek.Models.Tests;
 
-/// <summary>
-/// A task whose right token is known: among noise lies one needle, and every token after it is to tell the needle's value. A query
-/// must attend to the needle, wherever it lies.
-/// </summary>
+/// <summary>An indexer inside a net that learns the needle task: it must find the needle, and keep the dense net's loss.</summary>
 public sealed class TokenSparseTrainingTests
 {
-    private const int Length = 64, Batch = 32, Tokens = 6, Noise = 16, Values = 8;
-    private const int FirstNeedle = Noise, FirstAnswer = FirstNeedle + Values, Vocabulary = FirstAnswer + Values;
+    private const int Tokens = 6;
     private const int WarmUp = 160, Sparse = 50;
     private const double Rate = 2e-3;
 
-    private static readonly GptConfig s_config = new() { Vocabulary = Vocabulary, Length = Length, Width = 64, Layers = 1, Heads = 2 };
+    private static readonly GptConfig s_config = new() { Vocabulary = NeedleSequences.Vocabulary, Length = NeedleSequences.Length, Width = 64, Layers = 1, Heads = 2 };
 
     [Fact]
     public void WarmUpThenSparseStage_FindsTheNeedleAndKeepsTheDenseLoss()
@@ -37,7 +33,7 @@ public sealed class TokenSparseTrainingTests
             }
             layer.Stage = step < WarmUp ? IndexerStage.WarmUp : IndexerStage.Sparse;
             using var scope = TensorScope.Open();
-            var (ids, targets, _) = Sequences(step);
+            var (ids, targets, _) = NeedleSequences.Of(step);
             optimizer.ClearGradients();
             var loss = net.Loss(ids, targets);
             var indexer = net.ChoiceLoss();
@@ -50,7 +46,7 @@ public sealed class TokenSparseTrainingTests
         var highest = losses.Max();
         var told = $"dense loss after the warm-up {warm.Loss:f4}; at the end dense {dense.Loss:f4}, sparse {sparse.Loss:f4}; recall after the warm-up {warm.Recall:f4}, at the end {sparse.Recall:f4}, at density {sparse.Density:f3}; indexer loss at most {highest:f3}, before the sparse stage {losses[WarmUp - 1]:f3}";
         TestContext.Current.TestOutputHelper?.WriteLine(told);
-        Assert.True(warm.Loss < 0.15, told); // a guess costs ln 8 = 2.08 nats
+        Assert.True(warm.Loss < 0.15, told);
         Assert.True(sparse.Loss <= Math.Min(warm.Loss, dense.Loss) + 0.05, told);
         Assert.True(warm.Recall >= 0.95 && sparse.Recall >= 0.98, told); // by chance 6 of 7 to 64 tokens, 0.24 on average
         Assert.True(losses[WarmUp - 1] < 0.5 * highest, told);
@@ -69,7 +65,7 @@ public sealed class TokenSparseTrainingTests
         for (var i = 0; i < batches; i++)
         {
             using var scope = TensorScope.Open();
-            var (ids, targets, needles) = Sequences(100_000 + i);
+            var (ids, targets, needles) = NeedleSequences.Of(100_000 + i);
             loss += net.Loss(ids, targets).Item() / batches;
             recall += Recall(layer, needles) / batches;
             density += layer.Density()!.Value / batches;
@@ -84,9 +80,9 @@ public sealed class TokenSparseTrainingTests
     {
         var (index, count) = (layer.Chosen!.Value.Index.ToArray<int>(), layer.Chosen!.Value.Count.ToArray<int>());
         var (found, asked) = (0, 0);
-        for (var row = 0; row < Batch * Length; row++)
+        for (var row = 0; row < NeedleSequences.Batch * NeedleSequences.Length; row++)
         {
-            var (needle, t) = (needles[row / Length], row % Length);
+            var (needle, t) = (needles[row / NeedleSequences.Length], row % NeedleSequences.Length);
             if (t > needle && t >= Tokens)
             {
                 asked++;
@@ -94,23 +90,5 @@ public sealed class TokenSparseTrainingTests
             }
         }
         return (double)found / asked;
-    }
-
-    // Ids and targets [Batch, Length] (no target up to the needle), and the needles' places.
-    private static (Tensor Ids, Tensor Targets, int[] Needles) Sequences(int seed)
-    {
-        var random = new Random(seed);
-        var (ids, targets, needles) = (new long[Batch * Length], new long[Batch * Length], new int[Batch]);
-        for (var b = 0; b < Batch; b++)
-        {
-            var value = random.Next(Values);
-            needles[b] = random.Next(Length * 3 / 4);
-            for (var t = 0; t < Length; t++)
-            {
-                ids[b * Length + t] = t == needles[b] ? FirstNeedle + value : random.Next(Noise);
-                targets[b * Length + t] = t > needles[b] ? FirstAnswer + value : -1;
-            }
-        }
-        return (Tensor.From<long>(ids, Batch, Length), Tensor.From<long>(targets, Batch, Length), needles);
     }
 }
