@@ -44,6 +44,12 @@ public sealed record Deployment
     /// <summary>What the replica that answered holds.</summary>
     public IReadOnlyList<DeployedVersion> Versions { get; init; } = [];
 
+    /// <summary>
+    /// What the version that the answering replica serves attends with: <c>blockSparse</c> or <c>dense</c>, which a block-sparse model is computed with
+    /// where the platform's operators are missing; null for models without attention.
+    /// </summary>
+    public string? Attention { get; init; }
+
     /// <summary>What is wrong with the reference or the loading; null when nothing is.</summary>
     public string? Error { get; init; }
 
@@ -56,8 +62,8 @@ public sealed record Deployment
 /// <summary>One process that serves.</summary>
 public sealed record DeploymentReplica(string Replica, IReadOnlyList<DeployedVersion> Versions);
 
-/// <summary>A version on a replica: <c>loading</c>, <c>ready</c> or <c>failed</c>.</summary>
-public sealed record DeployedVersion(int Version, string State, string? Error = null);
+/// <summary>A version on a replica: <c>loading</c>, <c>ready</c> or <c>failed</c>, and what it attends with there (see <see cref="Deployment.Attention"/>).</summary>
+public sealed record DeployedVersion(int Version, string State, string? Error = null, string? Attention = null);
 
 /// <summary>Predictions for a batch of rows; one id a row.</summary>
 public sealed record PredictionReply(IReadOnlyList<string> PredictionIds, string Model, int Version, IReadOnlyList<PredictedRow> Predictions);

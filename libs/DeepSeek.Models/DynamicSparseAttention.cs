@@ -34,14 +34,21 @@ public sealed class DynamicSparseAttention(SparsePolicy policy, BlockGate? gate 
     /// <summary>Remembers what each call kept (one small tensor a call), so that <see cref="Density"/> can tell.</summary>
     public bool Reports { get; set; }
 
-    /// <summary>q [N, H, T, D], k and v [N, Hkv, S, D] → [N, H, T, D]. Causal: aligned at the ends; keys behind an int32 [N] of lengths are hidden.</summary>
+    /// <summary>
+    /// q [N, H, T, D], k and v [N, Hkv, S, D] → [N, H, T, D]. Causal: aligned at the ends. Of sequences with lengths, int32 [N], nothing behind them is
+    /// seen or counts in a choice, and rows behind them are 0; T and S are then alike.
+    /// </summary>
     /// <exception cref="NotSupportedException">There are lengths and a gate, whose means would hold what is behind them.</exception>
     public Tensor Forward(Tensor q, Tensor k, Tensor v, bool causal, Tensor keyLengths = default)
     {
         using var scope = TensorScope.Open();
-        var shares = gate is null ? SparseAttention.BlockScores(q, k, Policy, causal, default, keyLengths) : Shares(gate, q, k, causal, keyLengths);
-        var selection = SparseAttention.Select(shares, q.Size(2), k.Size(2), Policy, causal, default, keyLengths);
-        var output = SparseAttention.WithBlocks(q, k, v, selection, Policy.QueryBlock, Policy.KeyBlock, causal, default, keyLengths).Output;
+        if (!keyLengths.IsNone && q.Size(2) != k.Size(2))
+        {
+            throw new ArgumentException($"{q.Size(2)} queries of {k.Size(2)} keys take no lengths: a sequence's queries and keys must be the same tokens.", nameof(keyLengths));
+        }
+        var shares = gate is null ? SparseAttention.BlockScores(q, k, Policy, causal, keyLengths, keyLengths) : Shares(gate, q, k, causal, keyLengths);
+        var selection = SparseAttention.Select(shares, q.Size(2), k.Size(2), Policy, causal, keyLengths, keyLengths);
+        var output = SparseAttention.WithBlocks(q, k, v, selection, Policy.QueryBlock, Policy.KeyBlock, causal, keyLengths, keyLengths).Output;
         if (Reports)
         {
             Forget();
@@ -89,7 +96,7 @@ public sealed class DynamicSparseAttention(SparsePolicy policy, BlockGate? gate 
             return null;
         }
         using var scope = TensorScope.Open();
-        return SparseAttention.Density(new(default, _kept.Tensor), _queries, _keys, Policy, _causal, default, _keyLengths?.Tensor ?? default);
+        return SparseAttention.Density(new(default, _kept.Tensor), _queries, _keys, Policy, _causal, _keyLengths?.Tensor ?? default, _keyLengths?.Tensor ?? default);
     }
 
     /// <inheritdoc/>

@@ -51,7 +51,7 @@ public static class GraphOrder
             needed.UnionWith(node.Reads());
         }
         nodes.Reverse();
-        var part = new ModelProto { IrVersion = model.IrVersion, OpsetImport = { model.OpsetImport }, Graph = new GraphProto { Name = model.Graph.Name } };
+        var part = new ModelProto { IrVersion = model.IrVersion, OpsetImport = { model.OpsetImport }, Functions = { model.Functions }, Graph = new GraphProto { Name = model.Graph.Name } };
         part.Graph.Input.Add(model.Graph.Input.Where(i => needed.Contains(i.Name)));
         part.Graph.Initializer.Add(model.Graph.Initializer.Where(t => needed.Contains(t.Name)));
         part.Graph.Node.Add(nodes);

@@ -13,6 +13,7 @@ public sealed class OnnxGraph
 
     private readonly GraphProto _graph;
     private readonly SortedDictionary<string, long> _opsets = new(StringComparer.Ordinal);
+    private readonly OrderedDictionary<(string Domain, string Name), FunctionProto> _functions = [];
     private readonly SortedDictionary<string, string> _metadata = new(StringComparer.Ordinal);
     private readonly HashSet<string> _names = new(StringComparer.Ordinal);
     private readonly HashSet<string> _nodeNames = new(StringComparer.Ordinal);
@@ -104,6 +105,15 @@ public sealed class OnnxGraph
     public void NodesOf(string opType, ReadOnlySpan<string> inputs, ReadOnlySpan<string> outputs, params ReadOnlySpan<AttributeProto> attributes) =>
         Add(opType, "", inputs, outputs, attributes);
 
+    /// <summary>Adds a node of an operator of the model's own, with the function that computes it where the runtime does not; returns its output's name.</summary>
+    public string FunctionNode(Func<FunctionProto> function, string opType, string domain, long version, ReadOnlySpan<string> inputs, params ReadOnlySpan<AttributeProto> attributes)
+    {
+        if (!_functions.ContainsKey((domain, opType)))
+            _functions.Add((domain, opType), function());
+        Import(domain, version);
+        return Add(opType, domain, inputs, [Unique(opType)], attributes);
+    }
+
     /// <summary>A name of this graph that nothing else has.</summary>
     public string Unique(string hint) => OnnxNames.Take(_names, hint);
 
@@ -116,6 +126,7 @@ public sealed class OnnxGraph
             model.OpsetImport.Add(new OperatorSetIdProto { Domain = domain, Version = version });
         foreach (var (key, value) in _metadata)
             model.MetadataProps.Add(new StringStringEntryProto { Key = key, Value = value });
+        model.Functions.Add(_functions.Values.Select(f => f.Clone()));
         OnnxModels.Validate(model);
         return model;
     }

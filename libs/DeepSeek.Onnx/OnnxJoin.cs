@@ -8,8 +8,9 @@ internal static class OnnxJoin
 {
     public static ModelProto Run(ModelProto first, ModelProto second, IReadOnlyDictionary<string, string> ioMap, string prefix)
     {
-        if (first.Functions.Count > 0 || second.Functions.Count > 0)
-            throw new InvalidOnnxException("Models with local functions cannot be joined; inline the functions first.");
+        var functions = first.Functions.Concat(second.Functions).Distinct().ToList();
+        if (functions.GroupBy(f => (f.Domain, f.Name)).FirstOrDefault(g => g.Count() > 1) is { } two)
+            throw new InvalidOnnxException($"Both models have a local function '{two.Key.Domain}::{two.Key.Name}', and the two differ; rename or inline one of them.");
         foreach (var (output, input) in ioMap)
         {
             if (first.Graph.Output.All(o => o.Name != output))
@@ -28,6 +29,7 @@ internal static class OnnxJoin
         model.Graph.Name = second.Graph.Name;
         Append(model.Graph, Distinct(second.Graph, model.Graph, ioMap), ioMap);
         JoinImports(model, first, second);
+        model.Functions.Add(functions.Select(f => f.Clone()));
         foreach (var entry in second.MetadataProps.Concat(first.MetadataProps).DistinctBy(e => e.Key, StringComparer.Ordinal))
             model.MetadataProps.Add(entry.Clone());
         OnnxModels.Validate(model);

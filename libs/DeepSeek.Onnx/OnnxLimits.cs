@@ -21,5 +21,6 @@ public sealed record OnnxLimits
             [""] = (7, 21),
             [OnnxGraph.MlDomain] = (1, 5),
             ["com.microsoft"] = (1, 1),
+            [BlockSparseNode.Domain] = (1, BlockSparseNode.Version),
         };
 }

@@ -6,7 +6,7 @@ using DeepSeek.Models;
 
 namespace DeepSeek.Trainer;
 
-/// <summary>What is particular to language models: their sizes, the course of their indexers, and the dense net that is exported.</summary>
+/// <summary>What is particular to language models: their sizes, the course of their indexers, and the same net under dense attention.</summary>
 internal static class LanguageNet
 {
     private const int Layers = 4;
@@ -65,6 +65,9 @@ internal static class LanguageNet
         }
         return warming ? 0 : 1;
     }
+
+    /// <summary>Whether model.onnx holds <see cref="Dense"/> in the net's place: it has no form for what learned weights choose.</summary>
+    internal static bool IsExportedDense(Module net) => net is Gpt { LearnsToChoose: true };
 
     /// <summary>The same weights under dense attention, without indexers and gates; null when attention is dense anyway.</summary>
     internal static Gpt? Dense(Module net)

@@ -7,6 +7,7 @@ using DeepSeek.Engine;
 using DeepSeek.Engine.Export;
 using DeepSeek.Engine.Nn;
 using DeepSeek.Engine.Storage;
+using DeepSeek.Models;
 using DeepSeek.Onnx;
 
 namespace DeepSeek.Trainer;
@@ -15,7 +16,7 @@ namespace DeepSeek.Trainer;
 /// <param name="plan">What was run.</param>
 /// <param name="folder">Where to.</param>
 /// <param name="net">What was trained.</param>
-/// <param name="exported">What becomes model.onnx: the same weights, under dense attention where training's is sparse.</param>
+/// <param name="exported">What becomes model.onnx: the same weights, under dense attention where training's has no form there.</param>
 /// <param name="statistics">Of the target.</param>
 /// <param name="state">How the training went.</param>
 internal sealed class ModelOutput(TrainingPlan plan, WorkFolder folder, Module net, Module exported, TargetStatistics statistics, RunState state)
@@ -70,8 +71,8 @@ internal sealed class ModelOutput(TrainingPlan plan, WorkFolder folder, Module n
         Attention = plan.Spec.Model.Attention ?? new AttentionSpec(),
         // What model.onnx goes on from; see KeyValueNames.
         Cache = exported is ICachedDecoder decoder ? new { Layers = decoder.CacheLayers, Heads = decoder.CacheHeads, HeadWidth = decoder.CacheWidth } : null,
-        // What training's sparse attention saves is not saved by model.onnx: ONNX has no operator for it.
-        ExportedAttention = AttentionKind.Dense,
+        // Block-sparse attention is an operator of the platform's in model.onnx, dense where a runtime does not know it; see BlockSparseNode.
+        ExportedAttention = exported is Gpt { Config.Sparse: not null } ? AttentionKind.BlockSparse : AttentionKind.Dense,
     };
 
     private object Description(IReadOnlyDictionary<string, double> test, string testSplit, string onnxSha256, string weightsSha256) => new

@@ -143,7 +143,7 @@ internal sealed partial class TrainingRun : IDisposable
         using var dense = LanguageNet.Dense(net);
         if (dense is not null && split is not null)
         {
-            // What is exported, and so served, attends to everything: its numbers stand beside those of the net as it was trained.
+            // What runtimes compute that do not know the platform's operators: its numbers stand beside those of the net as it was trained.
             foreach (var (name, value) in new LanguageEvaluator(dense, _transform).Measure(split))
             {
                 test[$"dense.{name}"] = value;
@@ -151,7 +151,7 @@ internal sealed partial class TrainingRun : IDisposable
         }
         net.To(Device.Cpu);
         dense?.To(Device.Cpu);
-        new ModelOutput(_plan, _folder, net, dense ?? net, _statistics, _state).Write(test, _plan.Test is null ? "validation" : "test");
+        new ModelOutput(_plan, _folder, net, LanguageNet.IsExportedDense(net) ? dense! : net, _statistics, _state).Write(test, _plan.Test is null ? "validation" : "test");
         if (_usage.Record(_compute) is { } usage)
         {
             _events.Usage(usage);

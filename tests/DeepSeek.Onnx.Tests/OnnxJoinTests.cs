@@ -78,6 +78,36 @@ public sealed class OnnxJoinTests
     }
 
     [Fact]
+    public void Join_NetWithALocalFunction_KeepsIt()
+    {
+        var net = Net();
+        net.Functions.Add(BlockSparseNode.DenseFunction());
+        net.OpsetImport.Add(new OperatorSetIdProto { Domain = BlockSparseNode.Domain, Version = 1 });
+
+        var model = OnnxModels.Join(Pipeline(), net, Features, "pipeline/");
+
+        Assert.Equal(BlockSparseNode.DenseFunction(), Assert.Single(model.Functions));
+        Assert.Equal(1, model.Opset(BlockSparseNode.Domain));
+    }
+
+    [Fact]
+    public void Join_TwoFunctionsOfOneName_IsRefusedWhereTheyDiffer()
+    {
+        var (pipeline, net) = (Pipeline(), Net());
+        foreach (var model in new[] { pipeline, net })
+        {
+            model.Functions.Add(BlockSparseNode.DenseFunction());
+            model.OpsetImport.Add(new OperatorSetIdProto { Domain = BlockSparseNode.Domain, Version = 1 });
+        }
+
+        Assert.Single(OnnxModels.Join(pipeline, net, Features, "pipeline/").Functions);
+        net.Functions[0].Node.RemoveAt(net.Functions[0].Node.Count - 1);
+
+        var fault = Assert.Throws<InvalidOnnxException>(() => OnnxModels.Join(pipeline, net, Features, "pipeline/"));
+        Assert.Contains("ai.deepseek::BlockSparseAttention", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Join_UnknownOutput_NamesTheOutputsThereAre()
     {
         var e = Assert.Throws<InvalidOnnxException>(() =>

@@ -16,6 +16,7 @@ public sealed class OnnxValidateTests
         { "external data in an attribute", m => External(Constant(m), "/dev/zero"), "outside the model (location '/dev/zero')" },
         { "external data in a subgraph", m => External(Subgraph(m).Initializer[0], "x.bin"), "outside the model (location 'x.bin')" },
         { "unknown domain", m => m.OpsetImport.Add(new OperatorSetIdProto { Domain = "evil.ops", Version = 1 }), "domain 'evil.ops' is not supported" },
+        { "platform's domain in a version to come", m => m.OpsetImport.Add(new OperatorSetIdProto { Domain = "ai.deepseek", Version = 2 }), "Version 2 of operator domain 'ai.deepseek' is not supported" },
         { "domain not imported", m => m.Graph.Node[0].Domain = "ai.onnx.ml", "which the model does not import" },
         { "opset too new", m => m.OpsetImport[0].Version = 99, "Version 99 of operator domain 'ai.onnx' is not supported; export with a version from 7 to 21" },
         { "opset too old", m => m.OpsetImport[0].Version = 1, "Version 1 of operator domain" },

@@ -15,7 +15,7 @@ internal static class DeployCommands
         var list = new Command("list", "All deployments.");
         list.Runs(context => context.Print.ListAsync(
             context.Client.Deployments.ListAsync(context.Cancelled),
-            ("name", d => d.Name), ("model", d => d.Model), ("ref", d => d.Ref), ("state", d => d.State), ("versions", d => d.Versions.Select(v => $"{v.Version} {v.State}"))));
+            ("name", d => d.Name), ("model", d => d.Model), ("ref", d => d.Ref), ("state", d => d.State), ("versions", d => d.Versions.Select(v => $"{v.Version} {v.State}")), ("attention", d => d.Attention)));
         var delete = new Command("delete", "Stop serving.") { s_name };
         delete.Runs(async context =>
         {
@@ -48,7 +48,7 @@ internal static class DeployCommands
                 }
             }
 
-            context.Print.Item(deployment, ("name", deployment.Name), ("model", deployment.Model), ("ref", deployment.Ref), ("state", deployment.State), ("versions", deployment.Versions.Select(v => $"{v.Version} {v.State}")));
+            context.Print.Item(deployment, ("name", deployment.Name), ("model", deployment.Model), ("ref", deployment.Ref), ("state", deployment.State), ("versions", deployment.Versions.Select(v => $"{v.Version} {v.State}")), ("attention", deployment.Attention));
         });
         return command;
     }

@@ -30,20 +30,19 @@ public static class LanguageExport
         var first = graph.Scalar("first", 0L);
         var ids = graph.NodeTo("ids", "Max", [features, first]);
         var tokenIds = new ExportInput(ids, Dtype.Int64, "N", "T");
+        var lengths = new RowLengths(graph, features, first);
         var made = net is ICachedDecoder decoder
-            ? Cached(graph, net, decoder, tokenIds)
-            : ModelExport.Add(graph, net, [tokenIds], x => net.Forward(x[0]), [], inner: true).Name;
+            ? Cached(graph, net, decoder, tokenIds, lengths)
+            : ModelExport.Add(graph, net, [tokenIds], x => net.Forward(x[0]), [], inner: true, () => lengths.Keys(null)).Name;
         var logits = graph.NodeTo("logits", "Identity", [made]);
         graph.Output(logits, OnnxType.Float, "N", "T", tokens.Count);
-        var real = graph.Node("Cast", [graph.Node("GreaterOrEqual", [features, first])], OnnxAttribute.Of("to", (long)OnnxType.Int64));
-        var length = graph.Node("ReduceSum", [real, graph.Initializer(OnnxTensors.Of("axes", [1L], 1))], OnnxAttribute.Of("keepdims", 1)); // [N, 1]
-        var last = graph.Node("Sub", [length, graph.Scalar("one", 1L)]);
+        var last = graph.Node("Sub", [lengths.Column, graph.Scalar("one", 1L)]);
         NetExport.Classify(graph, graph.Node("GatherND", [logits, last], OnnxAttribute.Of("batch_dims", 1)), tokens); // [N, K]
         return OnnxOptimizer.Run(graph.ToModel(), OnnxOptimizer.Portable).Model;
     }
 
     // An initializer that is also an input is a default that callers may replace: who leaves the past out hands in none.
-    private static string Cached(OnnxGraph graph, Module net, ICachedDecoder decoder, ExportInput ids)
+    private static string Cached(OnnxGraph graph, Module net, ICachedDecoder decoder, ExportInput ids, RowLengths lengths)
     {
         var (heads, width) = (decoder.CacheHeads, decoder.CacheWidth);
         var inputs = new List<ExportInput> { ids };
@@ -61,11 +60,28 @@ public static class LanguageExport
             var outputs = new Tensor[x.Length];
             outputs[0] = decoder.Continue(x[0], x.AsSpan(1), outputs.AsSpan(1));
             return outputs;
-        });
+        }, () => lengths.Keys(inputs[1].Name));
         for (var i = 0; i < names.Length; i++)
         {
             graph.Output(graph.NodeTo(KeyValueNames.Present + names[i], "Identity", [made[i + 1]]), OnnxType.Float, "N", heads, default, width);
         }
         return made[0];
+    }
+
+    /// <summary>How many tokens each row has, made where it is first asked for.</summary>
+    private sealed class RowLengths(OnnxGraph graph, string features, string first)
+    {
+        private string? _column;
+        private string? _keys;
+
+        /// <summary>INT64 [N, 1].</summary>
+        internal string Column => _column ??= graph.Node("ReduceSum",
+            [graph.Node("Cast", [graph.Node("GreaterOrEqual", [features, first])], OnnxAttribute.Of("to", (long)OnnxType.Int64)), graph.Initializer(OnnxTensors.Of("axes", [1L], 1))],
+            OnnxAttribute.Of("keepdims", 1));
+
+        /// <summary>INT64 [N] with the tokens in front of them, whose keys are [N, H, P, D]; null: there are none.</summary>
+        internal string Keys(string? past) => _keys ??= graph.Node("Reshape", [
+            past is null ? Column : graph.Node("Add", [Column, graph.Node("Shape", [past], OnnxAttribute.Of("start", 2), OnnxAttribute.Of("end", 3))]),
+            graph.Initializer(OnnxTensors.Of("sizes", [-1L], 1))]);
     }
 }

@@ -12,19 +12,22 @@ internal sealed partial class Lowering
     private readonly IReadOnlyList<TracedRun> _runs;
     private readonly IReadOnlyList<ExportInput> _inputs;
     private readonly Dictionary<nint, string> _weightNames;
+    private readonly Func<string>? _keyLengths; // where sparse attention has none of its own
     private readonly Dictionary<TracedValue, string> _names = [];
     private readonly Dictionary<string, string> _dimensions = [];
     private readonly Dictionary<string, Action<TracedCall>> _rules = [];
     private int _index; // of the call at work, the same in every run
 
-    internal Lowering(OnnxGraph graph, IReadOnlyList<ExportSymbol> symbols, IReadOnlyList<TracedRun> runs, IReadOnlyList<ExportInput> inputs, Dictionary<nint, string> weightNames)
+    internal Lowering(
+        OnnxGraph graph, IReadOnlyList<ExportSymbol> symbols, IReadOnlyList<TracedRun> runs, IReadOnlyList<ExportInput> inputs, Dictionary<nint, string> weightNames, Func<string>? keyLengths)
     {
-        (_graph, _symbols, _runs, _inputs, _weightNames) = (graph, symbols, runs, inputs, weightNames);
+        (_graph, _symbols, _runs, _inputs, _weightNames, _keyLengths) = (graph, symbols, runs, inputs, weightNames, keyLengths);
         AddElementwise();
         AddLinear();
         AddConvolutional();
         AddShapes();
         AddRecurrent();
+        AddSparse();
     }
 
     internal void Run()

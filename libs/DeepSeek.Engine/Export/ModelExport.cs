@@ -34,24 +34,26 @@ public static class ModelExport
 
     /// <summary>Adds the net's inputs and nodes to a graph; returns the output's name and shape.</summary>
     /// <param name="inner">The graph makes the inputs already.</param>
+    /// <param name="keyLengths">Makes INT64 [N] of lengths for sparse attention that has none of its own; none: all keys exist.</param>
     internal static (string Name, OnnxDim[] Shape) Add(
-        OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor> forward, IReadOnlyList<ExportSymbol> given, bool inner = false)
+        OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor> forward, IReadOnlyList<ExportSymbol> given, bool inner = false, Func<string>? keyLengths = null)
     {
         (string, OnnxDim[]) made = default;
-        Add(graph, net, inputs, x => [forward(x)], given, inner, lowering => made = lowering.Shaped(0));
+        Add(graph, net, inputs, x => [forward(x)], given, inner, keyLengths, lowering => made = lowering.Shaped(0));
         return made;
     }
 
     /// <summary>Adds the nodes of a net whose inputs the graph makes already; returns the names of its outputs.</summary>
-    internal static IReadOnlyList<string> AddAll(OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor[]> forward)
+    internal static IReadOnlyList<string> AddAll(OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor[]> forward, Func<string>? keyLengths)
     {
         IReadOnlyList<string> made = [];
-        Add(graph, net, inputs, forward, [], inner: true, lowering => made = lowering.Outputs());
+        Add(graph, net, inputs, forward, [], inner: true, keyLengths, lowering => made = lowering.Outputs());
         return made;
     }
 
     private static void Add(
-        OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor[]> forward, IReadOnlyList<ExportSymbol> given, bool inner, Action<Lowering> take)
+        OnnxGraph graph, Module net, IReadOnlyList<ExportInput> inputs, Func<Tensor[], Tensor[]> forward, IReadOnlyList<ExportSymbol> given, bool inner, Func<string>? keyLengths,
+        Action<Lowering> take)
     {
         ExportSymbol[] symbols = [.. inputs.SelectMany(i => i.Shape).Where(d => d.Symbol is not null).Select(d => d.Symbol!).Distinct()
             .Select(name => given.FirstOrDefault(s => s.Name == name) ?? new ExportSymbol(name, s_sizes.First, s_sizes.Second))];
@@ -67,7 +69,7 @@ public static class ModelExport
             {
                 graph.Input(input.Name, input.Dtype == Dtype.Int64 ? OnnxType.Int64 : OnnxType.Float, input.Shape);
             }
-            var lowering = new Lowering(graph, symbols, runs, inputs, names);
+            var lowering = new Lowering(graph, symbols, runs, inputs, names, keyLengths);
             lowering.Run();
             take(lowering);
         }

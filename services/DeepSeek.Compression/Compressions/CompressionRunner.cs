@@ -17,7 +17,7 @@ namespace DeepSeek.Compression.Compressions;
 public sealed record CompressionOutcome(CompressionReport Report, IReadOnlyList<Artifact> Artifacts, string? ReportSha256);
 
 /// <summary>Quantises a version's model, measures it against the original, and stores it when it is within its budget.</summary>
-public sealed class CompressionRunner(BlobClient blobs, IOptions<CompressionOptions> options)
+public sealed class CompressionRunner(BlobClient blobs, IOptions<CompressionOptions> options, ILogger<CompressionRunner> logger)
 {
     public const string ModelFile = "model.onnx";
     private const string CardFile = "model.json";
@@ -55,7 +55,7 @@ public sealed class CompressionRunner(BlobClient blobs, IOptions<CompressionOpti
         var candidate = OnnxModels.ToBytes(quantized.Model);
 
         report(0.6, "measuring accuracy on the test split");
-        using var fp32 = ModelSession.Open(original);
+        using var fp32 = ModelSession.Open(original, logger: logger);
         using var int8 = ModelSession.Open(candidate);
         var comparison = await CompareAsync(fp32, int8, rows, dataset, cancelled);
         report(0.85, $"timing {options.Value.TimedRuns} runs of each");

@@ -16,7 +16,7 @@ public static class RuntimeConstants
 
     private static TensorProto? Run(ModelProto model, NodeProto node, IReadOnlyList<TensorProto?> inputs)
     {
-        var part = new ModelProto { IrVersion = model.IrVersion, OpsetImport = { model.OpsetImport }, Graph = new GraphProto { Name = "constant", Node = { node } } };
+        var part = new ModelProto { IrVersion = model.IrVersion, OpsetImport = { model.OpsetImport }, Functions = { model.Functions }, Graph = new GraphProto { Name = "constant", Node = { node } } };
         part.Graph.Initializer.Add(inputs.OfType<TensorProto>().DistinctBy(t => t.Name));
         part.Graph.Output.Add(new ValueInfoProto { Name = node.Output[0] });
         using var session = ModelSession.Open(part, GraphOptimizationLevel.ORT_DISABLE_ALL);

@@ -74,8 +74,8 @@ public static class StaticQuantizer
     private static void Check(ModelProto model, IReadOnlyList<ModelBatch> calibration)
     {
         OnnxModels.Validate(model);
-        if (model.Functions.Count > 0)
-            throw new UnsupportedModelException("The model has local functions; inline them before compressing.");
+        if (model.Functions.FirstOrDefault(f => (f.Domain, f.Name) != (BlockSparseNode.Domain, BlockSparseNode.OpType)) is { } function)
+            throw new UnsupportedModelException($"The model has a local function '{function.Domain}::{function.Name}'; inline it before compressing.");
         if (model.Opset() < LeastOpset)
             throw new UnsupportedModelException($"The model imports ai.onnx {model.Opset()}; INT8 quantisation needs {LeastOpset} or newer. Export it again with a newer operator set.");
         if (model.Graph.Node.FirstOrDefault(IsQuantized) is { } node)

@@ -9,7 +9,7 @@ using DeepSeek.ServiceDefaults;
 namespace DeepSeek.Explainability.Explanations;
 
 /// <summary>Computes one explanation from the model's and the dataset's bytes.</summary>
-public sealed class ExplanationRunner(BlobClient blobs)
+public sealed class ExplanationRunner(BlobClient blobs, ILogger<ExplanationRunner> logger)
 {
     private const int DefaultRows = 20;
     private const int DefaultImages = 4;
@@ -20,7 +20,7 @@ public sealed class ExplanationRunner(BlobClient blobs)
     {
         var clock = Stopwatch.StartNew();
         var dataset = DatasetManifest.Parse(await blobs.ReadAsync(explanation.DatasetManifestSha256, cancellationToken));
-        using var model = new OnnxModel(await blobs.FetchAsync(explanation.ModelSha256, cancellationToken), threads: 1);
+        using var model = new OnnxModel(await blobs.FetchAsync(explanation.ModelSha256, cancellationToken), threads: 1, logger);
         model.Output = ModelOutput.Choose(model.Metadata, spec.Output);
         var report = new ExplanationReport
         {

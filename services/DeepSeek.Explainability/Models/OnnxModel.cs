@@ -1,3 +1,4 @@
+using DeepSeek.Onnx.Runtime;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 
@@ -10,12 +11,16 @@ public sealed class OnnxModel : ITabularModel, IImageModel, IDisposable
     private readonly RunOptions _runOptions = new();
 
     /// <summary>Opens the model file.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="threads">Of an execution.</param>
+    /// <param name="logger">Told when the platform's own operators are missed.</param>
     /// <exception cref="InvalidDataException">The file lacks the platform's metadata.</exception>
     /// <exception cref="OnnxRuntimeException">The file is no valid model.</exception>
-    public OnnxModel(string path, int threads)
+    public OnnxModel(string path, int threads, ILogger? logger = null)
     {
         using var options = new Microsoft.ML.OnnxRuntime.SessionOptions { IntraOpNumThreads = threads, InterOpNumThreads = 1 };
-        _session = new InferenceSession(path, options);
+        // As serving opens it, so that what is explained is what is served.
+        _session = PlatformOperators.Open(path, options, out _, logger);
         Metadata = ModelMetadata.Parse(_session.ModelMetadata.CustomMetadataMap);
         Inputs = [.. _session.InputNames];
         Output = ModelOutput.Choose(Metadata, null);

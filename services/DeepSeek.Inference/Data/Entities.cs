@@ -69,6 +69,8 @@ internal sealed class ReplicaVersion
 
     public long? Revision { get; init; }
 
+    public string? Attention { get; init; }
+
     public required DateTimeOffset SeenAt { get; init; }
 }
 

@@ -1,3 +1,5 @@
+using DeepSeek.Onnx.Runtime;
+
 namespace DeepSeek.Inference.Deployments;
 
 /// <summary>Body of PUT /api/v1/deployments/{name}.</summary>
@@ -53,6 +55,12 @@ internal sealed record DeploymentDocument
 
     /// <summary>What the replica that answers holds.</summary>
     public required IReadOnlyList<VersionStatus> Versions { get; init; }
+
+    /// <summary>
+    /// What the version that the answering replica serves attends with: <c>blockSparse</c>, or <c>dense</c>, which a block-sparse model is computed with
+    /// where the platform's operators are missing; null for models without attention.
+    /// </summary>
+    public required ServedAttention? Attention { get; init; }
 
     /// <summary>What is wrong with the reference or the loading; null when nothing is.</summary>
     public required string? Error { get; init; }

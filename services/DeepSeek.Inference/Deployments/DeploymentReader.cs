@@ -1,4 +1,5 @@
 using DeepSeek.Inference.Data;
+using DeepSeek.Onnx.Runtime;
 using DeepSeek.ServiceDefaults;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Options;
@@ -80,6 +81,7 @@ internal sealed class DeploymentReader(InferenceDb db, DeploymentTable table, Re
             MaxDelayMs = deployment.MaxDelayMs,
             MaxQueue = deployment.MaxQueue,
             Versions = slot?.Versions() ?? [],
+            Attention = slot?.Current?.Attention,
             Error = slot?.Error,
             Replicas = replicas,
             CreatedBy = deployment.CreatedBy,
@@ -90,7 +92,8 @@ internal sealed class DeploymentReader(InferenceDb db, DeploymentTable table, Re
 
     private static ReplicaDocument Of(string name, IEnumerable<ReplicaVersion> versions) => new(
         name,
-        [.. versions.OrderBy(r => r.Version).Select(r => new VersionStatus(r.Version, Enum.Parse<VersionState>(r.State, ignoreCase: true), r.Error))],
+        [.. versions.OrderBy(r => r.Version).Select(r => new VersionStatus(
+            r.Version, Enum.Parse<VersionState>(r.State, ignoreCase: true), r.Error, r.Attention is { } attention ? Enum.Parse<ServedAttention>(attention, ignoreCase: true) : null))],
         versions.Max(r => r.Revision));
 
     private static DeploymentState StateOf(long revision, int? target, DeploymentSlot? slot, List<ReplicaDocument> replicas)

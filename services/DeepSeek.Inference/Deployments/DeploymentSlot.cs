@@ -1,6 +1,7 @@
 using DeepSeek.Inference.Batching;
 using DeepSeek.Inference.Protocol;
 using DeepSeek.Inference.Serving;
+using DeepSeek.Onnx.Runtime;
 
 namespace DeepSeek.Inference.Deployments;
 
@@ -11,8 +12,12 @@ internal enum VersionState
     Failed,
 }
 
-/// <summary>One version of a deployment as this replica has it.</summary>
-internal sealed record VersionStatus(int Version, VersionState State, string? Error);
+/// <summary>One version of a deployment as a replica has it.</summary>
+/// <param name="Version">Its number.</param>
+/// <param name="State">Whether it is served.</param>
+/// <param name="Error">Why it is not.</param>
+/// <param name="Attention">What a language model attends with there; null for other models and before it is served.</param>
+internal sealed record VersionStatus(int Version, VersionState State, string? Error, ServedAttention? Attention = null);
 
 /// <summary>What a deployment shall serve.</summary>
 internal sealed record Target(ServedModel Model, BatchLimits Limits);
@@ -231,7 +236,7 @@ internal sealed class DeploymentSlot(Guid id, string name)
             var current = _current;
             if (current is not null)
             {
-                versions.Add(new(current.Model.Version, VersionState.Ready, null));
+                versions.Add(new(current.Model.Version, VersionState.Ready, null, current.Attention));
             }
 
             if (_target is { } target && current?.Model.VersionId != target.Model.VersionId)

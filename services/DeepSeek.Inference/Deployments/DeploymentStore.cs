@@ -74,11 +74,11 @@ internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, N
                 new("delete from replica_versions where replica = $1 or seen_at < now() - $2") { Parameters = { new() { Value = replica }, new() { Value = Kept } } },
                 new("delete from replicas where seen_at < now() - $1") { Parameters = { new() { Value = Kept } } },
                 new("""
-                    insert into replica_versions (replica, deployment_id, version, state, error, revision, seen_at)
-                    select $1, d.id, r.version, r.state, r.error, r.revision, now()
-                    from unnest($2, $3, $4, $5, $6) as r (deployment, version, state, error, revision) join deployments d on d.id = r.deployment
+                    insert into replica_versions (replica, deployment_id, version, state, error, revision, attention, seen_at)
+                    select $1, d.id, r.version, r.state, r.error, r.revision, r.attention, now()
+                    from unnest($2, $3, $4, $5, $6, $7) as r (deployment, version, state, error, revision, attention) join deployments d on d.id = r.deployment
                     on conflict (replica, deployment_id, version) do update
-                    set state = excluded.state, error = excluded.error, revision = excluded.revision, seen_at = excluded.seen_at
+                    set state = excluded.state, error = excluded.error, revision = excluded.revision, attention = excluded.attention, seen_at = excluded.seen_at
                     """)
                 {
                     Parameters =
@@ -89,6 +89,7 @@ internal sealed class DeploymentStore(IDbContextFactory<InferenceDb> contexts, N
                         new() { Value = rows.Select(r => r.Status.State.ToString().ToLowerInvariant()).ToArray() },
                         new() { Value = rows.Select(r => r.Status.Error).ToArray(), NpgsqlDbType = NpgsqlTypes.NpgsqlDbType.Array | NpgsqlTypes.NpgsqlDbType.Text },
                         new() { Value = rows.Select(r => r.ServedRevision).ToArray() },
+                        new() { Value = rows.Select(r => r.Status.Attention?.ToString()).ToArray(), NpgsqlDbType = NpgsqlTypes.NpgsqlDbType.Array | NpgsqlTypes.NpgsqlDbType.Text },
                     },
                 },
             },

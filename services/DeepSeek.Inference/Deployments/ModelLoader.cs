@@ -6,7 +6,7 @@ using Microsoft.Extensions.Options;
 namespace DeepSeek.Inference.Deployments;
 
 /// <summary>Brings a registered version into memory: fetched by its hash, validated, loaded, warmed up.</summary>
-internal sealed class ModelLoader(BlobClient blobs, IOptions<InferenceOptions> options, TimeProvider time)
+internal sealed class ModelLoader(BlobClient blobs, IOptions<InferenceOptions> options, TimeProvider time, ILogger<ModelLoader> logger)
 {
     /// <exception cref="InvalidModelException">The file can never be served.</exception>
     public async Task<LoadedVersion> LoadAsync(string deployment, Target target, CancellationToken cancellationToken)
@@ -29,7 +29,7 @@ internal sealed class ModelLoader(BlobClient blobs, IOptions<InferenceOptions> o
             throw new InvalidModelException(fault.Message, fault);
         }
 
-        var session = OnnxSession.Load(path, options.Value.IntraOpThreads);
+        var session = OnnxSession.Load(path, options.Value.IntraOpThreads, logger);
         try
         {
             var version = new LoadedVersion(deployment, target.Model, session, target.Limits, time);

@@ -42,6 +42,9 @@ internal sealed class RowModel
     /// <summary>Names of the columns of <c>probabilities</c>; empty for regression.</summary>
     public IReadOnlyList<string> Classes { get; }
 
+    /// <summary>Whether it is a language model: its one input is text.</summary>
+    public bool IsText => Columns is [{ Type: ColumnType.Text }];
+
     /// <summary>Why this model cannot take rows; null when it can.</summary>
     public string? Obstacle { get; }
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using DeepSeek.Inference.Batching;
 using DeepSeek.Inference.Protocol;
 using DeepSeek.Inference.Rows;
+using DeepSeek.Onnx.Runtime;
 using Microsoft.ML.OnnxRuntime;
 
 namespace DeepSeek.Inference.Serving;
@@ -50,6 +51,9 @@ internal sealed class LoadedVersion
     public KeyValueLayout? Cache => _session.Cache;
 
     public RowModel Rows { get; }
+
+    /// <summary>What a language model attends with, and any other whose attention is block-sparse; null for other models.</summary>
+    public ServedAttention? Attention => _session.Attention ?? (Rows.IsText ? ServedAttention.Dense : null);
 
     public ModelStatistics Statistics { get; }
 

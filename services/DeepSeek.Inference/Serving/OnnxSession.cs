@@ -2,6 +2,8 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Diagnostics;
 using DeepSeek.Inference.Protocol;
+using DeepSeek.Onnx;
+using DeepSeek.Onnx.Runtime;
 using Microsoft.ML.OnnxRuntime;
 
 namespace DeepSeek.Inference.Serving;
@@ -13,9 +15,10 @@ internal sealed class OnnxSession : IDisposable
     private readonly RunOptions _runOptions = new() { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL };
     private readonly string[] _inputNames;
 
-    private OnnxSession(InferenceSession session)
+    private OnnxSession(InferenceSession session, ServedAttention? attention)
     {
         _session = session;
+        Attention = attention;
         Cache = KeyValueLayout.Of(session);
         Signature = ModelSignature.Of(session, Cache?.Present ?? []);
         Metadata = session.ModelMetadata.CustomMetadataMap;
@@ -27,11 +30,17 @@ internal sealed class OnnxSession : IDisposable
     /// <summary>How it goes on from keys and values; null when it cannot.</summary>
     public KeyValueLayout? Cache { get; }
 
+    /// <summary>How block-sparse attention is computed; null for a model that has none.</summary>
+    public ServedAttention? Attention { get; }
+
     /// <summary>The model's metadata_props.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
 
+    /// <param name="path">The model.</param>
+    /// <param name="threads">Of an execution.</param>
+    /// <param name="logger">Told when the platform's own operators are missed.</param>
     /// <exception cref="InvalidModelException">ONNX Runtime refuses the file.</exception>
-    public static OnnxSession Load(string path, int threads)
+    public static OnnxSession Load(string path, int threads, ILogger? logger = null)
     {
         using var options = new Microsoft.ML.OnnxRuntime.SessionOptions
         {
@@ -49,8 +58,12 @@ internal sealed class OnnxSession : IDisposable
         InferenceSession? session = null;
         try
         {
-            session = new InferenceSession(path, options);
-            return new OnnxSession(session);
+            session = PlatformOperators.Open(path, options, out var attention, logger);
+            return new OnnxSession(session, attention);
+        }
+        catch (InvalidOnnxException fault)
+        {
+            throw new InvalidModelException(fault.Message, fault);
         }
         catch (OnnxRuntimeException fault)
         {

@@ -13,17 +13,23 @@ public sealed class CachedModelTests
     private const string Key = "past_key_values.0.key";
     private const string Value = "past_key_values.0.value";
 
-    [Fact]
-    public void Quantize_ModelWithACache_GoesOnFromItAsOverTheWholeText()
+    // Block-sparse attention too: whatever attends, at a density of 1 a cache changes nothing. The operator and its function go through as they are.
+    [Theory]
+    [InlineData(null)]
+    [InlineData(1f)]
+    public void Quantize_ModelWithACache_GoesOnFromItAsOverTheWholeText(float? density)
     {
         var random = new Random(1);
         long[] Text() => [256, .. Enumerable.Range(1, Length - 1).Select(_ => (long)random.Next(256))];
-        var model = OnnxModels.Load(AttendingModel.Onnx(Length, cached: true));
+        var model = OnnxModels.Load(AttendingModel.Onnx(Length, cached: true, density: density));
         ModelBatch[] calibration = [new(8, [new ModelInput("story", [8, Length], Enumerable.Range(0, 8).SelectMany(_ => Text()).ToArray())])];
 
         var quantized = StaticQuantizer.Quantize(model, calibration, new QuantizationOptions());
 
         Assert.Equal(5, quantized.Layers.Count); // of queries, keys, values, their mixture, and the head
+        Assert.Equal(density is null ? 0 : 1, quantized.Model.Graph.Node.Count(n => n.OpType == BlockSparseNode.OpType));
+        Assert.Equal(model.Functions, quantized.Model.Functions);
+        Assert.Equal(model.Opset(BlockSparseNode.Domain), quantized.Model.Opset(BlockSparseNode.Domain));
         using var int8 = ModelSession.Open(quantized.Model);
         using var fp32 = ModelSession.Open(model);
         Assert.Equal(["story"], int8.InputNames);

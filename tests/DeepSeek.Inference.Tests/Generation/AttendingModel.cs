@@ -6,13 +6,15 @@ namespace DeepSeek.Inference.Tests.Generation;
 internal static class AttendingModel
 {
     public const int Tokens = 257;
+    public const int Block = 4;
     private const int Heads = 2;
 
     /// <param name="context">Tokens that it sees.</param>
     /// <param name="cached">Whether it can go on from keys and values.</param>
     /// <param name="width">Of a token; a multiple of 2.</param>
     /// <param name="ends">Whether it may end a document.</param>
-    public static byte[] Onnx(int context, bool cached, int width = 16, bool ends = true)
+    /// <param name="density">Of block-sparse attention in blocks of <see cref="Block"/>, which it then has.</param>
+    public static byte[] Onnx(int context, bool cached, int width = 16, bool ends = true, float? density = null)
     {
         var random = new Random(5);
         var classes = string.Join(",", Enumerable.Range(0, Tokens).Select(t => $"\"t{t}\""));
@@ -53,17 +55,28 @@ internal static class AttendingModel
             (key, value) = ("present.0.key", "present.0.value");
         }
 
+        var real = g.Node("Cast", [g.Node("GreaterOrEqual", [story, g.Scalar("first", 0L)])], OnnxAttribute.Of("to", (long)OnnxType.Int64));
+        var count = g.Node("ReduceSum", [real, Longs(1)]); // [N, 1]
         string Filled(float number, string columns) => g.Node("ConstantOfShape", [g.Node("Concat", [length, columns], OnnxAttribute.Of("axis", 0))], OnnxAttribute.Of("value", OnnxTensors.Of("", [number], 1)));
-        var own = g.Node("Trilu", [Filled(float.NegativeInfinity, length), g.Scalar("diagonal", 1L)], OnnxAttribute.Of("upper", 1));
-        var mask = g.Node("Concat", [Filled(0, known), own], OnnxAttribute.Of("axis", 1)); // [T, P + T]
-        var scores = g.Node("Add", [g.Node("MatMul", [query, g.Node("Transpose", [key], OnnxAttribute.Of("perm", [0L, 1, 3, 2]))]), mask]);
-        var seen = g.Node("Transpose", [g.Node("MatMul", [g.Node("Softmax", [scores], OnnxAttribute.Of("axis", -1)), value])], OnnxAttribute.Of("perm", [0L, 2, 1, 3]));
+        string Sparse() => g.FunctionNode(BlockSparseNode.DenseFunction, BlockSparseNode.OpType, BlockSparseNode.Domain, BlockSparseNode.Version,
+            [query, key, value, g.Node("Reshape", [g.Node("Add", [count, known]), Longs(-1)])],
+            OnnxAttribute.Of("causal", 1), OnnxAttribute.Of("scale", 1f), OnnxAttribute.Of("block_q", Block), OnnxAttribute.Of("block_k", Block),
+            OnnxAttribute.Of("density", density!.Value), OnnxAttribute.Of("mass", 1f), OnnxAttribute.Of("sink", 1), OnnxAttribute.Of("window", 0), OnnxAttribute.Of("minimum", 1),
+            OnnxAttribute.Of("shared_budget", 0), OnnxAttribute.Of("stride", 2), OnnxAttribute.Of("estimate", 2), OnnxAttribute.Of("power", 2f));
+        string Dense()
+        {
+            var own = g.Node("Trilu", [Filled(float.NegativeInfinity, length), g.Scalar("diagonal", 1L)], OnnxAttribute.Of("upper", 1));
+            var mask = g.Node("Concat", [Filled(0, known), own], OnnxAttribute.Of("axis", 1)); // [T, P + T]
+            var scores = g.Node("Add", [g.Node("MatMul", [query, g.Node("Transpose", [key], OnnxAttribute.Of("perm", [0L, 1, 3, 2]))]), mask]);
+            return g.Node("MatMul", [g.Node("Softmax", [scores], OnnxAttribute.Of("axis", -1)), value]);
+        }
+
+        var seen = g.Node("Transpose", [density is null ? Dense() : Sparse()], OnnxAttribute.Of("perm", [0L, 2, 1, 3]));
         var mixed = g.Node("MatMul", [g.Node("Reshape", [seen, Longs(0, 0, width)]), Weights("mix", 2 / MathF.Sqrt(width), width, width)]);
         var head = g.Node("MatMul", [g.Node("Add", [x, mixed]), Weights("head", 4 / MathF.Sqrt(width), width, Tokens)]);
         var logits = g.NodeTo("logits", "Add", [head, g.Initializer(OnnxTensors.Of("bias", [.. Enumerable.Repeat(0f, Tokens - 1), ends ? 0 : -1e4f], Tokens))]); // [N, T, 257]
 
-        var real = g.Node("Cast", [g.Node("GreaterOrEqual", [story, g.Scalar("first", 0L)])], OnnxAttribute.Of("to", (long)OnnxType.Int64));
-        var last = g.Node("Sub", [g.Node("ReduceSum", [real, Longs(1)]), g.Scalar("one", 1L)]);
+        var last = g.Node("Sub", [count, g.Scalar("one", 1L)]);
         var behind = g.Node("GatherND", [logits, last], OnnxAttribute.Of("batch_dims", 1));
         g.NodeTo("probabilities", "Softmax", [behind], OnnxAttribute.Of("axis", 1));
         var names = g.Initializer(OnnxTensors.Of("names", [.. Enumerable.Range(0, Tokens).Select(t => $"t{t}")], Tokens));
