@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using DeepSeek.Data;
 using DeepSeek.Engine.Export;
+using DeepSeek.Engine.Kernels;
 using DeepSeek.Models;
 using DeepSeek.Onnx;
 
@@ -13,7 +14,13 @@ internal static class LanguageFile
     internal static int Write(string path, params string[] sizes)
     {
         int Size(int index) => int.Parse(sizes[index], CultureInfo.InvariantCulture);
-        using var net = new Gpt(new GptConfig { Vocabulary = ByteTokens.Vocabulary, Layers = Size(0), Width = Size(1), Heads = Size(2), Length = Size(3) });
+        // Blocks as the run spec's defaults choose them.
+        var policy = sizes.Length < 5 ? null : new SparsePolicy
+        {
+            Density = double.Parse(sizes[4], CultureInfo.InvariantCulture), QueryBlock = 64, KeyBlock = 64, Stride = 8, Estimate = BlockEstimate.Sampled, Power = 2, SharedBudget = true,
+        };
+        EngineRuntime.Seed(1);
+        using var net = new Gpt(new GptConfig { Vocabulary = ByteTokens.Vocabulary, Layers = Size(0), Width = Size(1), Heads = Size(2), Length = Size(3), Sparse = policy });
         var card = JsonSerializer.Serialize(new
         {
             task = "languageModeling",

@@ -6,7 +6,7 @@ return args switch
     ["step", var native, .. var place] => StepBenchmark.Run(native, place.Length > 0 ? place[0] : "cpu"),
     ["checkpoint", var rounds] => CheckpointBenchmark.Run(int.Parse(rounds, System.Globalization.CultureInfo.InvariantCulture)),
     ["fusion", .. var place] => FusionBenchmark.Run(place.Length > 0 ? place[0] : "cpu"),
-    ["language", var path, var layers, var width, var heads, var context] => LanguageFile.Write(path, layers, width, heads, context),
+    ["language", var path, var layers, var width, var heads, var context, .. var density] => LanguageFile.Write(path, [layers, width, heads, context, .. density]),
     ["trace"] => TraceBenchmark.Run(),
     ["fashion", var source, var work] => QuickstartFolders.Fashion(source, work),
     ["breast-cancer", var csv, var work] => QuickstartFolders.BreastCancer(csv, work),
@@ -21,8 +21,9 @@ static int Usage()
         step <native/bench binary> [device]   times a training step in C# against the same loop in C++
         checkpoint <rounds>                   memory and time of a GPT's step with blocks computed again
         fusion [device]                       times training steps with the operators that modules fuse and with plain ones
-        language <file> <layers> <width> <heads> <context>
-                                              writes a language model of random weights, for DeepSeek.Inference.Bench generate
+        language <file> <layers> <width> <heads> <context> [density]
+                                              writes a language model of random weights, for DeepSeek.Inference.Bench generate and prompt;
+                                              with a density its attention is block-sparse
         trace                                 times a training step without and with a trace
         fashion <folder of IDX files> <work>  writes a trainer's work folder for Fashion-MNIST
         breast-cancer <csv> <work>            writes a trainer's work folder for the breast cancer data

@@ -10,9 +10,16 @@ using DeepSeek.Testing;
 
 // Usage: DeepSeek.Inference.Bench [seconds per measurement]; needs the servers of the DEEPSEEK_TEST_* variables.
 //        DeepSeek.Inference.Bench generate <language model>; needs nothing.
+//        DeepSeek.Inference.Bench prompt <language model> <language model> [rounds]; times prompts of both by turns, needs nothing.
 if (args is ["generate", var language])
 {
     await Writing.RunAsync(language);
+    return;
+}
+
+if (args is ["prompt", var one, var other, .. var rest])
+{
+    await Prompting.RunAsync([one, other], rest is [var rounds] ? int.Parse(rounds, CultureInfo.InvariantCulture) : 7);
     return;
 }
 

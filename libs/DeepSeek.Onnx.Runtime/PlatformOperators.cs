@@ -36,7 +36,7 @@ public static partial class PlatformOperators
         byte[]? model;
         using (var file = File.OpenRead(path))
         {
-            model = Prepare(file, options, out attention, logger);
+            model = Prepare(file, s_found.Value, options, out attention, logger);
         }
         return model is null ? new InferenceSession(path, options) : new InferenceSession(model, options);
     }
@@ -45,31 +45,31 @@ public static partial class PlatformOperators
     public static InferenceSession Open(byte[] model, SessionOptions options, out ServedAttention? attention, ILogger? logger = null)
     {
         using var stream = new MemoryStream(model, writable: false);
-        return new InferenceSession(Prepare(stream, options, out attention, logger) ?? model, options);
+        return new InferenceSession(Prepare(stream, s_found.Value, options, out attention, logger) ?? model, options);
     }
 
     /// <summary>The bytes to load in place of the model's own; null when these will do.</summary>
-    private static byte[]? Prepare(Stream model, SessionOptions options, out ServedAttention? attention, ILogger? logger)
+    internal static byte[]? Prepare(Stream model, (string? Path, string? Missing) library, SessionOptions options, out ServedAttention? attention, ILogger? logger)
     {
         var layout = ModelLayout.Of(model);
-        attention = !layout.UsesPlatform ? null : Library is null ? ServedAttention.Dense : ServedAttention.BlockSparse;
+        attention = !layout.UsesPlatform ? null : library.Path is null ? ServedAttention.Dense : ServedAttention.BlockSparse;
         if (attention is null)
         {
             return null;
         }
-        if (Library is not null)
+        if (library.Path is not null)
         {
-            options.RegisterCustomOpLibrary(Library);
+            options.RegisterCustomOpLibrary(library.Path);
             // Left in, the function might be taken in the operator's place.
             return layout.Functions.Count > 0 ? layout.WithoutFunctions(model) : null;
         }
         if (layout.Functions.Count == 0)
         {
-            throw new InvalidOnnxException($"The model needs operators of {BlockSparseNode.Domain} and has no functions in their place. {Missing}");
+            throw new InvalidOnnxException($"The model needs operators of {BlockSparseNode.Domain} and has no functions in their place. {library.Missing}");
         }
         if (logger is not null && Interlocked.Exchange(ref s_told, 1) == 0)
         {
-            LogDense(logger, Missing!);
+            LogDense(logger, library.Missing!);
         }
         return null;
     }

@@ -14,6 +14,7 @@ namespace deepseek::ort {
 namespace {
 
 enum Input : size_t { kQ = 0, kK = 1, kV = 2, kKeyLengths = 3, kInputs = 4 };
+constexpr size_t kRank = 4;
 constexpr const char* kNames[kInputs] = {"q", "k", "v", "key_lengths"};
 
 template <class Body>
@@ -136,12 +137,23 @@ struct Operator : CustomOp {
     };
     compute_v2 = [](void* kernel, KernelContext* context) noexcept { return static_cast<const Kernel*>(kernel)->compute(context); };
     destroy_kernel = [](void* kernel) noexcept { delete static_cast<Kernel*>(kernel); };
-    // The output has the shape of q.
+    // The output has the shape of q, where all of that is known by number or name.
     infer_shape = [](const CustomOp* self, ShapeContext* context) noexcept {
       const Api api = static_cast<const Operator*>(self)->api;
       return guarded(api, [&] {
         TensorInfo* info = nullptr;
+        size_t rank = 0;
         check(api.input_shape(context, kQ, &info));
+        check(api.rank(info, &rank));
+        // ONNX Runtime tells a shape that it does not know as one of rank 0, and takes a size without a name that is not known for a size of -1.
+        if (rank != kRank) return;
+        int64_t sizes[kRank];
+        const char* names[kRank];
+        check(api.sizes(info, sizes, kRank));
+        check(api.size_names(info, names, kRank));
+        for (size_t i = 0; i < kRank; i++) {
+          if (sizes[i] < 0 && (names[i] == nullptr || *names[i] == 0)) return;
+        }
         check(api.set_output_shape(context, 0, info));
       });
     };

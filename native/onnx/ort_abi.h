@@ -50,6 +50,7 @@ class Api {
   Status* data(Value* value, void** address) const { return At<51, Status*(Value*, void**)>::call(table_, value, address); }
   Status* rank(const TensorInfo* info, size_t* count) const { return At<61, Status*(const TensorInfo*, size_t*)>::call(table_, info, count); }
   Status* sizes(const TensorInfo* info, int64_t* values, size_t count) const { return At<62, Status*(const TensorInfo*, int64_t*, size_t)>::call(table_, info, values, count); }
+  Status* size_names(const TensorInfo* info, const char** names, size_t count) const { return At<63, Status*(const TensorInfo*, const char**, size_t)>::call(table_, info, names, count); }
   Status* info(const Value* value, TensorInfo** info) const { return At<65, Status*(const Value*, TensorInfo**)>::call(table_, value, info); }
   void release(TensorInfo* info) const { At<99, void(TensorInfo*)>::call(table_, info); }
 

@@ -64,7 +64,7 @@ public sealed partial class LanguageTests(PlatformHost platform)
         Assert.InRange(test["dense.loss"], 0, entropy - 0.4);
 
         var version = await Client.Models.WaitForSourceAsync(Name, run.Id, TimeSpan.FromMinutes(1));
-        var compressed = await CompressAsync(version.Version);
+        var compressed = await CompressAsync(version.Version, test["perplexity"]);
         await ServeAsync(Name, version.Version, dataset.ManifestSha256 ?? (await Client.Datasets.GetAsync(dataset.Id)).ManifestSha256!);
         await ServeAsync("licences-int8", compressed, dataset.ManifestSha256 ?? (await Client.Datasets.GetAsync(dataset.Id)).ManifestSha256!);
         var refused = await Assert.ThrowsAsync<DeepSeekApiException>(() => Client.Explanations.CreateAsync(new ExplanationSpec { ModelName = Name, Version = $"{version.Version}", Count = 1 }));
@@ -72,7 +72,7 @@ public sealed partial class LanguageTests(PlatformHost platform)
         Assert.Contains("language model", refused.Errors["modelName"][0], StringComparison.Ordinal);
     }
 
-    private async Task<int> CompressAsync(int version)
+    private async Task<int> CompressAsync(int version, double perplexity)
     {
         var compression = await Client.Compressions.CreateAsync(new CompressionSpec { ModelName = Name, Version = $"{version}", Budget = new AccuracyBudget("perplexity", 0.05) });
         await EndAsync(compression.JobId);
@@ -80,6 +80,8 @@ public sealed partial class LanguageTests(PlatformHost platform)
         var accuracy = report.GetProperty("accuracy");
         Assert.Equal("perplexity", accuracy.GetProperty("metric").GetString());
         Assert.Equal(accuracy.GetProperty("int8").GetDouble() / accuracy.GetProperty("fp32").GetDouble() - 1, accuracy.GetProperty("drop").GetDouble(), 1e-12);
+        // Of the exported model on the same rows, with the attention it was trained with.
+        Assert.Equal(perplexity, accuracy.GetProperty("fp32").GetDouble(), 1e-4 * perplexity);
         Assert.InRange(report.GetProperty("agreement").GetDouble(), 0.8, 1);
         TestContext.Current.TestOutputHelper?.WriteLine($"INT8: {report.GetRawText()}");
         return (await Client.Models.WaitForSourceAsync(Name, compression.Id, TimeSpan.FromMinutes(1))).Version;
@@ -88,7 +90,8 @@ public sealed partial class LanguageTests(PlatformHost platform)
     private async Task ServeAsync(string deployment, int version, string manifest)
     {
         await Client.Deployments.PutAsync(deployment, new DeploymentSpec { Model = Name, Ref = $"{version}" });
-        Assert.Equal("ready", (await Client.Deployments.WaitAsync(deployment)).State);
+        var served = await Client.Deployments.WaitAsync(deployment);
+        Assert.Equal(("ready", "blockSparse"), (served.State, served.Attention));
 
         var reply = await Client.Deployments.PredictAsync(deployment, [Row("the GNU General Public Licens"), Row("")]);
         var generated = await Client.Deployments.GenerateAsync(deployment, Licence);
@@ -105,9 +108,14 @@ public sealed partial class LanguageTests(PlatformHost platform)
         Assert.Equal(generated.Text, string.Concat(parts.Select(p => p.Text)));
         Assert.Equal((generated.Text, generated.Tokens, generated.FinishReason), (parts[^1].Reply!.Text, parts[^1].Reply!.Tokens, parts[^1].Reply!.FinishReason));
         Assert.True(parts.Count > generated.Tokens / 2, $"{parts.Count} parts of {generated.Tokens} tokens");
-        Assert.Equal(await ByPredictionsAsync(deployment, generated.Tokens), generated.Text);
+        var alike = Math.Min(generated.Tokens, TokensAlike);
+        Assert.Equal(await ByPredictionsAsync(deployment, alike), generated.Text[..alike]);
         Assert.Contains(manifest, (await Client.Predictions.GetLineageAsync(generated.PredictionId)).GetRawText(), StringComparison.Ordinal);
     }
+
+    // The prompt's 13 bytes and the separator; up to 32 tokens are two blocks, which every choice keeps. Beyond, a token that is read by itself may
+    // choose other blocks than it does as one of its block.
+    private const int TokensAlike = 32 - 14 + 1;
 
     private static GenerationSpec Licence => new() { Prompt = "This License ", MaxTokens = 24, Temperature = 0 };
 
