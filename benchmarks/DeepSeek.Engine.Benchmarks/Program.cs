@@ -8,6 +8,7 @@ return args switch
     ["fusion", .. var place] => FusionBenchmark.Run(place.Length > 0 ? place[0] : "cpu"),
     ["language", var path, var layers, var width, var heads, var context, .. var density] => LanguageFile.Write(path, [layers, width, heads, context, .. density]),
     ["trace"] => TraceBenchmark.Run(),
+    ["onnx-attention", var library, .. var rounds] => OnnxAttentionBenchmark.Run(library, rounds.Length > 0 ? int.Parse(rounds[0], System.Globalization.CultureInfo.InvariantCulture) : 9),
     ["fashion", var source, var work] => QuickstartFolders.Fashion(source, work),
     ["breast-cancer", var csv, var work] => QuickstartFolders.BreastCancer(csv, work),
     ["texts", var source, var work, .. var context] => QuickstartFolders.Texts(source, work, context.Length > 0 ? int.Parse(context[0], System.Globalization.CultureInfo.InvariantCulture) : 256),
@@ -25,6 +26,8 @@ static int Usage()
                                               writes a language model of random weights, for DeepSeek.Inference.Bench generate and prompt;
                                               with a density its attention is block-sparse
         trace                                 times a training step without and with a trace
+        onnx-attention <libdeepseek_onnx.so> [rounds]
+                                              times attention in ONNX Runtime: dense, fused and block-sparse
         fashion <folder of IDX files> <work>  writes a trainer's work folder for Fashion-MNIST
         breast-cancer <csv> <work>            writes a trainer's work folder for the breast cancer data
         texts <folder of texts> <work> [context]

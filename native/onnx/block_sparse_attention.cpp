@@ -56,7 +56,7 @@ Policy Policy::read(Api api, const KernelInfo* info) {
   p.causal = within(api, info, "causal", 0, 1) != 0;
   p.shared_budget = within(api, info, "shared_budget", 0, 1) != 0;
   p.scale = attribute<float>(api, info, "scale");
-  if (!std::isfinite(p.scale)) refuse("scale", std::to_string(p.scale), "finite");
+  if (!(p.scale > 0.0f) || !std::isfinite(p.scale)) refuse("scale", std::to_string(p.scale), "more than 0, and finite");
   const auto density = share(api, info, "density");
   // The float nearest to a share may lie above it, and a tenth of ten blocks would be two: a float's last place of it is not counted.
   p.density = density < 1.0f ? static_cast<double>(density) * (1.0 - std::numeric_limits<float>::epsilon()) : 1.0;

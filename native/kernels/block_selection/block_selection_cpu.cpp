@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <memory>
 #include <vector>
 
 namespace deepseek {
@@ -79,18 +78,29 @@ struct Sums {
     const float here = highest(top) * scale;
     if (here > greatest) greatest = here;
     const vf shift = broadcast(greatest == kNone ? 0.0f : greatest);
-    for (int64_t c = 0; c < kTile; c += kWidth) store(row + c, exp(load(row + c) * scale - shift));
+    vf all{};
+    for (int64_t c = 0; c < kTile; c += kWidth) {
+      const vf part = exp(load(row + c) * scale - shift);
+      store(row + c, part);
+      all += part;
+    }
+    const int64_t only = first / each;
+    if ((only + 1) * each >= end || (only + 1) * each >= first + kTile) return add(only, deepseek::DS_ISA::sum(all));
     for (int64_t c = 0; c < seen;) {
       const int64_t block = (first + c) / each, last = (block + 1) * each - first < seen ? (block + 1) * each - first : seen;
       vf sums{};
       float total = 0;
       for (; c + kWidth <= last; c += kWidth) sums += load(row + c);
       for (; c < last; c++) total += row[c];
-      total += deepseek::DS_ISA::sum(sums);
-      const auto b = static_cast<size_t>(block);
-      sum[b] = at[b] == kNone || at[b] == greatest ? sum[b] + total : sum[b] * std::exp(at[b] - greatest) + total;
-      at[b] = greatest;
+      add(block, total + deepseek::DS_ISA::sum(sums));
     }
+  }
+
+  // Exponentials of scores less the greatest one.
+  void add(int64_t block, float total) {
+    const auto b = static_cast<size_t>(block);
+    sum[b] = at[b] == kNone || at[b] == greatest ? sum[b] + total : sum[b] * std::exp(at[b] - greatest) + total;
+    at[b] = greatest;
   }
 
   // Turns the sums of the first blocks into shares of the whole.
@@ -105,8 +115,6 @@ struct Sums {
   }
 };
 
-using Floats = std::unique_ptr<float[]>;
-
 template <class T>
 class Scores {
  public:
@@ -119,12 +127,12 @@ class Scores {
       return;
     }
     const bool direct = few();
-    const Floats products = direct ? multiplied() : nullptr, keys = direct ? nullptr : laid_out();
+    const Matrix products = direct ? multiplied() : nullptr, keys = direct ? nullptr : laid_out();
     cpu::parallel_for(p.batch * p.heads * p.query_blocks, 1, [&](int64_t from, int64_t to) {
-      std::vector<float> q, row;
-      if (!direct) q.resize(static_cast<size_t>((of_block + 3) / 4 * 4 * features)), row.resize(static_cast<size_t>((of_block + 3) / 4 * 4 * kTile));
+      const int64_t padded_rows = direct ? 0 : (of_block + 3) / 4 * 4;
+      const auto q = floats(padded_rows * features), row = floats(padded_rows * kTile);
       std::vector<Sums> sums(static_cast<size_t>(std::min(of_block, p.query_groups)), Sums(p.key_blocks));
-      for (int64_t i = from; i < to; i++) score(i, keys.get(), products.get(), q, row, sums);
+      for (int64_t i = from; i < to; i++) score(i, keys.get(), products.get(), q.get(), row.get(), sums);
     });
   }
 
@@ -147,9 +155,9 @@ class Scores {
   }
 
   // All keys in tiles of 64 groups, [batch, kv_heads, tiles, features, 64]; groups that do not exist are zero.
-  Floats laid_out() const {
+  Matrix laid_out() const {
     const int64_t tile_size = features * kTile;
-    Floats keys(new float[static_cast<size_t>(p.batch * p.kv_heads * key_tiles * tile_size)]);
+    auto keys = floats(p.batch * p.kv_heads * key_tiles * tile_size);
     cpu::parallel_for(p.batch * p.kv_heads * key_tiles, 1, [&](int64_t from, int64_t to) {
       std::vector<float> row(static_cast<size_t>(features));
       for (int64_t i = from; i < to; i++) {
@@ -167,13 +175,14 @@ class Scores {
     return keys;
   }
 
-  // Laying out a key costs about as much as eight products with it.
-  bool few() const { return p.query_groups * group <= 8 && p.pool == 1 && (p.depth == 1 || p.k_row_stride == p.dim); }
+  // Laying out a key costs about as much as 32 products with it.
+  bool few() const { return p.query_groups * group <= 32 && p.pool == 1 && (p.depth == 1 || p.k_row_stride == p.dim); }
 
   // Products of all query groups with all key groups, [batch, heads, query_groups, tiles * 64]; of groups that do not exist, any.
-  Floats multiplied() const {
+  Matrix multiplied() const {
     const int64_t padded = key_tiles * kTile, queries = p.query_groups, all = rows_in_all(queries);
-    Floats q(new float[static_cast<size_t>(p.batch * p.heads * all * width)]()), products(new float[static_cast<size_t>(p.batch * p.heads * queries * padded)]);
+    auto q = floats(p.batch * p.heads * all * width), products = floats(p.batch * p.heads * queries * padded);
+    std::fill(q.get(), q.get() + p.batch * p.heads * all * width, 0.0f);
     for (int64_t i = 0; i < p.batch * p.heads; i++) {
       const Rows rows = rows_of(p, i / p.heads);
       for (int64_t g = 0; g < std::min(queries, groups(rows).queries); g++) read_query(i / p.heads, i % p.heads, g, rows, q.get() + (i * all + g) * width);
@@ -211,7 +220,7 @@ class Scores {
   }
 
   // A block of queries.
-  void score(int64_t i, const float* keys, float* products, std::vector<float>& q, std::vector<float>& tile_products, std::vector<Sums>& sums) const {
+  void score(int64_t i, const float* keys, float* products, float* q, float* tile_products, std::vector<Sums>& sums) const {
     const int64_t block = i % p.query_blocks, head = i / p.query_blocks, h = head % p.heads, b = head / p.heads;
     const Rows rows = rows_of(p, b, p.pool), all = groups(rows);
     const int64_t first = block * of_block, there = std::min(of_block, std::max<int64_t>(all.queries - first, 0));
@@ -222,16 +231,16 @@ class Scores {
       return last < 0 ? int64_t{0} : std::min(all.keys, last / p.k_step + 1);
     };
     if (products == nullptr) {
-      std::fill(q.begin(), q.end(), 0.0f);
-      for (int64_t r = 0; r < there; r++) read_query(b, h, first + r, rows, q.data() + r * features);
+      std::fill(q, q + (there + 3) / 4 * 4 * features, 0.0f);
+      for (int64_t r = 0; r < there; r++) read_query(b, h, first + r, rows, q + r * features);
     }
     for (int64_t r = 0; r < there; r++) sums[static_cast<size_t>(r)].clear();
     for (int64_t tile = 0; there > 0 && tile * kTile < seen(there - 1); tile++) {
-      float* row = tile_products.data();
+      float* row = tile_products;
       int64_t stride = kTile;
       if (products == nullptr) {
         const float* of_tile = keys + ((b * p.kv_heads + h / group) * key_tiles + tile) * features * kTile;
-        multiply((there + 3) / 4 * 4, kTile, features, q.data(), features, 1, of_tile, kTile, row, kTile, false);
+        multiply((there + 3) / 4 * 4, kTile, features, q, features, 1, of_tile, kTile, row, kTile, false);
       } else {
         stride = key_tiles * kTile, row = products + (head * p.query_groups + first) * stride + tile * kTile;
       }

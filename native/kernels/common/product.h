@@ -3,8 +3,19 @@
 
 #include "common/vec.h"
 
+#include <memory>
+#include <new>
+
 namespace deepseek {
 namespace DS_ISA {
+
+struct AlignedDelete {
+  void operator()(float* data) const { ::operator delete[](data, std::align_val_t(64)); }
+};
+using Matrix = std::unique_ptr<float[], AlignedDelete>;
+
+// Room on a cache line's border, so that no vector lies across two; what it holds is not set.
+static inline Matrix floats(int64_t count) { return Matrix(static_cast<float*>(::operator new[](static_cast<size_t>(count) * sizeof(float), std::align_val_t(64)))); }
 
 #if defined(__AVX512F__)
 constexpr int kVectors = 4;

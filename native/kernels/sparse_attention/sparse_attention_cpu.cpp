@@ -1,6 +1,6 @@
 // Tiles of 64 queries by 64 keys with a running softmax (Dao et al., arXiv 2205.14135): memory grows with the rows, not with
-// their product. Keys and values are laid out once per head in float32, keys transposed, so that every product is the same
-// small loop: four rows of one factor, broadcast, times vectors of the other. The backward pass computes a tile's
+// their product. Keys that are seen are laid out once per head in float32, transposed, and values where they are not what the loop takes,
+// so that every product is the same small loop: four rows of one factor, broadcast, times vectors of the other. The backward pass computes a tile's
 // probabilities again from lse and uses them for all three gradients; one thread owns a key head, so results repeat.
 // A few queries (tokens that are being generated) read the rows of their blocks where these lie, once.
 #include "sparse_attention/sparse_attention_cpu.h"
@@ -10,16 +10,14 @@
 #include "common/row.h"
 
 #include <cmath>
-#include <memory>
+#include <type_traits>
+#include <vector>
 
 namespace deepseek {
 namespace DS_ISA {
 namespace {
 
 constexpr int64_t kTile = 64;
-
-using Floats = std::unique_ptr<float[]>;
-Floats room(int64_t count) { return Floats(new float[static_cast<size_t>(count + 16)]()); }
 
 int64_t tiles(int64_t rows) { return (rows + kTile - 1) / kTile; }
 
@@ -156,7 +154,7 @@ template <class T>
 void forward_few(const SparseAttentionParams& p) {
   const Sizes s(p);
   cpu::parallel_for(p.batch * p.heads * p.query_blocks, 1, [&](int64_t from, int64_t to) {
-    const auto q = room(kFew * s.width), out = room(kFew * s.width);
+    const auto q = floats(kFew * s.width), out = floats(kFew * s.width);
     for (int64_t i = from; i < to; i++) {
       const int64_t first = i % p.query_blocks * p.block_q, h = i / p.query_blocks % p.heads, b = i / p.query_blocks / p.heads, kv = h / (p.heads / p.kv_heads);
       const int64_t end = first + p.block_q < p.queries ? first + p.block_q : p.queries, last = end < s.q_length(b) ? end : s.q_length(b), rows = last > first ? last - first : 0;
@@ -176,32 +174,61 @@ void forward_few(const SparseAttentionParams& p) {
   });
 }
 
+// Tiles of keys that a query of their head may see, numbered as [batch, kv_heads, tiles].
+std::vector<int64_t> used_tiles(const Sizes& s) {
+  const auto& p = s.p;
+  std::vector<uint8_t> flags(static_cast<size_t>(p.batch * p.kv_heads * s.k_tiles));
+  for (int64_t i = 0; i < p.batch * p.heads * p.query_blocks; i++) {
+    const int64_t first = i % p.query_blocks * p.block_q, h = i / p.query_blocks % p.heads, b = i / p.query_blocks / p.heads;
+    const int64_t end = first + p.block_q < p.queries ? first + p.block_q : p.queries, last = end < s.q_length(b) ? end : s.q_length(b);
+    uint8_t* of_head = flags.data() + (b * p.kv_heads + h / (p.heads / p.kv_heads)) * s.k_tiles;
+    if (first < last) s.for_key_tiles(b, h, first, last, [&](int64_t tile, int64_t, int64_t) { of_head[tile] = 1; });
+  }
+  std::vector<int64_t> used;
+  for (size_t i = 0; i < flags.size(); i++) {
+    if (flags[i] != 0) used.push_back(static_cast<int64_t>(i));
+  }
+  return used;
+}
+
 template <class T>
 void forward(const SparseAttentionParams& p) {
   if (p.queries <= kFew) return forward_few<T>(p);
   const Sizes s(p);
   const int64_t group = p.heads / p.kv_heads, transposed = p.dim * kTile, natural = s.width * kTile;
-  const auto keys = room(p.batch * p.kv_heads * s.k_tiles * transposed), values = room(p.batch * p.kv_heads * s.k_tiles * natural);
-  cpu::parallel_for(p.batch * p.kv_heads * s.k_tiles, 1, [&](int64_t from, int64_t to) {
-    const auto rows = room(natural);
-    for (int64_t i = from; i < to; i++) {
-      const int64_t tile = i % s.k_tiles, h = i / s.k_tiles % p.kv_heads, b = i / s.k_tiles / p.kv_heads;
+  // Values that are what the products take stay where they are, but for a tile that ends behind the last key.
+  const bool in_place = std::is_same_v<T, float> && s.width == p.dim;
+  const auto keys = floats(p.batch * p.kv_heads * s.k_tiles * transposed), values = floats(p.batch * p.kv_heads * (in_place ? 1 : s.k_tiles) * natural);
+  const auto used = used_tiles(s);
+  cpu::parallel_for(static_cast<int64_t>(used.size()), 1, [&](int64_t from, int64_t to) {
+    const auto rows = floats(natural);
+    for (int64_t at = from; at < to; at++) {
+      const int64_t i = used[static_cast<size_t>(at)], tile = i % s.k_tiles, h = i / s.k_tiles % p.kv_heads, b = i / s.k_tiles / p.kv_heads;
       read_rows<T>(p.k, b, h, tile * kTile, s.k_length(b), p.dim, s.width, rows.get());
       transpose(rows.get(), s.width, p.dim, keys.get() + i * transposed);
-      read_rows<T>(p.v, b, h, tile * kTile, s.k_length(b), p.dim, s.width, values.get() + i * natural);
+      if (in_place && (tile + 1) * kTile <= s.k_length(b)) continue;
+      read_rows<T>(p.v, b, h, tile * kTile, s.k_length(b), p.dim, s.width, values.get() + (in_place ? i / s.k_tiles : i) * natural);
     }
   });
+  const auto add_values = [&](const float* weights, int64_t rows, int64_t b, int64_t kv, int64_t tile, float* out) {
+    const float* from = values.get() + (in_place ? b * p.kv_heads + kv : (b * p.kv_heads + kv) * s.k_tiles + tile) * natural;
+    int64_t stride = s.width;
+    if constexpr (std::is_same_v<T, float>) {
+      if (in_place && (tile + 1) * kTile <= s.k_length(b)) from = row_of<float>(p.v, b, kv, tile * kTile), stride = p.v.row_stride;
+    }
+    multiply(rows, s.width, kTile, weights, kTile, 1, from, stride, out, s.width, true);
+  };
   // Within a block of queries, tiles start at its first row.
   const int64_t per_block = tiles(p.block_q);
   cpu::parallel_for(p.batch * p.heads * p.query_blocks * per_block, 1, [&](int64_t from, int64_t to) {
-    const auto q = room(natural), out = room(natural), scores = room(kTile * kTile);
+    const auto q = floats(natural), out = floats(natural), scores = floats(kTile * kTile);
     float greatest[kTile], total[kTile];
     for (int64_t i = from; i < to; i++) {
       const int64_t block = i / per_block % p.query_blocks, h = i / per_block / p.query_blocks % p.heads, b = i / per_block / p.query_blocks / p.heads;
       const int64_t first = block * p.block_q + i % per_block * kTile, of_block = (block + 1) * p.block_q < p.queries ? (block + 1) * p.block_q : p.queries;
       const int64_t end = first + kTile < of_block ? first + kTile : of_block;
       if (first >= end) continue;
-      const int64_t last = end < s.q_length(b) ? end : s.q_length(b), rows = last > first ? (last - first + 3) / 4 * 4 : 0, head = (b * p.kv_heads + h / group) * s.k_tiles;
+      const int64_t last = end < s.q_length(b) ? end : s.q_length(b), rows = last > first ? (last - first + 3) / 4 * 4 : 0, kv = h / group, head = (b * p.kv_heads + kv) * s.k_tiles;
       read_rows<T>(p.q, b, h, first, last, p.dim, s.width, q.get());
       std::memset(out.get(), 0, static_cast<size_t>(natural) * sizeof(float));
       for (int64_t r = 0; r < kTile; r++) {
@@ -213,7 +240,7 @@ void forward(const SparseAttentionParams& p) {
           multiply(rows, kTile, p.dim, q.get(), s.width, 1, keys.get() + (head + tile) * transposed, kTile, scores.get(), kTile, false);
           mask(s, b, first, rows, tile, low, high, scores.get());
           for (int64_t r = 0; r < rows; r++) join(scores.get() + r * kTile, p.scale, greatest[r], total[r], out.get() + r * s.width, s.width);
-          multiply(rows, s.width, kTile, scores.get(), kTile, 1, values.get() + (head + tile) * natural, s.width, out.get(), s.width, true);
+          add_values(scores.get(), rows, b, kv, tile, out.get());
         });
       }
       finish(s, b, h, first, last, end, greatest, total, out.get());
@@ -227,9 +254,9 @@ void backward(const SparseAttentionParams& p) {
   const Sizes s(p);
   const int64_t group = p.heads / p.kv_heads, transposed = p.dim * kTile, natural = s.width * kTile;
   cpu::parallel_for(p.batch * p.kv_heads, 1, [&](int64_t from, int64_t to) {
-    const auto keys = room(s.k_tiles * natural), keys_t = room(s.k_tiles * transposed), values_t = room(s.k_tiles * transposed);
-    const auto grad_k = room(s.k_tiles * natural), grad_v = room(s.k_tiles * natural);
-    const auto q = room(natural), out = room(natural), grad_out = room(natural), grad_q = room(natural), probabilities = room(kTile * kTile), slopes = room(kTile * kTile);
+    const auto keys = floats(s.k_tiles * natural), keys_t = floats(s.k_tiles * transposed), values_t = floats(s.k_tiles * transposed);
+    const auto grad_k = floats(s.k_tiles * natural), grad_v = floats(s.k_tiles * natural);
+    const auto q = floats(natural), out = floats(natural), grad_out = floats(natural), grad_q = floats(natural), probabilities = floats(kTile * kTile), slopes = floats(kTile * kTile);
     for (int64_t unit = from; unit < to; unit++) {
       const int64_t b = unit / p.kv_heads, kv = unit % p.kv_heads;
       for (int64_t tile = 0; tile < s.k_tiles; tile++) {

@@ -147,7 +147,8 @@ public sealed class OnnxAttentionTests
     [InlineData("density", 0f, "'density' is 0.000000; it must be more than 0")]
     [InlineData("mass", float.NaN, "nan; it must be more than 0, and at most 1")]
     [InlineData("power", 3f, "'power' is 3.000000; it must be 1, 2, or 0")]
-    [InlineData("scale", float.PositiveInfinity, "'scale' is inf; it must be finite")]
+    [InlineData("scale", float.PositiveInfinity, "'scale' is inf; it must be more than 0, and finite")]
+    [InlineData("scale", -1f, "'scale' is -1.000000; it must be more than 0")]
     [InlineData("causal", null, "'causal' is missing")]
     public void Session_OfABadAttribute_IsRefusedByName(string attribute, object? value, string message)
     {
