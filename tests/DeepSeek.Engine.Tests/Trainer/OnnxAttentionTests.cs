@@ -1,8 +1,9 @@
 using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Tensors;
+using DeepSeek.Engine.Tests.Kernels;
 using Microsoft.ML.OnnxRuntime;
 
-namespace DeepSeek.Engine.Tests.Kernels;
+namespace DeepSeek.Engine.Tests.Trainer;
 
 /// <summary>The operator of libdeepseek_onnx.so, in a session of ONNX Runtime, against the engine's operators and against loops in float64.</summary>
 public sealed class OnnxAttentionTests

@@ -1,12 +1,13 @@
 using System.Globalization;
 using DeepSeek.Engine.Kernels;
 using DeepSeek.Engine.Native;
+using DeepSeek.Engine.Tests.Kernels;
 using DeepSeek.Onnx;
 using Google.Protobuf;
 using Microsoft.ML.OnnxRuntime;
 using Onnx;
 
-namespace DeepSeek.Engine.Tests.Kernels;
+namespace DeepSeek.Engine.Tests.Trainer;
 
 /// <summary>Sizes of one attention; <paramref name="Lengths"/> of keys, one a sequence, of which the queries are the last.</summary>
 public sealed record OnnxAttentionShape(int N, int H, int KvHeads, int T, int S, int D, bool Causal = true, int[]? Lengths = null)
