@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Layers in eight-bit floats on a GPU against the same arithmetic in float64: `fp8_gpu.py LIBRARY [--small]`.
+"""Layers in eight-bit floats on a GPU against the same arithmetic in float64: `fp8_gpu.py LIBRARY [--small | --own]`.
 
 The reference casts what the layer casts, under the scale that a layer's first tensors set for themselves, and multiplies the decoded
 numbers in float64. Prints one line a case and a closing count; exits 1 when a case fails, and when there is no GPU.
+`--small`: few shapes, for compute-sanitizer; `--own`: products of sizes that cuBLASLt does not take, between casts of sizes that go in one pass, for its racecheck.
 """
 import math
 import sys
 
 import torch
 from torch.nn import functional as F
+
+from plain_products import use_plain_products
 
 torch.ops.load_library(sys.argv[1])
 ds = torch.ops.deepseek
@@ -101,13 +104,14 @@ def mlp(rows, width, inner, dtype, type):
         close(f"{name}: {part}", ours, wanted, bound)
 
 
-def attention(batch, length, width, heads, dtype, type):
-    x, w, b, g = draw(1, batch, length, width, dtype=dtype), turned(draw(2, 3 * width, width, dtype=dtype, by=width ** -0.5)), draw(3, 3 * width, dtype=dtype), draw(4, batch, length, width, dtype=type)
+def attention(batch, length, width, heads, dtype, type, inputs=None):
+    inputs = inputs or width
+    x, w, b, g = draw(1, batch, length, inputs, dtype=dtype), turned(draw(2, 3 * width, inputs, dtype=dtype, by=inputs ** -0.5)), draw(3, 3 * width, dtype=dtype), draw(4, batch, length, width, dtype=type)
     given = [t.requires_grad_() for t in (x, w, b)]
     y = ds.fp8_projected_attention(x, w, b, state(), MARGIN, FIRST, heads, True, type)
     made = torch.autograd.grad(y, given, g)
     x, w, b = (t.detach() for t in given)
-    rx, rw = rounded(x.reshape(-1, width), E4M3), rounded(w, E4M3)
+    rx, rw = rounded(x.reshape(-1, inputs), E4M3), rounded(w, E4M3)
     joint = (rx @ rw.t() + b.double()).to(type).double().view(batch, length, 3 * width).requires_grad_()
     q, k, v = (part.view(batch, length, heads, -1).transpose(1, 2) for part in joint.split(width, 2))
     wanted = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(batch, length, width)
@@ -115,7 +119,7 @@ def attention(batch, length, width, heads, dtype, type):
     rg = rounded(dj, E5M2)
     # cuDNN gives the gradients of q, k and v within one in a hundred, which turns one code of E5M2 in twelve into its neighbour.
     name = f"attention {batch} x {length} x {width}, {heads} heads, {dtype} -> {type}"
-    for part, ours, expected, bound in (("y", y, wanted, 1e-2), ("dx", made[0].reshape(-1, width), rg @ rw, 5e-2), ("dw", made[1], rg.t() @ rx, 5e-2), ("db", made[2], dj.sum(0), 2e-2)):
+    for part, ours, expected, bound in (("y", y, wanted, 1e-2), ("dx", made[0].reshape(-1, inputs), rg @ rw, 5e-2), ("dw", made[1], rg.t() @ rx, 5e-2), ("db", made[2], dj.sum(0), 2e-2)):
         close(f"{name}: {part}", ours, expected.detach(), bound)
 
 
@@ -123,13 +127,20 @@ def main():
     if not torch.cuda.is_available():
         print("FAIL no GPU")
         return 1
-    small = "--small" in sys.argv  # under compute-sanitizer
+    small, own = "--small" in sys.argv, "--own" in sys.argv
+    if own:
+        plain = use_plain_products()  # noqa: F841 (they last as long as this)
+        for lies in (torch.Tensor.contiguous, turned):
+            for shape in ((144, 272, 40), (144, 24, 80), (24, 272, 80)):  # the input, the gradient, the weight in one pass
+                linear(*shape, bf16, bf16, lies)
+        mlp(272, 24, 592, f32, bf16)
+        attention(2, 64, 256, 4, bf16, bf16, 24)
     if small:
         linear(144, 272, 80, bf16, bf16, turned)
         linear(24, 40, 56, bf16, bf16, torch.Tensor.contiguous)
         mlp(272, 144, 592, f32, bf16)
         attention(2, 64, 256, 4, bf16, bf16)
-    for tune in () if small else (False, True):
+    for tune in () if small or own else (False, True):
         ds.tune_products(tune)
         for lies in (torch.Tensor.contiguous, turned):
             linear(512, 384, 640, bf16, bf16, lies)

@@ -14,6 +14,7 @@ declare -A family=(
 running=()
 for check in "$@"; do for name in "${!family[@]}"; do
   read -r script options <<< "${family[$name]}"
+  [ "$check" = racecheck ] && case $name in linear | fp8) options=--own ;; esac  # it cannot follow cuBLASLt
   # Only this repository's kernels: libraries' own are not ours to mend, and slow under the tool.
   ( timeout 600 "$tool" --tool "$check" --kernel-name kns=deepseek --error-exitcode 9 python3 "$script" "$library" $options > "$folder/$check-$name.txt" 2>&1
     status=$?
