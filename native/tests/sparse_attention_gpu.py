@@ -101,7 +101,9 @@ def selection(small):
                   (1, 2, 1, 2048, 2048, 128, 128, 128, 1, True, samples, 2, half), (1, 8, 2, 8192, 8192, 128, 128, 128, 8, True, samples, 1, bf), (1, 2, 2, 700, 300, 64, 128, 64, 8, True, samples, 1, bf),
                   # Short last groups: one query, a text of no whole stride, one group more than a tile, lengths that end within a stride, an empty sequence.
                   (1, 8, 2, 1, 4091, 64, 64, 64, 8, True, samples, 2, bf), (2, 8, 4, 4091, 4091, 64, 64, 64, 8, True, samples, 2, bf), (1, 2, 2, 1025, 1030, 128, 128, 128, 8, True, samples, 1, half),
-                  (4, 4, 2, 1100, 1500, 64, 64, 64, 8, True, samples, 2, bf, ((1100, 0, 9, 1033), (1500, 700, 1500, 1033))), (1, 4, 1, 131, 131, 128, 64, 128, 16, False, samples, most, bf)]
+                  (4, 4, 2, 1100, 1500, 64, 64, 64, 8, True, samples, 2, bf, ((1100, 0, 9, 1033), (1500, 700, 1500, 1033))),
+                  # So many thread blocks that each walks all keys and averages by itself.
+                  (13, 16, 8, 4096, 4096, 64, 64, 64, 8, True, samples, 2, bf), (13, 16, 8, 4000, 4090, 64, 128, 128, 8, False, samples, most, half), (1, 4, 1, 131, 131, 128, 64, 128, 16, False, samples, most, bf)]
     for batch, heads, kv_heads, queries, keys, dim, block_q, block_k, stride, causal, estimate, power, dtype, *lengths in cases:
         pooled = estimate == means
         q = torch.randn(batch, heads, queries, dim, device="cuda", generator=g).to(dtype) * (1 if pooled else 2)

@@ -158,8 +158,9 @@ bool block_scores_hopper_takes(const BlockScoresParams& p, int major, int minor)
 
 int block_scores_hopper(const BlockScoresParams& p, void* stream) {
   const auto s = static_cast<cudaStream_t>(stream);
-  const int status = sampled_scores_hopper_takes(p) ? sampled_scores_hopper(p, stream) : p.type == kBFloat16 ? launch<__nv_bfloat16>(p, s) : launch<__half>(p, s);
-  if (status != cudaSuccess) return status;
+  const bool sampled = sampled_scores_hopper_takes(p);
+  const int status = sampled ? sampled_scores_hopper(p, stream) : p.type == kBFloat16 ? launch<__nv_bfloat16>(p, s) : launch<__half>(p, s);
+  if (status != cudaSuccess || (sampled && sampled_scores_hopper_finishes(p))) return status;
   return normalise_scores(p, stream);
 }
 

@@ -58,7 +58,8 @@ struct SelectBlocksParams {
 bool block_scores_hopper_takes(const BlockScoresParams& p, int major, int minor);
 int block_scores_hopper(const BlockScoresParams& p, void* stream);
 bool sampled_scores_hopper_takes(const BlockScoresParams& p);  // of what block_scores_hopper_takes()
-int sampled_scores_hopper(const BlockScoresParams& p, void* stream);  // `partial` alone
+int sampled_scores_hopper(const BlockScoresParams& p, void* stream);  // `partial`; `mass` too where it finishes
+bool sampled_scores_hopper_finishes(const BlockScoresParams& p);
 int normalise_scores(const BlockScoresParams& p, void* stream);       // `mass` from it
 int select_blocks_cuda(const SelectBlocksParams& p, void* stream);  // up to 8192 key blocks
 int shared_bounds_cuda(const SelectBlocksParams& p, float* bounds, void* stream);  // [batch, query_blocks], see SelectBlocksParams::bounds

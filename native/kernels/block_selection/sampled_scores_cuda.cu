@@ -19,6 +19,7 @@ template <int Dim>
 struct Shared {
   alignas(1024) uint8_t q[kTiles][Dim / 64 * kRows * 128];
   alignas(1024) uint8_t k[kStages][Dim / 64 * kKeys * 128];
+  alignas(16) float lse[kTiles][kRows];  // logarithms of the rows' sums
   uint64_t q_full, full[kStages], empty[kStages];
 };
 
@@ -46,13 +47,14 @@ struct Rows {
   int whole;       // keys before this one are seen by every row of the tile
   int steps;       // of the keys that some row sees
   float* line;     // the sum this thread stores of each step
+  float total;     // of what it stored, relative to the shift
   int block;       // its key block in the first step
   bool stores;
 
   __device__ __forceinline__ Rows(const BlockScoresParams& p, const Extent& extent, const Tile& tile, int batch, int end) {
     const int lane = threadIdx.x % 32, row = tile.row + threadIdx.x / 32 % 4 * 16 + lane / 4;
     const int mine = row + (lane & (kBlocks == 2 ? 2 : 1) ? 8 : 0);
-    shift[0] = shift[1] = -INFINITY;
+    shift[0] = shift[1] = -INFINITY, total = 0.0f;
     limit[0] = row < extent.queries ? extent.visible(p, row) : 0;
     limit[1] = row + 8 < extent.queries ? extent.visible(p, row + 8) : 0;
     whole = tile.exists ? extent.visible(p, tile.row) : 0;
@@ -65,6 +67,8 @@ struct Rows {
     const int offset = step * kBlocks;
     if (stores && block + offset < p.key_blocks) line[static_cast<int64_t>(offset) << kLog2RowsTogether] = value;
   }
+  // Of the row whose sums this thread stores.
+  __device__ __forceinline__ float own_shift() const { return (kBlocks == 2 ? threadIdx.x / 2 : threadIdx.x) % 2 != 0 ? shift[1] : shift[0]; }
   // Lanes of a quad each end with the whole of one sum, which it stores.
   __device__ __forceinline__ float share_out(const float (&sum)[2][kBlocks]) const {
     const int lane = threadIdx.x % 32;
@@ -95,8 +99,8 @@ struct Rows {
       for (int b = 0; b < kBlocks; b++) in_range = in_range && (sum[r][b] < 1e30f || limit[r] == 0);
     if (!__all_sync(~0u, in_range)) return false;
     const float mine = share_out(sum);
-    const int r = kBlocks == 2 ? threadIdx.x / 2 % 2 : threadIdx.x % 2;
-    store(p, step, (r != 0 ? shift[1] : shift[0]) + __log2f(mine));
+    total += mine;
+    store(p, step, own_shift() + __log2f(mine));
     return true;
   }
 
@@ -105,6 +109,7 @@ struct Rows {
     const int column = step * kKeys + threadIdx.x % 4 * 2;
     const auto score = [&](int i, int r) __attribute__((always_inline)) { return column + i / 4 * 8 + i % 2 < limit[r] ? x[i] * scale : -INFINITY; };
     float sum[2][kBlocks], base[2][kBlocks];
+    const float former = own_shift();
 #pragma unroll
     for (int r = 0; r < 2; r++) {
 #pragma unroll
@@ -126,12 +131,56 @@ struct Rows {
     const int lane = threadIdx.x % 4;
     const float of = kBlocks == 2 ? (lane & 2 ? (lane & 1 ? base[1][kBlocks - 1] : base[1][0]) : (lane & 1 ? base[0][kBlocks - 1] : base[0][0])) : (lane & 1 ? base[1][0] : base[0][0]);
     store(p, step, of + __log2f(mine));
+    total = (total > 0.0f ? total * exp2_fast(former - own_shift()) : 0.0f) + (mine > 0.0f ? mine * exp2_fast(of - own_shift()) : 0.0f);
+  }
+  // The logarithm of the whole row's sum, by the threads that hold it; infinite where nothing counts.
+  __device__ __forceinline__ void store_lse(float* lse) {
+    const int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4 + (lane & (kBlocks == 2 ? 2 : 1) ? 8 : 0);
+    if constexpr (kBlocks == 2) total += __shfl_xor_sync(~0u, total, 1);
+    if (kBlocks == 2 ? lane % 2 == 0 : lane % 4 < 2) lse[row] = stores && total > 0.0f ? own_shift() + __log2f(total) : INFINITY;
   }
 
   __device__ __forceinline__ void take(const BlockScoresParams& p, const float (&x)[kKeys / 2], int step, float scale) {
     if (step * kKeys + kKeys > whole || !sum_seen(p, x, step, scale)) sum_masked(p, x, step, scale);
   }
 };
+
+// Scores of the tile's query blocks from its sums, by its warpgroup: every row is normalised, then those of a query block are averaged.
+// `stored` key blocks have sums; four rows of one are a lane's, sixteen of them a warp's at a time.
+__device__ __forceinline__ void finish(const BlockScoresParams& p, const Tile& tile, int batch, int stored, const float* lse) {
+  constexpr int kTurns = 8, kOfWarp = 16 * kTurns;
+  const int rows = p.block_q / p.q_step, lane = threadIdx.x % 32, upper = lane % 2;
+  const int64_t head = static_cast<int64_t>(batch) * p.heads + tile.head;
+  for (int first = 0; first < kRows && (tile.row + first) / rows < p.query_blocks; first += rows) {
+    float* mass = p.mass + (head * p.query_blocks + (tile.row + first) / rows) * p.key_blocks;
+    for (int start = threadIdx.x / 32 % 4 * kOfWarp; start < p.key_blocks; start += 4 * kOfWarp) {
+      float value[kTurns] = {};
+      for (int row = first; row < first + rows && tile.row + row < p.query_groups && start < stored; row += 8) {
+        const float4* line = reinterpret_cast<const float4*>(sums_of(p, head, tile.row + row)) + upper;
+        float4 x[kTurns];
+#pragma unroll
+        for (int i = 0; i < kTurns; i++) {
+          const int block = start + 16 * i + lane / 2;
+          x[i] = block < stored ? line[2 * block] : make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
+        }
+        const float4 of = reinterpret_cast<const float4*>(lse + row)[upper];
+        const auto add = [&](float& sum, float x, float of) __attribute__((always_inline)) {
+          const float share = of < INFINITY ? exp2_fast(x - of) : 0.0f;
+          sum = p.power == 1.0f ? sum + share : p.power == 2.0f ? fmaf(share, share, sum) : fmaxf(sum, share);
+        };
+#pragma unroll
+        for (int i = 0; i < kTurns; i++) add(value[i], x[i].x, of.x), add(value[i], x[i].y, of.y), add(value[i], x[i].z, of.z), add(value[i], x[i].w, of.w);
+      }
+#pragma unroll
+      for (int i = 0; i < kTurns / 2; i++) {
+        const float mine = upper ? value[i + kTurns / 2] : value[i], other = __shfl_xor_sync(~0u, upper ? value[i] : value[i + kTurns / 2], 1);
+        const float all = p.power <= 2.0f ? mine + other : fmaxf(mine, other);
+        const int block = start + 16 * (i + upper * kTurns / 2) + lane / 2;
+        if (block < p.key_blocks) mass[block] = p.power == 1.0f ? all / rows : p.power == 2.0f ? sqrtf(all / rows) : all;
+      }
+    }
+  }
+}
 
 template <int Dim>
 __device__ __forceinline__ void produce(const BlockScoresParams& p, const Extent& extent, const CUtensorMap* q, const CUtensorMap* k, Shared<Dim>& s, int first_tile, int kv_head, int batch,
@@ -154,11 +203,12 @@ __device__ __forceinline__ void produce(const BlockScoresParams& p, const Extent
 }
 
 template <class T, int Dim, int Columns>
-__device__ __forceinline__ void consume(const BlockScoresParams& p, const Extent& extent, Shared<Dim>& s, int first_tile, int kv_head, int batch, int begin, int end) {
+__device__ __forceinline__ void consume(const BlockScoresParams& p, const Extent& extent, Shared<Dim>& s, int first_tile, int kv_head, int batch, int begin, int end, bool finishes) {
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0) - 1, lane = threadIdx.x % 32;
   const float scale = p.scale * kLog2e;
   Ring<kStages> ring;
-  Rows<Columns> rows(p, extent, Tile(p, extent, first_tile + group, kv_head), batch, end);
+  const Tile tile(p, extent, first_tile + group, kv_head);
+  Rows<Columns> rows(p, extent, tile, batch, end);
   float scores[kKeys / 2];
   barrier_wait(&s.q_full, 0);
 #pragma unroll 1
@@ -174,10 +224,15 @@ __device__ __forceinline__ void consume(const BlockScoresParams& p, const Extent
     ring.next();
     if (step < rows.steps) rows.take(p, scores, step, scale);
   }
+  if (finishes) {
+    rows.store_lse(s.lse[group]);
+    named_sync(1 + group, 128);  // of the sums too
+    finish(p, tile, batch, min(rows.steps * rows.kBlocks, static_cast<int>(p.key_blocks)), s.lse[group]);
+  }
 }
 
 template <class T, int Dim, int Columns>
-__global__ void __launch_bounds__(kThreads, 1) sampled_kernel(const BlockScoresParams p, const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k, int chunk) {
+__global__ void __launch_bounds__(kThreads, 1) sampled_kernel(const BlockScoresParams p, const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k, int chunk, bool finishes) {
 #ifdef DS_HOPPER
   extern __shared__ uint8_t memory[];
   auto& s = *reinterpret_cast<Shared<Dim>*>((reinterpret_cast<uintptr_t>(memory) + 1023) / 1024 * 1024);
@@ -186,7 +241,7 @@ __global__ void __launch_bounds__(kThreads, 1) sampled_kernel(const BlockScoresP
   const Extent extent(p, batch);
   int end = begin;
   for (int i = 0; i < kTiles; i++) end = max(end, min(begin + chunk, Tile(p, extent, first_tile + i, kv_head).steps(p, extent)));
-  if (end == begin) return;
+  if (end == begin && !finishes) return;
   if (threadIdx.x == 0) {
     barrier_init(&s.q_full, 1);
     for (int i = 0; i < kStages; i++) barrier_init(&s.full[i], 1), barrier_init(&s.empty[i], 4 * kTiles);
@@ -198,9 +253,18 @@ __global__ void __launch_bounds__(kThreads, 1) sampled_kernel(const BlockScoresP
     if (threadIdx.x == 0) produce<Dim>(p, extent, &q, &k, s, first_tile, kv_head, batch, begin, end);
   } else {
     more_registers<112>();
-    consume<T, Dim, Columns>(p, extent, s, first_tile, kv_head, batch, begin, end);
+    consume<T, Dim, Columns>(p, extent, s, first_tile, kv_head, batch, begin, end, finishes);
   }
 #endif
+}
+
+// Thread blocks of all key heads, but for those that share a walk.
+int64_t items_of(const BlockScoresParams& p) { return ((p.query_groups + kRows - 1) / kRows * (p.heads / p.kv_heads) + kTiles - 1) / kTiles; }
+int64_t steps_of(const BlockScoresParams& p) { return (p.keys + kKeys - 1) / kKeys; }
+// Steps that a thread block walks. Where rows are few, several share the keys.
+int64_t chunk_of(const BlockScoresParams& p) {
+  const int64_t wanted = 384 / (items_of(p) * p.kv_heads * p.batch) + 1, steps = steps_of(p);
+  return wanted == 1 ? steps : steps / wanted < 16 ? 16 : (steps + wanted - 1) / wanted;
 }
 
 template <class T, int Dim, int Columns>
@@ -211,11 +275,9 @@ int launch(const BlockScoresParams& p, cudaStream_t stream) {
   const int bytes = sizeof(Shared<Dim>) + 1024;
   const auto status = cudaFuncSetAttribute(sampled_kernel<T, Dim, Columns>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
   if (status != cudaSuccess) return status;
-  const int64_t tiles = (p.query_groups + kRows - 1) / kRows * (p.heads / p.kv_heads), items = (tiles + kTiles - 1) / kTiles, steps = (p.keys + kKeys - 1) / kKeys;
-  // Where rows are few, several thread blocks share the keys.
-  const int64_t wanted = 512 / (items * p.kv_heads * p.batch) + 1, chunk = wanted == 1 ? steps : steps / wanted < 16 ? 16 : (steps + wanted - 1) / wanted;
+  const int64_t items = items_of(p), steps = steps_of(p), chunk = chunk_of(p);
   sampled_kernel<T, Dim, Columns><<<dim3(static_cast<unsigned>(p.kv_heads * p.batch), static_cast<unsigned>((steps + chunk - 1) / chunk), static_cast<unsigned>(items)), kThreads, bytes, stream>>>(
-      p, q, k, static_cast<int>(chunk));
+      p, q, k, static_cast<int>(chunk), sampled_scores_hopper_finishes(p));
   return cudaGetLastError();
 }
 
@@ -223,6 +285,11 @@ int launch(const BlockScoresParams& p, cudaStream_t stream) {
 
 bool sampled_scores_hopper_takes(const BlockScoresParams& p) {
   return p.depth == 1 && p.k_step == 1 && (p.block_k == 64 || p.block_k == 128) && (p.query_groups + kRows - 1) / kRows * (p.heads / p.kv_heads) < 65536;
+}
+
+bool sampled_scores_hopper_finishes(const BlockScoresParams& p) {
+  const int rows = p.block_q / p.q_step;
+  return rows % 8 == 0 && kRows % rows == 0 && chunk_of(p) >= steps_of(p);
 }
 
 int sampled_scores_hopper(const BlockScoresParams& p, void* stream) {

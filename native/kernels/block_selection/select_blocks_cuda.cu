@@ -35,6 +35,19 @@ constexpr unsigned kHighest = 1u << 30;  // bit of a rank
 __device__ __forceinline__ unsigned rank_of(float score) { return __float_as_uint(fmaxf(score, 0.0f)) + 1; }
 __device__ __forceinline__ float score_of(unsigned rank) { return __uint_as_float(rank - 1); }
 
+// Ranks of a thread, in the groups that are seen, that reach a bound of at least 1.
+__device__ __forceinline__ int count_of(const unsigned (&ranks)[kEach], int groups, unsigned bound) {
+  constexpr int kPiece = 8;
+  int n = 0;
+#pragma unroll
+  for (int first = 0; first < kEach; first += kPiece)
+    if (first < groups) {
+#pragma unroll
+      for (int j = first; j < first + kPiece; j++) n += ranks[j] >= bound;
+    }
+  return n;
+}
+
 template <class X>
 __device__ __forceinline__ X sum_of_warp(X x) {
 #if __CUDA_ARCH__ >= 800
@@ -93,30 +106,22 @@ __global__ void __launch_bounds__(kThreads, ByMass ? 2 : 4) select_kernel(const 
   // Groups of 32 blocks of this warp that are seen.
   const int groups = min(max((visible - (start - lane) + 31) / 32, 0), kEach);
 
+  // All are asked for before the first is looked at.
+  float score[kEach];
+#pragma unroll
+  for (int j = 0; j < kEach; j++) score[j] = start + 32 * j < visible ? scores[start + 32 * j] : 0.0f;
   unsigned ranks[kEach], forced = 0;  // a bit a group
   double kept_sum = 0.0;
 #pragma unroll
   for (int j = 0; j < kEach; j++) {
-    ranks[j] = 0;
-    if (j < groups) {
-      const int block = start + 32 * j;
-      if (block < visible) {
-        ranks[j] = rank_of(scores[block]);
-        if (sight.forced(block)) {
-          kept_sum += score_of(ranks[j]);
-          ranks[j] = 0, forced |= 1u << j;
-        }
-      }
-    }
+    const int block = start + 32 * j;
+    const bool seen = block < visible, stays = seen && sight.forced(block);
+    ranks[j] = seen && !stays ? rank_of(score[j]) : 0;
+    forced |= stays ? 1u << j : 0u;
+    if (ByMass && stays) kept_sum += score_of(rank_of(score[j]));
   }
   const int forced_count = team.sum(__popc(forced));
-  const auto count = [&](unsigned bound) {
-    int n = 0;
-#pragma unroll
-    for (int j = 0; j < kEach; j++)
-      if (j < groups) n += ranks[j] >= bound;
-    return team.sum(n);
-  };
+  const auto count = [&](unsigned bound) { return team.sum(count_of(ranks, groups, bound)); };
 
   int target = p.density >= 1.0 ? visible : static_cast<int>(ceil(visible * p.density - 1e-9));
   if (p.bounds != nullptr) {
@@ -156,28 +161,41 @@ __global__ void __launch_bounds__(kThreads, ByMass ? 2 : 4) select_kernel(const 
   if (wanted > 0) {
     bound = 0;
     int reached = visible - forced_count;
-    for (unsigned bit = kHighest; bit != 0 && reached != wanted; bit >>= 1) {
+    unsigned bit = kHighest;
+    if constexpr (Warps == 1) {
+      // Bits above the first in which they differ are the same in all.
+      unsigned least = ~0u, greatest = 0;
+#pragma unroll
+      for (int j = 0; j < kEach; j++) greatest = max(greatest, ranks[j]), least = min(least, ranks[j] - 1);
+      greatest = __reduce_max_sync(~0u, greatest), least = __reduce_min_sync(~0u, least) + 1;
+      bit = greatest == least ? 0 : 1u << (31 - __clz(greatest ^ least));
+      bound = bit == 0 ? greatest : greatest & ~(2 * bit - 1);
+    }
+    for (; bit != 0 && reached != wanted; bit >>= 1) {
       const int n = count(bound | bit);
       if (n >= wanted) bound |= bit, reached = n;
     }
     bound = max(bound, 1u);
     equal = reached == wanted ? static_cast<int>(p.key_blocks) : wanted - count(bound + 1);
   }
-  int chosen_here = 0, equal_here = 0;
-#pragma unroll
-  for (int j = 0; j < kEach; j++)
-    if (j < groups) equal_here += ranks[j] == bound;
-  int equals_before = team.before(sum_of_warp(equal_here));
   unsigned chosen = forced;
+  if (equal >= p.key_blocks) {
 #pragma unroll
-  for (int j = 0; j < kEach; j++)
-    if (j < groups) {
-      const unsigned same = __ballot_sync(~0u, ranks[j] == bound);
-      if (ranks[j] > bound || (ranks[j] == bound && equals_before + __popc(same & ((1u << lane) - 1)) < equal)) chosen |= 1u << j;
-      equals_before += __popc(same);
-    }
-  chosen_here = sum_of_warp(__popc(chosen));
-  int written = team.before(chosen_here);
+    for (int j = 0; j < kEach; j++) chosen |= ranks[j] >= bound ? 1u << j : 0u;
+  } else if (equal > 0) {
+    int equal_here = 0;
+#pragma unroll
+    for (int j = 0; j < kEach; j++) equal_here += ranks[j] == bound;
+    int equals_before = team.before(sum_of_warp(equal_here));
+#pragma unroll
+    for (int j = 0; j < kEach; j++)
+      if (j < groups) {
+        const unsigned same = __ballot_sync(~0u, ranks[j] == bound);
+        if (ranks[j] > bound || (ranks[j] == bound && equals_before + __popc(same & ((1u << lane) - 1)) < equal)) chosen |= 1u << j;
+        equals_before += __popc(same);
+      }
+  }
+  int written = team.before(sum_of_warp(__popc(chosen)));
   int32_t* index = p.block_index + list * p.max_blocks;
   for (int j = 0; j < groups; j++) {
     const bool mine = chosen >> j & 1;
@@ -212,13 +230,7 @@ __global__ void __launch_bounds__(kSharedThreads) shared_bounds_kernel(const Sel
       ranks[j] = block < sight.visible && !sight.forced(block) ? rank_of(scores[block]) : 0;
     }
   };
-  const auto count_here = [&](unsigned bound) {
-    int n = 0;
-#pragma unroll
-    for (int j = 0; j < kEach; j++)
-      if (j < groups) n += ranks[j] >= bound;
-    return n;
-  };
+  const auto count_here = [&](unsigned bound) { return count_of(ranks, groups, bound); };
   if (Stays && warp < parts) read(warp);
   const auto count = [&](unsigned bound) {
     int n = 0;
