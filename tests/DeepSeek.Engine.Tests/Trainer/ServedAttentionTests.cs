@@ -19,7 +19,10 @@ public sealed class ServedAttentionTests
         using var folder = TrainerFolder.Text(context: 128, rows: 160, change: s => s with
         {
             // Long enough for the two to differ.
-            Epochs = 6, BatchSize = 8, Model = s.Model with { Width = 64, Attention = blocks }, Optimizer = s.Optimizer with { LearningRate = 5e-3 },
+            Epochs = 6,
+            BatchSize = 8,
+            Model = s.Model with { Width = 64, Attention = blocks },
+            Optimizer = s.Optimizer with { LearningRate = 5e-3 },
         });
         Assert.Equal(0, TrainerRunner.Run(folder).ExitCode);
         using var model = JsonDocument.Parse(File.ReadAllBytes(folder.File("output", "model.json")));

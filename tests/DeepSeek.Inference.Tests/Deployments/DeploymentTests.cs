@@ -24,7 +24,7 @@ public sealed class DeploymentTests(InferenceFixture service) : IClassFixture<In
 
         Assert.Equal(HttpStatusCode.OK, response.StatusCode);
         Assert.Equal("\"1\"", response.Headers.ETag?.Tag);
-        Assert.Equal("""[{"version":1,"state":"ready","error":null}]""", document.GetProperty("versions").GetRawText());
+        Assert.Equal("""[{"version":1,"state":"ready","error":null,"attention":null}]""", document.GetProperty("versions").GetRawText());
         Assert.Equal(8, document.GetProperty("maxBatch").GetInt32());
         Assert.Single(document.GetProperty("replicas").EnumerateArray());
         Assert.Equal(("ready", 1), (document.GetProperty("state").GetString(), document.GetProperty("targetVersion").GetInt32()));
