@@ -40,6 +40,25 @@ public sealed partial class NeedleTests
     }
 
     [Fact]
+    public void HideThenAsk_AnyCount_AsksForEveryFactInARunAtTheEnd()
+    {
+        var random = new Random(6);
+        for (var count = 1; count <= 24; count++)
+        {
+            var text = Blank(Length);
+            var places = Needle.HideThenAsk(text, count, random);
+            var facts = FactPattern().Matches(Ascii(text)).ToDictionary(m => m.Groups[1].Value);
+            var questions = QuestionPattern().Matches(Ascii(text)).ToDictionary(m => m.Groups[1].Value);
+
+            Assert.Equal(Enumerable.Range(1, count).Select(turn => Length - turn * Needle.QuestionLength).Order(), places.Select(p => p.Question).Order());
+            Assert.Equal(places.Select(p => p.Fact).Order(), facts.Values.Select(m => m.Index).Order());
+            Assert.Equal(places.Select(p => p.Question).Order(), questions.Values.Select(m => m.Index).Order());
+            Assert.All(facts, fact => Assert.Equal(fact.Value.Groups[2].Value, questions[fact.Key].Groups[2].Value));
+        }
+        Assert.Throws<ArgumentException>(() => Needle.HideThenAsk(Blank(Needle.Size * 3 - 1), 3, random));
+    }
+
+    [Fact]
     public void HideMany_ManyRows_EveryDistanceIsAskedOften()
     {
         var gaps = Rows(3000).SelectMany(row => row).Select(p => p.Question - p.Fact - Needle.FactLength).ToArray();

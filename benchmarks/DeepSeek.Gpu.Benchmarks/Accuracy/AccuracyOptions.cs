@@ -48,7 +48,10 @@ internal sealed record AccuracyOptions
     /// <summary>Share of the training rows that hide needles, so that there is something to retrieve at every distance.</summary>
     public double Needles { get; init; } = 0.5;
 
-    /// <summary>Most needles in such a row, which hides any number from one to this, at every distance and place (<see cref="Needle.HideMany"/>); a probe hides one.</summary>
+    /// <summary>Share of those rows whose needles stand at every distance and place (<see cref="Needle.HideMany"/>); the others ask for all at their end (<see cref="Needle.HideThenAsk"/>).</summary>
+    public double Scattered { get; init; } = 0.25;
+
+    /// <summary>Most needles in such a row, which hides any number from one to this; a probe hides one.</summary>
     public int NeedlesInARow { get; init; } = 24;
 
     internal LlamaConfig Dense => new() { Vocabulary = 256, Length = Length, Width = Width, Layers = Layers, Heads = Heads, KeyHeads = KeyHeads, Inner = Inner, Tied = true };

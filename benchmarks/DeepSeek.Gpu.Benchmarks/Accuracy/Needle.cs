@@ -71,6 +71,28 @@ internal static class Needle
         return taken;
     }
 
+    /// <summary>
+    /// As many facts as given, each somewhere in a part of its own of the text, and all questions with their answers in a run at its end, in another order: rows in
+    /// which much is asked at once, from which a look-up is learned first. Returns where each fact and each question begins.
+    /// </summary>
+    internal static List<(int Fact, int Question)> HideThenAsk(Span<byte> text, int count, System.Random random)
+    {
+        var part = text.Length / count - QuestionLength;
+        if (part < FactLength)
+        {
+            throw new ArgumentException($"A text of {text.Length} bytes cannot hide {count} needles of {Size}.");
+        }
+        int[] order = [.. Enumerable.Range(1, count)];
+        random.Shuffle(order);
+        var places = new List<(int Fact, int Question)>(count);
+        for (var i = 0; i < count; i++)
+        {
+            places.Add((i * part + random.Next(part - FactLength + 1), text.Length - order[i] * QuestionLength));
+            Write(text, places[i].Fact, places[i].Question, random);
+        }
+        return places;
+    }
+
     /// <summary>Bytes between a fact and its question, from 0 to <paramref name="room"/>: mostly uniform, in one of four cases uniform in its logarithm, since a probe's shallow needles are few among uniform ones.</summary>
     internal static int Gap(int room, System.Random random) => random.NextDouble() < Near
         ? Math.Min(room, (int)Math.Exp(random.NextDouble() * Math.Log(room + 2)) - 1)

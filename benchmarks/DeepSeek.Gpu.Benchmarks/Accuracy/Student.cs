@@ -76,7 +76,8 @@ internal sealed class Student : IDisposable
                 var text = _corpus.Sample(random, _options.Length + 1);
                 if (random.NextDouble() < _options.Needles)
                 {
-                    Needle.HideMany(text, random.Next(_options.NeedlesInARow) + 1, random);
+                    var count = random.Next(_options.NeedlesInARow) + 1;
+                    _ = random.NextDouble() < _options.Scattered ? Needle.HideMany(text, count, random) : Needle.HideThenAsk(text, count, random);
                 }
                 Spread(text, row, inputs, targets);
             }
