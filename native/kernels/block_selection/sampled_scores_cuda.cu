@@ -164,12 +164,20 @@ __device__ __forceinline__ void finish(const BlockScoresParams& p, const Tile& t
           x[i] = block < stored ? line[2 * block] : make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
         }
         const float4 of = reinterpret_cast<const float4*>(lse + row)[upper];
-        const auto add = [&](float& sum, float x, float of) __attribute__((always_inline)) {
-          const float share = of < INFINITY ? exp2_fast(x - of) : 0.0f;
-          sum = p.power == 1.0f ? sum + share : p.power == 2.0f ? fmaf(share, share, sum) : fmaxf(sum, share);
-        };
+        // Rows that do not exist hold anything, and have an infinite logarithm: their shares are 0.
+        const auto share = [](float x, float of) __attribute__((always_inline)) { return exp2_fast(fmaxf(x - of, -1e30f)); };
 #pragma unroll
-        for (int i = 0; i < kTurns; i++) add(value[i], x[i].x, of.x), add(value[i], x[i].y, of.y), add(value[i], x[i].z, of.z), add(value[i], x[i].w, of.w);
+        for (int i = 0; i < kTurns; i++) x[i] = make_float4(share(x[i].x, of.x), share(x[i].y, of.y), share(x[i].z, of.z), share(x[i].w, of.w));
+        if (p.power == 1.0f) {
+#pragma unroll
+          for (int i = 0; i < kTurns; i++) value[i] += (x[i].x + x[i].y) + (x[i].z + x[i].w);
+        } else if (p.power == 2.0f) {
+#pragma unroll
+          for (int i = 0; i < kTurns; i++) value[i] += fmaf(x[i].x, x[i].x, x[i].y * x[i].y) + fmaf(x[i].z, x[i].z, x[i].w * x[i].w);
+        } else {
+#pragma unroll
+          for (int i = 0; i < kTurns; i++) value[i] = fmaxf(value[i], fmaxf(fmaxf(x[i].x, x[i].y), fmaxf(x[i].z, x[i].w)));
+        }
       }
 #pragma unroll
       for (int i = 0; i < kTurns / 2; i++) {
