@@ -20,8 +20,9 @@ public sealed class BlockGate : Module
     private readonly Linear _query;
     private readonly Linear _key;
     private readonly double _scale;
-    // By sizes, never freed before the gate: a captured step reads its mask where it lay.
-    private readonly Dictionary<(long Queries, long Keys, Device Device), TensorHandle> _masks = [];
+    // Never freed before the gate: a captured step reads its mask where it lay. By blocks where queries and keys are as many, since the last
+    // row then sees all; by rows otherwise.
+    private readonly Dictionary<(bool Square, long Queries, long Keys, Device Device), TensorHandle> _masks = [];
 
     /// <summary>For heads of <paramref name="dim"/> elements, compared in <paramref name="width"/> dimensions; the weights serve all heads.</summary>
     public BlockGate(int dim, int width, SparsePolicy policy)
@@ -87,7 +88,8 @@ public sealed class BlockGate : Module
 
     private Tensor Mask(long queries, long keys, long rows, long columns, Device device)
     {
-        if (_masks.TryGetValue((queries, keys, device), out var known))
+        var sizes = queries == keys ? (true, rows, columns, device) : (false, queries, keys, device);
+        if (_masks.TryGetValue(sizes, out var known))
         {
             return known.Tensor;
         }
@@ -97,6 +99,6 @@ public sealed class BlockGate : Module
             var last = Math.Min((i / columns + 1) * _policy.QueryBlock, queries) - 1 + keys - queries;
             mask[i] = i % columns * _policy.KeyBlock <= last ? 0f : (float)Hidden;
         }
-        return (_masks[(queries, keys, device)] = Tensor.From<float>(mask, rows, columns).To(device).Keep()).Tensor;
+        return (_masks[sizes] = Tensor.From<float>(mask, rows, columns).To(device).Keep()).Tensor;
     }
 }

@@ -88,8 +88,13 @@ public sealed partial class Gpt : Module, ICachedDecoder
     public bool LearnsToChoose => Config.TokenSparse is not null || Config.GateWidth is not null;
 
     /// <summary>The sum of the losses of the indexers, or of the gates, of the last training pass (one float32), given away once; add it to <see cref="Loss"/>.</summary>
+    /// <exception cref="InvalidOperationException">Nothing in this net learns to choose, or there was no pass in training since the last call.</exception>
     public Tensor ChoiceLoss()
     {
+        if (!LearnsToChoose)
+        {
+            throw new InvalidOperationException("Nothing in this net learns to choose: set GptConfig.TokenSparse, or Sparse with a GateWidth.");
+        }
         using var scope = TensorScope.Open();
         return scope.Return(TokenSparseLayers.Select(layer => layer.TakeLoss()).Concat(SparseLayers.Select(layer => layer.TakeLoss())).Aggregate((sum, loss) => sum + loss));
     }
@@ -307,6 +312,10 @@ internal sealed partial class GptAttention : Module
     {
         _heads = config.Width % config.Heads == 0 ? config.Heads : throw new ArgumentException($"{config.Heads} heads do not divide a width of {config.Width}.", nameof(config));
         _weightDropout = config.Dropout;
+        if (config is { GateWidth: not null, Sparse: null })
+        {
+            throw new ArgumentException("A gate chooses the blocks of sparse attention: set Sparse, or leave GateWidth out.", nameof(config));
+        }
         Sparse = config.Sparse is { } policy ? new DynamicSparseAttention(policy, Gate(config, policy)) : null;
         TokenSparse = config.TokenSparse is not { } tokens ? null
             : Sparse is not null ? throw new ArgumentException("Sparse and TokenSparse exclude each other.", nameof(config))

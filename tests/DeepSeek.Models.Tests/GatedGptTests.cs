@@ -36,6 +36,7 @@ public sealed class GatedGptTests
         string[] gates = ["h.0.attn.gate.query.weight", "h.0.attn.gate.key.weight", "h.1.attn.gate.query.weight", "h.1.attn.gate.key.weight"];
         Assert.Equal(gates, taught);
         Assert.All(net.Parameters(), p => Assert.False(p.Tensor.Tensor.Grad().IsNone, p.Name));
+        Assert.Throws<ArgumentException>(() => new Gpt(s_config with { Sparse = null }));
         Assert.Contains("no loss of a gate", Assert.Throws<InvalidOperationException>(() => net.ChoiceLoss()).Message, StringComparison.Ordinal);
     }
 
