@@ -1,3 +1,4 @@
+using DeepSeek.Engine.Native;
 using Microsoft.Extensions.Logging;
 using Microsoft.ML.OnnxRuntime;
 
@@ -13,7 +14,7 @@ public static partial class PlatformOperators
     public const string FileName = "libdeepseek_onnx.so";
 
     /// <summary>Environment variable with libdeepseek's file or folder, in which the library lies too.</summary>
-    public const string PathVariable = "DEEPSEEK_NATIVE";
+    public const string PathVariable = NativeFiles.PathVariable;
 
     private static readonly Lazy<(string? Path, string? Missing)> s_found = new(() => Find(Candidates(Environment.GetEnvironmentVariable(PathVariable), AppContext.BaseDirectory)));
     private static int s_told;
@@ -98,24 +99,10 @@ public static partial class PlatformOperators
         return (null, $"The operators' library {FileName} cannot be used: {string.Join("; ", faults)}. Build it with `eng/setup native`, or set {PathVariable} to its folder.");
     }
 
-    internal static IEnumerable<string> Candidates(string? configured, string baseDirectory)
-    {
-        if (!string.IsNullOrEmpty(configured))
-        {
-            // As for libdeepseek: an explicit path is the only one tried.
-            yield return Path.Combine(Directory.Exists(configured) ? configured : Path.GetDirectoryName(Path.GetFullPath(configured))!, FileName);
-            yield break;
-        }
-        yield return Path.Combine(baseDirectory, FileName);
-        for (var folder = new DirectoryInfo(baseDirectory).Parent; folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "native", "CMakeLists.txt")))
-            {
-                yield return Path.Combine(folder.FullName, "artifacts", "native", FileName);
-                yield break;
-            }
-        }
-    }
+    // As for libdeepseek, an explicit path is the only one tried.
+    internal static IEnumerable<string> Candidates(string? configured, string baseDirectory) =>
+        string.IsNullOrEmpty(configured) ? NativeFiles.Candidates(baseDirectory, FileName)
+        : [Path.Combine(Directory.Exists(configured) ? configured : Path.GetDirectoryName(Path.GetFullPath(configured))!, FileName)];
 
     [LoggerMessage(LogLevel.Warning, "Models with block-sparse attention are computed with dense attention: {Reason}")]
     private static partial void LogDense(ILogger logger, string reason);

@@ -36,10 +36,9 @@ internal sealed partial class Lowering
     {
         var choice = Value(call, 3).Producer is { Name: Select } select ? select : throw Unlike("its lists come from elsewhere");
         var scores = Value(choice, 0).Producer is { Name: Score } score ? score : throw Unlike("its blocks are chosen by other scores than the estimate's, such as those of a learned gate");
-        var attributed = (Blocks(call, 5), Blocks(choice, 3), Blocks(scores, 2));
-        if (attributed.Item1 != attributed.Item2 || attributed.Item2 != attributed.Item3 || Value(scores, 0) != Value(call, 0) || Value(scores, 1) != Value(call, 1)
-            || Has(call, 8) != Has(scores, 5) || (Has(call, 8) && Number(call, 8) != Number(scores, 5)) || Lengths(choice, 13) != Lengths(call, 10) || Lengths(scores, 10) != Lengths(call, 10)
-            || Lengths(choice, 12) != Lengths(call, 9) || Lengths(scores, 9) != Lengths(call, 9) || Value(call, 4).Producer != choice)
+        if (Blocks(choice, 3) != Blocks(call, 5) || Blocks(scores, 2) != Blocks(call, 5) || Value(scores, 0) != Value(call, 0) || Value(scores, 1) != Value(call, 1)
+            || Has(call, 8) != Has(scores, 5) || (Has(call, 8) && Number(call, 8) != Number(scores, 5)) || LengthsAt(choice, 13) != LengthsAt(call, 10) || LengthsAt(scores, 10) != LengthsAt(call, 10)
+            || LengthsAt(choice, 12) != LengthsAt(call, 9) || LengthsAt(scores, 9) != LengthsAt(call, 9) || Value(call, 4).Producer != choice)
         {
             throw Unlike("its estimate, choice and attention differ in blocks, scale, lengths or tensors");
         }
@@ -63,12 +62,12 @@ internal sealed partial class Lowering
     // Of the node all sequences end where their keys do; attention to keys of a length by queries that all exist it cannot say.
     private string Lengths(TracedCall call)
     {
-        if (Lengths(call, 10) is not { } lengths)
+        if (LengthsAt(call, 10) is not { } lengths)
         {
             return Has(call, 9) ? throw Unlike("it has lengths of queries, but none of keys")
                 : _keyLengths?.Invoke() ?? _graph.Node("Expand", [Size(In(call, 1), 2), Size(In(call, 0), 0)]);
         }
-        if (Lengths(call, 9) != lengths || !SizeOf(0, 2).SameAs(SizeOf(1, 2)))
+        if (LengthsAt(call, 9) != lengths || !SizeOf(0, 2).SameAs(SizeOf(1, 2)))
         {
             throw Unlike("its queries and keys have different lengths");
         }
@@ -79,7 +78,7 @@ internal sealed partial class Lowering
 
     private static (long Queries, long Keys, bool Causal) Blocks(TracedCall call, int index) => (Int(call, index), Int(call, index + 1), Flag(call, index + 2));
 
-    private static TracedValue? Lengths(TracedCall call, int index) => Has(call, index) ? Value(call, index) : null;
+    private static TracedValue? LengthsAt(TracedCall call, int index) => Has(call, index) ? Value(call, index) : null;
 
     // Never more than the share: a tenth of ten blocks is one, and would be two by the float32 above a tenth.
     private static float AtMost(double share) => (float)share > share ? MathF.BitDecrement((float)share) : (float)share;

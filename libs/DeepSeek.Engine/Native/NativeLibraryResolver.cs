@@ -6,7 +6,7 @@ namespace DeepSeek.Engine.Native;
 /// <summary>Finds libdeepseek: DEEPSEEK_NATIVE (file or folder), beside the assembly, then artifacts/native of a source tree above it.</summary>
 internal static class NativeLibraryResolver
 {
-    internal const string PathVariable = "DEEPSEEK_NATIVE";
+    internal const string PathVariable = NativeFiles.PathVariable;
     private const string FileName = "libdeepseek.so";
 
     internal static void Register() => NativeLibrary.SetDllImportResolver(typeof(NativeLibraryResolver).Assembly, Resolve);
@@ -41,22 +41,8 @@ internal static class NativeLibraryResolver
             """);
     }
 
-    internal static IEnumerable<string> Candidates(string? configured, string baseDirectory)
-    {
-        if (!string.IsNullOrEmpty(configured))
-        {
-            // An explicit path is the only one tried: falling back would hide the mistake.
-            yield return Directory.Exists(configured) ? Path.Combine(configured, FileName) : configured;
-            yield break;
-        }
-        yield return Path.Combine(baseDirectory, FileName);
-        for (var folder = new DirectoryInfo(baseDirectory).Parent; folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "native", "CMakeLists.txt")))
-            {
-                yield return Path.Combine(folder.FullName, "artifacts", "native", FileName);
-                yield break;
-            }
-        }
-    }
+    // An explicit path is the only one tried: falling back would hide the mistake.
+    internal static IEnumerable<string> Candidates(string? configured, string baseDirectory) =>
+        string.IsNullOrEmpty(configured) ? NativeFiles.Candidates(baseDirectory, FileName)
+        : [Directory.Exists(configured) ? Path.Combine(configured, FileName) : configured];
 }
